@@ -1,0 +1,41 @@
+//! Hashing of content. The only module in which interleaved, unsafe code may one day live.
+
+use crate::id::PieceHash;
+use sha1::Digest;
+
+/// SHA-1 of bytes that lie in several places.
+pub fn sha1<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 20] {
+    let mut hasher = sha1::Sha1::new();
+    parts.into_iter().for_each(|part| hasher.update(part));
+    hasher.finalize().into()
+}
+
+/// SHA-256 of bytes that lie in several places.
+pub fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+    let mut hasher = sha2::Sha256::new();
+    parts.into_iter().for_each(|part| hasher.update(part));
+    hasher.finalize().into()
+}
+
+/// Whether the bytes of a piece have the hash they must have.
+pub fn piece_is<'a>(want: PieceHash, parts: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    match want {
+        PieceHash::Sha1(hash) => sha1(parts) == hash,
+        // A merkle root is checked by the version 2 code that will build trees; nothing mints one yet.
+        PieceHash::Sha256(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_digests() {
+        let abc: [&[u8]; 2] = [b"a", b"bc"];
+        assert_eq!(sha1(abc)[..4], [0xa9, 0x99, 0x3e, 0x36]);
+        assert_eq!(sha256(abc)[..4], [0xba, 0x78, 0x16, 0xbf]);
+        assert!(piece_is(PieceHash::Sha1(sha1(abc)), abc));
+        assert!(!piece_is(PieceHash::Sha1([0; 20]), abc));
+    }
+}

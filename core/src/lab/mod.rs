@@ -1,0 +1,1 @@
+//! Worlds of links and machines in virtual time.

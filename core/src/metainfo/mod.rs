@@ -1,0 +1,1 @@
+//! What a .torrent file or a magnet link says.

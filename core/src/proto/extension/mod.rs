@@ -1,0 +1,1 @@
+//! The extension protocol and the messages that travel in it.

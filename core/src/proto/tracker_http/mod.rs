@@ -1,0 +1,1 @@
+//! Announce and scrape over HTTP: query strings and bencoded answers.

@@ -1,0 +1,1 @@
+//! Which block to ask whom for.

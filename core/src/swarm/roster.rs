@@ -1,0 +1,1 @@
+//! Whom we could connect to, and whom never again.

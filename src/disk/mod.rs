@@ -1,0 +1,1 @@
+//! The pool that hashes, writes and reads pieces.

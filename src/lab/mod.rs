@@ -1,0 +1,1 @@
+//! Scripted swarms of real processes on loopback.

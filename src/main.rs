@@ -1,0 +1,3 @@
+//! The gaggle program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sockets: listening, dialling, moving bytes of one connection.

@@ -1,0 +1,1 @@
+//! The tracker bundled with gaggle.
