@@ -7,7 +7,7 @@ use crate::geometry::{Block, PieceIndex};
 pub enum DiskOp {
     /// Read these blocks and send them to the peer: adjacent, ascending, all of one piece.
     Read {
-        /// Slot of the connection that asked.
+        /// The connection that asked.
         peer: u32,
         /// What to read, in the order in which it will be sent.
         blocks: Vec<Block>,
@@ -24,7 +24,7 @@ pub enum DiskOp {
 pub enum DiskDone {
     /// A read failed; nothing of it was sent.
     ReadFailed {
-        /// Slot of the connection that asked.
+        /// The connection that asked.
         peer: u32,
         /// What could not be read.
         blocks: Vec<Block>,

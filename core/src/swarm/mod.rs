@@ -6,13 +6,7 @@ pub mod pipeline;
 pub mod rate;
 pub mod roster;
 
-/// A live connection inside one torrent: its slot, reused only after the peer has left.
+/// A live connection inside one torrent. Counted up and never reused, so that a piece found bad later still
+/// blames the right peer.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PeerKey(pub u32);
-
-impl PeerKey {
-    /// As an index into a slice.
-    pub const fn idx(self) -> usize {
-        self.0 as usize
-    }
-}
