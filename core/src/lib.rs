@@ -5,6 +5,7 @@
 
 pub mod bencode;
 pub mod bitfield;
+pub mod blame;
 pub mod clock;
 pub mod compact;
 pub mod geometry;
