@@ -114,6 +114,31 @@ impl Bitfield {
         self.words.iter().zip(&other.words).any(|(mine, theirs)| theirs & !mine != 0)
     }
 
+    /// How many pieces both sets have.
+    pub fn count_common(&self, other: &Self) -> u32 {
+        self.words.iter().zip(&other.words).map(|(a, b)| (a & b).count_ones()).sum()
+    }
+
+    /// The pieces that both sets have, each once, in a ring that begins at `start`. 64 pieces a step.
+    pub fn common_from<'a>(
+        &'a self,
+        other: &'a Self,
+        start: PieceIndex,
+    ) -> impl Iterator<Item = PieceIndex> + 'a {
+        let words = self.words.len().min(other.words.len());
+        let head = u64::MAX >> (start.0 % 64);
+        let steps = if words == 0 { 0 } else { words + 1 }; // the first word is visited twice, halved
+        (0..steps).flat_map(move |step| {
+            let at = (start.idx() / 64 + step) % words;
+            let part = match step {
+                0 => head,
+                last if last == words => !head,
+                _ => u64::MAX,
+            };
+            bits(at, self.words[at] & other.words[at] & part)
+        })
+    }
+
     fn clear_spare(&mut self) {
         let used = self.len % 64;
         if used != 0
@@ -180,6 +205,22 @@ mod tests {
             prop_assert_eq!(Bitfield::from_wire(&field.to_wire(), len), Some(field.clone()));
             prop_assert_eq!(Bitfield::empty(len).lacks_any_of(&field), !model.is_empty());
             prop_assert!(!Bitfield::full(len).lacks_any_of(&field));
+        }
+
+        #[test]
+        fn a_ring_visits_every_common_piece_once(len in 1u32..300, a in prop::collection::btree_set(0u32..300, 0..100),
+            b in prop::collection::btree_set(0u32..300, 0..100), start in 0u32..300) {
+            let of = |set: &BTreeSet<u32>| {
+                let mut field = Bitfield::empty(len);
+                set.iter().for_each(|&piece| { field.insert(PieceIndex(piece)); });
+                field
+            };
+            let start = start % len;
+            let common: Vec<u32> = a.intersection(&b).copied().filter(|&piece| piece < len).collect();
+            let (after, before): (Vec<u32>, Vec<u32>) = common.iter().partition(|&&piece| piece >= start);
+            let ring: Vec<u32> = of(&a).common_from(&of(&b), PieceIndex(start)).map(|piece| piece.0).collect();
+            prop_assert_eq!(ring, [after, before].concat());
+            prop_assert_eq!(of(&a).count_common(&of(&b)) as usize, common.len());
         }
     }
 }

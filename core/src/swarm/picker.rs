@@ -1,1 +1,0 @@
-//! Which block to ask whom for.
