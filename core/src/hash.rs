@@ -26,6 +26,31 @@ pub fn piece_is<'a>(want: PieceHash, parts: impl IntoIterator<Item = &'a [u8]>) 
     }
 }
 
+/// A piece that is hashed while it is read, without ever lying in memory as a whole.
+pub struct PieceHasher(sha1::Sha1);
+
+impl PieceHasher {
+    /// A hasher of version 1 pieces.
+    pub fn v1() -> Self {
+        Self(sha1::Sha1::new())
+    }
+
+    /// The next bytes of the piece.
+    pub fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    /// SHA-1 of everything so far.
+    pub fn finish(self) -> [u8; 20] {
+        self.0.finalize().into()
+    }
+
+    /// Whether everything so far is the piece that has this hash.
+    pub fn is(self, want: PieceHash) -> bool {
+        matches!(want, PieceHash::Sha1(hash) if self.finish() == hash)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +62,8 @@ mod tests {
         assert_eq!(sha256(abc)[..4], [0xba, 0x78, 0x16, 0xbf]);
         assert!(piece_is(PieceHash::Sha1(sha1(abc)), abc));
         assert!(!piece_is(PieceHash::Sha1([0; 20]), abc));
+        let mut hasher = PieceHasher::v1();
+        abc.iter().for_each(|part| hasher.update(part));
+        assert!(hasher.is(PieceHash::Sha1(sha1(abc))));
     }
 }
