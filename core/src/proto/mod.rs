@@ -1,5 +1,6 @@
 //! One folder per wire protocol: bytes to values and back, no decisions about swarms.
 
+pub mod announce;
 pub mod extension;
 pub mod peer;
 pub mod tracker_http;
