@@ -1,1 +1,370 @@
-//! How many requests to keep outstanding toward one peer.
+//! How many block requests to keep outstanding toward one peer, and when to send the next ones.
+//!
+//! The depth is what the peer delivers in the time that a request takes, and a little more, so that its uplink
+//! never waits for us. It is not deeper than that: every request ahead is a piece chosen earlier than necessary,
+//! before the others' news of what is rare.
+//! Sees counts and times only. Never chooses a block, and never gives up a request.
+//= BEP 3 §peer protocol (pipelining)
+//= BEP 10 §handshake message (reqq)
+
+use crate::clock::Instant;
+use crate::geometry::BLOCK_LEN;
+use crate::swarm::rate::Meter;
+use crate::units::BytesPerSec;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Most requests outstanding toward one peer, 8 MiB (libtorrent: 500). A peer's `reqq` may lower it.
+pub const MAX_DEPTH: usize = 512;
+/// Fewest, except when the peer is snubbed: the next block is under way while one is answered (libtorrent: 2).
+pub const MIN_DEPTH: usize = 2;
+/// Requests of the first batch after an unchoke: 256 KiB, about what the first round trip of TCP can carry.
+pub const START_DEPTH: usize = 16;
+/// Requests toward a peer that has stopped sending (libtorrent: 1).
+pub const SNUBBED_DEPTH: usize = 1;
+/// Time that requests should wait at the peer beyond what the path takes: covers our batching and a shaper's
+/// steps at its side. libtorrent keeps 3 s, Transmission 10 s; both then choose pieces that much too early.
+pub const QUEUE_MIN: Duration = Duration::from_millis(250);
+/// Longest time that the requests outstanding may be worth (Transmission: 10 s).
+pub const HORIZON_MAX: Duration = Duration::from_secs(10);
+/// A pause between blocks is remembered for this long at least, and twice as long at most.
+pub const PAUSE_MEMORY: Duration = Duration::from_secs(5);
+/// What the rate looks back on: short, for the depth must follow it, and longer than a slow peer takes for a block.
+pub const RATE_WINDOW: Duration = Duration::from_secs(5);
+/// Largest batch of requests held back to be sent together: 1 MiB.
+pub const BATCH_MAX: usize = 64;
+
+/// The request pipeline toward one peer.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    reqq: usize,
+    snubbed: bool,
+    /// Growing by one request per block, until requests begin to wait.
+    slow_start: bool,
+    depth: usize,
+    meter: Meter,
+    /// Requests not answered yet, oldest first: when they were sent and how many. At most one entry per request.
+    sent: VecDeque<(Instant, usize)>,
+    waiting: usize,
+    /// Smoothed time from request to block.
+    service: Duration,
+    /// Shortest of them since the unchoke: the path and the peer's disk, without a queue.
+    base: Option<Duration>,
+    /// The last block, or the first request since nothing was outstanding.
+    progress: Instant,
+    /// Nothing was outstanding before the oldest request: its wait includes the path.
+    was_dry: bool,
+    /// Longest pause between blocks in this memory span and in the one before.
+    pauses: [Duration; 2],
+    memory_since: Instant,
+}
+
+impl Pipeline {
+    /// A pipeline toward a peer that keeps at most `reqq` requests; 0 is read as 1.
+    pub fn new(now: Instant, reqq: u16) -> Self {
+        Self {
+            reqq: usize::from(reqq).max(1),
+            snubbed: false,
+            slow_start: true,
+            depth: START_DEPTH,
+            meter: Meter::over(now, RATE_WINDOW),
+            sent: VecDeque::new(),
+            waiting: 0,
+            service: Duration::ZERO,
+            base: None,
+            progress: now,
+            was_dry: true,
+            pauses: [Duration::ZERO; 2],
+            memory_since: now,
+        }
+    }
+
+    /// The peer told how many requests it keeps.
+    pub fn set_reqq(&mut self, reqq: u16) {
+        self.reqq = usize::from(reqq).max(1);
+    }
+
+    /// The peer is snubbed, or no longer.
+    pub fn set_snubbed(&mut self, snubbed: bool) {
+        if self.snubbed && !snubbed {
+            self.depth = MIN_DEPTH;
+        }
+        self.snubbed = snubbed;
+    }
+
+    /// The peer choked us: whatever is outstanding will not be answered.
+    pub fn choked(&mut self, now: Instant) {
+        self.sent.clear();
+        self.waiting = 0;
+        self.progress = now;
+        self.was_dry = true;
+    }
+
+    /// The peer unchoked us: measure it afresh, beginning with a slow start.
+    pub fn unchoked(&mut self, now: Instant) {
+        let (reqq, snubbed) = (self.reqq, self.snubbed);
+        *self = Self { reqq, snubbed, ..Self::new(now, 1) };
+    }
+
+    /// `blocks` requests were sent.
+    pub fn sent(&mut self, now: Instant, blocks: usize) {
+        if blocks == 0 {
+            return;
+        }
+        if self.waiting == 0 {
+            self.progress = now;
+            self.was_dry = true;
+        }
+        self.sent.push_back((now, blocks));
+        self.waiting += blocks;
+    }
+
+    /// A block of `len` bytes came, and `outstanding` requests remain. Blocks are taken to answer requests in
+    /// their order; those that were given up meanwhile are forgotten, the oldest first.
+    pub fn arrived(&mut self, now: Instant, len: u32, outstanding: usize) {
+        self.meter.add(now, u64::from(len));
+        if let Some(since) = self.pop() {
+            self.measure(now, now.since(since));
+        }
+        while self.waiting > outstanding && self.pop().is_some() {}
+        self.progress = now;
+        self.was_dry = false;
+        self.adapt(now);
+    }
+
+    /// How many requests should be outstanding.
+    pub fn depth(&self) -> usize {
+        let depth = if self.snubbed { SNUBBED_DEPTH } else { self.depth };
+        depth.min(self.reqq).min(MAX_DEPTH)
+    }
+
+    /// How many requests to send now, `outstanding` being unanswered: none until a quarter of the depth is
+    /// missing (or [`BATCH_MAX`]), so that one write carries many, and then all that are missing.
+    pub fn refill(&self, outstanding: usize) -> usize {
+        let depth = self.depth();
+        let missing = depth.saturating_sub(outstanding);
+        let batch = (depth / 4).clamp(1, BATCH_MAX);
+        if missing >= batch { missing } else { 0 }
+    }
+
+    /// Smoothed time from a request to its block; zero before the first one.
+    pub const fn service_time(&self) -> Duration {
+        self.service
+    }
+
+    /// Payload per second over the last [`RATE_WINDOW`].
+    pub fn rate(&self, now: Instant) -> BytesPerSec {
+        self.meter.rate(now)
+    }
+
+    fn pop(&mut self) -> Option<Instant> {
+        let (at, left) = self.sent.front_mut()?;
+        let at = *at;
+        *left -= 1;
+        if *left == 0 {
+            self.sent.pop_front();
+        }
+        self.waiting -= 1;
+        Some(at)
+    }
+
+    fn measure(&mut self, now: Instant, service: Duration) {
+        let base = self.base.map_or(service, |base| base.min(service));
+        self.base = Some(base);
+        self.service =
+            if self.service.is_zero() { service } else { (self.service * 7 + service) / 8 };
+        if now.since(self.memory_since) >= PAUSE_MEMORY {
+            self.pauses = [Duration::ZERO, self.pauses[0]];
+            self.memory_since = now;
+        }
+        let path = if self.was_dry { base } else { Duration::ZERO };
+        let pause = now.since(self.progress).saturating_sub(path);
+        self.pauses[0] = self.pauses[0].max(pause);
+    }
+
+    /// The time that the outstanding requests should be worth: the path, and twice the longest pause. With less,
+    /// a peer that serves us in bursts would find nothing to serve at the next one, look slower for it, and be
+    /// asked for still less.
+    fn horizon(&self) -> Duration {
+        let pause = self.pauses[0].max(self.pauses[1]);
+        (self.base.unwrap_or_default() + QUEUE_MIN.max(pause * 2)).min(HORIZON_MAX)
+    }
+
+    fn adapt(&mut self, now: Instant) {
+        let horizon = self.horizon();
+        if self.slow_start && self.service <= horizon {
+            self.depth = (self.depth + 1).min(MAX_DEPTH);
+            return;
+        }
+        self.slow_start = false;
+        self.depth = request_depth(self.meter.rate(now), horizon);
+    }
+}
+
+/// Requests worth `time` at this rate, rounded up, within [`MIN_DEPTH`]`..=`[`MAX_DEPTH`].
+fn request_depth(rate: BytesPerSec, time: Duration) -> usize {
+    let blocks = rate.times(time).div_ceil(u64::from(BLOCK_LEN));
+    usize::try_from(blocks).unwrap_or(MAX_DEPTH).clamp(MIN_DEPTH, MAX_DEPTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A peer behind a path: answers in order, at a rate, in bursts of `every`.
+    struct Link {
+        rate: u64,
+        delay: Duration,
+        every: Duration,
+    }
+
+    struct Outcome {
+        rate: f64,
+        depth: usize,
+        peak: usize,
+        batches: usize,
+        blocks: usize,
+    }
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Runs the pipeline against the link for `secs` and measures the second half.
+    fn run(link: &Link, reqq: u16, secs: u64) -> Outcome {
+        let mut pipeline = Pipeline::new(Instant::ZERO, reqq);
+        pipeline.unchoked(Instant::ZERO);
+        let mut answers: VecDeque<Instant> = VecDeque::new();
+        let (mut now, mut free) = (Instant::ZERO, Instant::ZERO);
+        let (mut blocks, mut late, mut peak, mut batches) = (0, 0, 0, 0);
+        let end = Instant::ZERO + Duration::from_secs(secs);
+        while now < end {
+            let more = pipeline.refill(answers.len());
+            batches += usize::from(more > 0);
+            pipeline.sent(now, more);
+            for _ in 0..more {
+                let reached = now + link.delay / 2;
+                free = free.max(reached) + Duration::from_micros(16384 * 1_000_000 / link.rate);
+                let step = link.every.as_micros() as u64;
+                let sent = Instant::from_micros(free.as_micros().div_ceil(step) * step);
+                answers.push_back(sent + link.delay / 2);
+            }
+            peak = peak.max(answers.len());
+            let Some(next) = answers.pop_front() else { panic!("nothing outstanding at {now}") };
+            now = now.max(next);
+            blocks += 1;
+            late += usize::from(now.as_micros() > end.as_micros() / 2);
+            pipeline.arrived(now, 16384, answers.len());
+        }
+        let rate = late as f64 * 16384.0 / (secs as f64 / 2.0);
+        Outcome { rate, depth: pipeline.depth(), peak, batches, blocks }
+    }
+
+    #[test]
+    fn any_path_is_filled_and_no_queue_is_built_without_need() {
+        #[track_caller]
+        fn check(rate: u64, delay: u64, every: u64, depths: std::ops::RangeInclusive<usize>) {
+            let link = Link { rate, delay: ms(delay), every: ms(every) };
+            let got = run(&link, 2000, 30);
+            let share = got.rate / rate as f64;
+            assert!(
+                share > 0.95,
+                "{share:.3} of {rate} B/s over {delay} ms at depth {}",
+                got.depth
+            );
+            assert!(depths.contains(&got.depth), "depth {} of {depths:?}", got.depth);
+        }
+        check(2_621_440, 1, 1, 35..=60); // one of eight slots at 20 MiB/s: 0.6 to 0.9 MiB ahead
+        check(2_621_440, 1, 100, 35..=120); // the same, shaped in steps
+        check(20_000_000, 100, 1, 380..=512);
+        check(1_000_000, 400, 1, 35..=80);
+        check(100_000, 60, 1, 2..=5);
+        check(5_000, 60, 1, 2..=6);
+        check(400_000, 20, 1000, 20..=90); // served once a second only
+        check(500_000_000, 1, 1, 512..=512);
+    }
+
+    #[test]
+    fn loopback_is_full_after_a_few_round_trips() {
+        let mut pipeline = Pipeline::new(Instant::ZERO, 2000);
+        let mut now = Instant::ZERO;
+        for _ in 0..4 {
+            let more = pipeline.refill(0);
+            pipeline.sent(now, more);
+            now += ms(1);
+            (0..more).rev().for_each(|left| pipeline.arrived(now, 16384, left));
+        }
+        assert_eq!(pipeline.depth(), START_DEPTH << 4);
+    }
+
+    #[test]
+    fn requests_leave_in_batches() {
+        let got = run(&Link { rate: 50_000_000, delay: ms(10), every: ms(1) }, 2000, 10);
+        assert!(got.blocks / got.batches >= 40, "{} requests a batch", got.blocks / got.batches);
+        let pipeline = Pipeline::new(Instant::ZERO, 250);
+        assert_eq!((pipeline.refill(13), pipeline.refill(12), pipeline.refill(40)), (0, 4, 0));
+    }
+
+    #[test]
+    fn the_peers_own_bound_is_kept() {
+        let got = run(&Link { rate: 500_000_000, delay: ms(1), every: ms(1) }, 7, 1);
+        assert_eq!((got.peak, got.depth), (7, 7));
+        assert_eq!(Pipeline::new(Instant::ZERO, 0).depth(), 1);
+        let mut pipeline = Pipeline::new(Instant::ZERO, 9);
+        pipeline.set_reqq(u16::MAX);
+        pipeline.unchoked(Instant::ZERO);
+        assert_eq!(pipeline.depth(), START_DEPTH);
+    }
+
+    #[test]
+    fn attack_21_a_snubbed_peer_holds_one_block() {
+        let mut pipeline = Pipeline::new(Instant::ZERO, 250);
+        pipeline.sent(Instant::ZERO, 16);
+        pipeline.set_snubbed(true);
+        assert_eq!((pipeline.depth(), pipeline.refill(1), pipeline.refill(0)), (1, 0, 1));
+        pipeline.set_snubbed(false);
+        assert_eq!(pipeline.depth(), MIN_DEPTH);
+    }
+
+    #[test]
+    fn given_up_requests_do_not_count_as_slow_ones() {
+        let mut pipeline = Pipeline::new(Instant::ZERO, 250);
+        pipeline.sent(Instant::ZERO, 8);
+        let later = Instant::ZERO + ms(5000);
+        pipeline.choked(later);
+        pipeline.unchoked(later);
+        pipeline.sent(later, 1);
+        pipeline.arrived(later + ms(30), 16384, 0);
+        assert_eq!(pipeline.service_time(), ms(30));
+        // Two of three were cancelled: what comes next answers the request after them.
+        pipeline.sent(later + ms(30), 3);
+        pipeline.arrived(later + ms(60), 16384, 0);
+        pipeline.sent(later + ms(100), 1);
+        pipeline.arrived(later + ms(130), 16384, 0);
+        assert_eq!(pipeline.service_time(), ms(30));
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_of_events_leaves_a_legal_depth(reqq: u16, events in prop::collection::vec(
+            (0u8..7, 0usize..600, 0u64..20_000_000), 0..200)) {
+            let mut pipeline = Pipeline::new(Instant::ZERO, reqq);
+            let mut now = Instant::ZERO;
+            for (kind, count, wait) in events {
+                now += Duration::from_micros(wait);
+                match kind {
+                    0 => pipeline.choked(now),
+                    1 => pipeline.unchoked(now),
+                    2 => pipeline.set_snubbed(count % 2 == 0),
+                    3 => pipeline.sent(now, count),
+                    _ => pipeline.arrived(now, BLOCK_LEN, count),
+                }
+                let depth = pipeline.depth();
+                prop_assert!(depth >= 1 && depth <= MAX_DEPTH.min(usize::from(reqq).max(1)));
+                prop_assert!(pipeline.refill(count) + count <= depth.max(count));
+                prop_assert_eq!(pipeline.refill(0), depth, "a dry pipe is always filled");
+            }
+        }
+    }
+}
