@@ -1,1 +1,3 @@
 //! The tracker bundled with gaggle.
+
+pub mod store;
