@@ -1,1 +1,21 @@
 //! Sockets: listening, dialling, moving bytes of one connection.
+//!
+//! Decides how long the network may take and how much of it is held in memory. Never decides whom to talk
+//! to or what to say: that comes from `gaggle_core::swarm` and goes back there as values.
+
+mod clock;
+mod closed;
+mod connection;
+mod handshake;
+mod listener;
+mod read_buffer;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use clock::Clock;
+pub use closed::{Closed, ConnectError, Phase};
+pub use connection::{FROM_PEER_QUEUE, FromPeer, Item, Pump, PumpConfig, TO_PEER_QUEUE, ToPeer};
+pub use handshake::{Connected, Dialer, HANDSHAKE_TIMEOUT, answer};
+pub use listener::{HANDSHAKES_MAX, Listener};

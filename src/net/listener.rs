@@ -1,0 +1,112 @@
+//! Incoming connections, up to their handshake.
+//!
+//! Decides how many strangers may be in the middle of a handshake. Never decides which torrents are served.
+
+use super::handshake::{Connected, answer, canonical};
+use gaggle_core::id::InfoHash;
+use gaggle_core::proto::peer::Handshake;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Most connections that may be in the middle of their handshake. At the bound no more are accepted until one
+/// is done or late; the system's backlog holds the others.
+pub const HANDSHAKES_MAX: usize = 256;
+/// Connections that the system holds for us until they are accepted; beyond, it drops them.
+const BACKLOG: i32 = 512;
+/// Pause after the system could not accept, most likely for lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound and listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Listener {
+    /// Binds. A wildcard address of either family serves both, or IPv4 alone where there is no IPv6.
+    /// Must be called inside a tokio runtime.
+    pub fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let socket = if addr.ip().is_unspecified() {
+            let (v6, v4) = (Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into());
+            match listen(SocketAddr::new(v6, addr.port())) {
+                Err(error) if is_no_ipv6(&error) => listen(SocketAddr::new(v4, addr.port()))?,
+                bound => bound?,
+            }
+        } else {
+            listen(addr)?
+        };
+        let socket = TcpListener::from_std(socket.into())?;
+        let addr = socket.local_addr()?;
+        Ok(Self { socket, addr })
+    }
+
+    /// Where it listens; the port is the real one even if 0 was asked for.
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Accepts, answers handshakes with what `lookup` gives, and passes on the connections that are
+    /// complete. Whatever is no handshake is closed without an answer. Ends when nobody receives any more;
+    /// dropping the future closes the socket and every connection not passed on.
+    pub async fn run(
+        self,
+        within: Duration,
+        lookup: impl Fn(InfoHash) -> Option<Handshake> + Clone + Send + Sync + 'static,
+        out: mpsc::Sender<Connected>,
+    ) {
+        let mut handshakes = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = out.closed() => return,
+                Some(_) = handshakes.join_next() => {}
+                accepted = self.socket.accept(), if handshakes.len() < HANDSHAKES_MAX => {
+                    match accepted {
+                        Ok((stream, from)) => {
+                            let (lookup, out) = (lookup.clone(), out.clone());
+                            handshakes.spawn(async move {
+                                match answer(stream, from, within, lookup).await {
+                                    // Failing means that nobody receives: the loop ends by itself.
+                                    Ok(connected) => drop(out.send(connected).await),
+                                    Err(error) => {
+                                        let from = canonical(from);
+                                        tracing::debug!(%from, %error, "no handshake");
+                                    }
+                                }
+                            });
+                        }
+                        Err(error) => {
+                            tracing::debug!(%error, "cannot accept");
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if let IpAddr::V6(ip) = addr.ip() {
+        socket.set_only_v6(!ip.is_unspecified())?;
+    }
+    // Else a restart fails for a minute while connections of the last run are in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// Whether the machine has no IPv6: compiled out, or switched off.
+fn is_no_ipv6(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    let no_family = code == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    no_family || error.kind() == io::ErrorKind::AddrNotAvailable
+}
