@@ -16,6 +16,7 @@ impl Place {
         Self { file: None, key }
     }
 
+    /// An entry of one file, or with an empty key the file itself.
     pub(super) const fn file(index: usize, key: &'static str) -> Self {
         Self { file: Some(index), key }
     }
@@ -24,6 +25,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.file {
+            Some(index) if self.key.is_empty() => write!(f, "files[{index}]"),
             Some(index) => write!(f, "files[{index}].{}", self.key),
             None => f.write_str(self.key),
         }

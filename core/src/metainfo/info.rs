@@ -290,7 +290,7 @@ struct RawFile<'a> {
 
 impl<'a> RawFile<'a> {
     fn find(index: usize, entry: &Value<'a>) -> Result<Self, MetainfoError> {
-        let at = Place::file(index, "*");
+        let at = Place::file(index, "");
         let wrong = MetainfoError::Kind { at, got: entry.kind(), want: Kind::Dict };
         let mut raw = Self::default();
         for (key, value) in entry.as_dict().ok_or(wrong)? {

@@ -79,7 +79,7 @@ fn must_fail_for_a_file() {
     check(single().int("files", 1), "info.files is an integer instead of a list");
     check(
         bare_info().list("files", List::new().int(1)),
-        "files[0].* is an integer instead of a dictionary",
+        "files[0] is an integer instead of a dictionary",
     );
     check(
         files([

@@ -1,0 +1,58 @@
+//! Replays the fuzz corpora under `fixtures/corpus` through the laws that the fuzz targets check.
+
+#[path = "../../tests/fuzz/laws.rs"]
+mod laws;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// All inputs of one corpus take a tenth of a second; something that grows with the square of the input
+/// takes minutes.
+const TIME_MAX: Duration = Duration::from_secs(20);
+/// No input is larger than 20 kB: a test that needs this much has believed a length.
+const MEMORY_MAX_KIB: u64 = 256 << 10;
+
+/// Calls a law with every input of one corpus and with every prefix of it.
+#[expect(clippy::disallowed_methods, reason = "measures the test itself, in real time")]
+fn replay(corpus: &str, law: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/corpus").join(corpus);
+    let mut inputs: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    inputs.sort();
+    assert!(inputs.len() >= 20, "{} inputs in {}", inputs.len(), folder.display());
+    let begun = Instant::now();
+    for input in inputs {
+        let bytes = std::fs::read(&input).unwrap();
+        let run = std::panic::catch_unwind(|| {
+            law(&bytes);
+            (0..bytes.len().min(2_000)).for_each(|end| law(&bytes[..end]));
+        });
+        assert!(run.is_ok(), "{} breaks a law", input.display());
+    }
+    assert!(begun.elapsed() < TIME_MAX, "{:?}", begun.elapsed());
+    if let Some(peak) = peak_kib() {
+        assert!(peak < MEMORY_MAX_KIB, "{peak} KiB");
+    }
+}
+
+/// The most memory this process has had, where Linux tells.
+fn peak_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+#[test]
+fn bencode() {
+    replay("bencode", laws::bencode);
+}
+
+#[test]
+fn magnet() {
+    replay("magnet", laws::magnet);
+}
+
+#[test]
+fn metainfo() {
+    replay("metainfo", laws::metainfo);
+}

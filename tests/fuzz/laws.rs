@@ -1,0 +1,132 @@
+//! What must hold for any bytes whatever: the fuzz targets and `core/tests/corpus.rs` call these.
+
+use gaggle_core::bencode::{self, Dict, Kind, Limits, List, Value};
+use gaggle_core::hash::{sha1, sha256};
+use gaggle_core::id::TorrentHashes;
+use gaggle_core::metainfo::{self, Magnet, Metainfo, names};
+use serde_bencode::value::Value as Theirs;
+use std::collections::BTreeSet;
+
+/// What is accepted can be walked to its end, reads like with serde_bencode, and can be written again.
+pub(crate) fn bencode(data: &[u8]) {
+    let first = bencode::split_first(data, Limits::MESSAGE);
+    let checked = bencode::check(data, Limits::MESSAGE);
+    let Ok((value, rest)) = Value::parse_first(data, Limits::MESSAGE) else {
+        assert!(checked.is_err() && first.is_err());
+        return;
+    };
+    assert_eq!(first, Ok((value.raw(), rest)));
+    assert_eq!(checked.is_ok(), rest.is_empty() && data.len() <= Limits::MESSAGE.bytes);
+    let theirs: Theirs =
+        serde_bencode::from_bytes(value.raw()).expect("serde reads what we accept");
+    assert!(same(&value, &theirs), "{value:?}");
+    let written = List::new();
+    let written = push(written, &value).into_bytes();
+    let limits = Limits { depth: Limits::MESSAGE.depth + 1, ..Limits::DATAGRAM };
+    let limits = Limits { tokens: usize::MAX, bytes: usize::MAX, ..limits };
+    let again = Value::parse(&written, limits).expect("what we write is well-formed");
+    let again = again.as_list().and_then(|mut items| items.next()).expect("one item");
+    assert!(same(&again, &theirs), "{again:?}");
+}
+
+fn same(ours: &Value<'_>, theirs: &Theirs) -> bool {
+    match theirs {
+        Theirs::Int(n) => ours.as_int() == Some(*n),
+        Theirs::Bytes(bytes) => ours.as_bytes() == Some(bytes),
+        Theirs::List(list) => {
+            let items = ours.as_list().expect("a list");
+            items.clone().count() == list.len() && items.zip(list).all(|(a, b)| same(&a, b))
+        }
+        Theirs::Dict(dict) => {
+            let mut entries = ours.as_dict().expect("a dictionary");
+            entries.clone().count() == dict.len()
+                && entries
+                    .all(|(key, value)| dict.get(key).is_some_and(|their| same(&value, their)))
+        }
+    }
+}
+
+fn push(list: List, value: &Value<'_>) -> List {
+    match value.kind() {
+        Kind::Int => list.int(value.as_int().expect("an integer")),
+        Kind::Bytes => list.bytes(value.as_bytes().expect("a string")),
+        Kind::List => {
+            let items = value.as_list().expect("a list");
+            list.list(items.fold(List::new(), |list, item| push(list, &item)))
+        }
+        Kind::Dict => {
+            let entries = value.as_dict().expect("a dictionary");
+            list.dict(entries.fold(Dict::new(), |dict, (key, value)| match value.kind() {
+                Kind::Int => dict.int(key, value.as_int().expect("an integer")),
+                Kind::Bytes => dict.bytes(key, value.as_bytes().expect("a string")),
+                Kind::List => {
+                    let items = value.as_list().expect("a list");
+                    dict.list(key, items.fold(List::new(), |list, item| push(list, &item)))
+                }
+                Kind::Dict => dict.raw(key, value.raw()),
+            }))
+        }
+    }
+}
+
+/// A torrent that loads is consistent: names stay inside, sizes add up, and nothing changes its hash.
+pub(crate) fn metainfo(data: &[u8]) {
+    let Ok(metainfo) = Metainfo::parse(data) else { return };
+    let info = &metainfo.info;
+    assert!(names::is_safe(&info.name));
+    let mut paths = BTreeSet::new();
+    let mut offset = 0;
+    for file in &info.files {
+        assert_eq!(file.offset, offset);
+        offset += file.len;
+        assert_eq!(file.path.first(), Some(&info.name));
+        assert_eq!(file.path.len() == 1, info.single);
+        for name in &file.path {
+            assert!(!name.is_empty() && name != "." && name != ".." && name.len() < 256);
+            assert!(!name.contains(['/', '\\', '\0']));
+        }
+        assert!(file.pad || paths.insert(&file.path), "{:?} twice", file.path);
+    }
+    for path in &paths {
+        let above = (1..path.len()).map(|len| path[..len].to_vec());
+        assert!(above.into_iter().all(|folder| !paths.contains(&folder)), "{path:?}");
+    }
+    assert_eq!(offset, info.geometry.total());
+    assert_eq!(info.pieces.len(), info.geometry.pieces() as usize);
+    assert!(info.geometry.iter().all(|piece| info.pieces.of(piece).is_some()));
+    assert!(metainfo.trackers.iter().flatten().count() <= metainfo::TRACKERS_MAX);
+
+    let raw = metainfo.info_bytes();
+    match metainfo.hashes() {
+        TorrentHashes::V1(v1) => assert_eq!(v1.0, sha1([&raw[..]])),
+        TorrentHashes::V2(v2) => assert_eq!(v2.0, sha256([&raw[..]])),
+        TorrentHashes::Hybrid(v1, v2) => {
+            assert_eq!((v1.0, v2.0), (sha1([&raw[..]]), sha256([&raw[..]])));
+        }
+    }
+    let again = Metainfo::parse(&metainfo.to_bytes()).expect("what we write loads");
+    assert_eq!((again.hashes(), &again.trackers), (metainfo.hashes(), &metainfo.trackers));
+    let from_peer = Metainfo::from_info(raw.clone(), &metainfo.hashes()).expect("same dictionary");
+    assert_eq!(from_peer.info.files, info.files);
+    let link = metainfo.magnet().to_string();
+    assert_eq!(Magnet::parse(&link).expect("a link we printed").hashes, metainfo.hashes());
+}
+
+/// A link that is accepted stays within its bounds and prints as one that means the same.
+pub(crate) fn magnet(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = Magnet::from_hash(text);
+    let Ok(magnet) = Magnet::parse(text) else { return };
+    assert!(magnet.trackers.len() <= metainfo::LINK_TRACKERS_MAX);
+    assert!(magnet.web_seeds.len() <= metainfo::WEB_SEEDS_MAX);
+    assert!(magnet.peers.len() <= metainfo::PEERS_MAX);
+    assert!(magnet.name.as_deref().is_none_or(names::is_safe));
+    let ranges = magnet.select.as_deref().unwrap_or_default();
+    assert!(ranges.len() <= metainfo::RANGES_MAX);
+    assert!(ranges.windows(2).all(|pair| pair[0].end() < pair[1].start()));
+    let printed = magnet.to_string();
+    let again = Magnet::parse(&printed).expect("a link we printed");
+    assert_eq!(again.to_string(), printed);
+    assert_eq!((again.hashes, &again.trackers), (magnet.hashes, &magnet.trackers));
+    assert_eq!((&again.name, &again.select), (&magnet.name, &magnet.select));
+}
