@@ -94,6 +94,18 @@ impl Bitfield {
         true
     }
 
+    /// Adds every piece of `other`, a set about as many pieces.
+    pub fn insert_all(&mut self, other: &Self) {
+        self.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine |= theirs);
+        self.recount();
+    }
+
+    /// Removes every piece of `other`.
+    pub fn remove_all(&mut self, other: &Self) {
+        self.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine &= !theirs);
+        self.recount();
+    }
+
     /// The pieces in the set, in order.
     pub fn ones(&self) -> impl Iterator<Item = PieceIndex> + '_ {
         self.words.iter().enumerate().flat_map(|(at, &word)| bits(at, word))
@@ -137,6 +149,11 @@ impl Bitfield {
             };
             bits(at, self.words[at] & other.words[at] & part)
         })
+    }
+
+    fn recount(&mut self) {
+        self.clear_spare();
+        self.ones = self.words.iter().map(|word| word.count_ones()).sum();
     }
 
     fn clear_spare(&mut self) {
@@ -205,6 +222,11 @@ mod tests {
             prop_assert_eq!(Bitfield::from_wire(&field.to_wire(), len), Some(field.clone()));
             prop_assert_eq!(Bitfield::empty(len).lacks_any_of(&field), !model.is_empty());
             prop_assert!(!Bitfield::full(len).lacks_any_of(&field));
+            let mut rest = Bitfield::full(len);
+            rest.remove_all(&field);
+            prop_assert!(rest.ones().eq(field.zeros()));
+            rest.insert_all(&field);
+            prop_assert_eq!(rest, Bitfield::full(len));
         }
 
         #[test]

@@ -1,1 +1,26 @@
-//! The pool that hashes, writes and reads pieces.
+//! Hashes, writes and reads pieces on a small pool of blocking threads, and carries out what
+//! [`gaggle_core::storage`] plans: start-up checks, syncs, resume records.
+//!
+//! Never decides what to download or whom to serve, and never writes outside the output and state folders.
+//! Locks here are held by blocking threads for bookkeeping only, never while file content moves and never by a task.
+
+mod check;
+mod claim;
+mod fault;
+mod files;
+pub mod hashing;
+mod pool;
+mod room;
+mod state;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use check::{Checked, Progress};
+pub use fault::StorageError;
+pub use pool::{Clock, Pool};
+pub use room::Preallocate;
+pub use storage::{
+    Access, Busy, DiskEvent, PieceHashOf, READS_MAX, STORE_BYTES_MAX, Sink, Storage, StorageSpec,
+};

@@ -6,6 +6,7 @@
 
 use crate::bitfield::Bitfield;
 use crate::geometry::{Block, Geometry, PieceIndex};
+use crate::metainfo::{FileEntry, Info};
 use std::ops::Range;
 
 /// One entry of a torrent's file list.
@@ -114,6 +115,17 @@ struct Span {
 }
 
 impl Layout {
+    /// The layout of a torrent that was parsed.
+    pub fn of(info: &Info) -> Result<Self, LayoutError> {
+        let spec = |file: &FileEntry| FileSpec {
+            path: file.path.clone(),
+            len: file.len,
+            offset: file.offset,
+            pad: file.pad,
+        };
+        Self::new(info.geometry, info.files.iter().map(spec).collect())
+    }
+
     /// Checks that the files tile the torrent exactly and that no path could escape.
     pub fn new(geometry: Geometry, files: Vec<FileSpec>) -> Result<Self, LayoutError> {
         let mut end = 0u64;

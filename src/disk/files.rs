@@ -1,0 +1,295 @@
+//! The open files of one torrent: reads and writes extents. Bounded descriptors, opened when first needed.
+
+use super::fault::{StorageError, at};
+use super::pool::held;
+use super::tree::{Open, Seen, Tree, stamp};
+use bytes::Bytes;
+use gaggle_core::storage::{DiskFault, Extent, Layout, Place, Stamp};
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Descriptors that one torrent keeps open; the one unused for longest is closed for the next.
+pub(super) const OPEN_MAX: usize = 64;
+/// So many files are synced by one syncfs.
+const SYNC_ALL_FROM: usize = 64;
+/// Slices of one `pwritev`, the kernel's limit.
+const SLICES_MAX: usize = 1024;
+
+/// Something that holds content: a file of the torrent, or the parts file.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Holder {
+    File(usize),
+    Parts,
+}
+
+pub(super) struct Files {
+    tree: Tree,
+    paths: Vec<Vec<String>>,
+    parts: PathBuf,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    open: BTreeMap<Holder, Entry>,
+    tick: u64,
+}
+
+struct Entry {
+    file: Arc<File>,
+    mode: Open,
+    used: u64,
+}
+
+impl Files {
+    pub(super) fn new(tree: Tree, layout: &Layout, parts: PathBuf) -> Self {
+        let paths = layout.files().iter().map(|file| file.path.clone()).collect();
+        Self { tree, paths, parts, cache: Mutex::default() }
+    }
+
+    pub(super) fn path(&self, holder: Holder) -> PathBuf {
+        match holder {
+            Holder::File(file) => self.tree.full(&self.paths[file]),
+            Holder::Parts => self.parts.clone(),
+        }
+    }
+
+    pub(super) fn look(&self, file: usize) -> Result<Option<Seen>, StorageError> {
+        self.tree.look(&self.paths[file])
+    }
+
+    /// Removes a file that this process made and could not use.
+    pub(super) fn remove(&self, file: usize) -> Result<(), StorageError> {
+        held(&self.cache).open.remove(&Holder::File(file));
+        self.tree.remove(&self.paths[file])
+    }
+
+    /// Makes one file's bytes durable.
+    pub(super) fn sync(&self, holder: Holder) -> Result<(), Errno> {
+        match self.open(holder, Open::Read) {
+            Ok(Some(file)) => rustix::fs::fdatasync(&file),
+            // What is gone has nothing to lose; the next start sees that it is missing.
+            Ok(None) => Ok(()),
+            Err(_) => Err(Errno::IO),
+        }
+    }
+
+    /// Where very many files are on one file system, one syncfs takes the place of a journal commit for each, names
+    /// included. `Ok(false)` if it was not done.
+    pub(super) fn sync_many(&self, holders: &BTreeSet<Holder>) -> Result<bool, StorageError> {
+        if holders.len() < SYNC_ALL_FROM {
+            return Ok(false);
+        }
+        for holder in holders {
+            let same = match holder {
+                Holder::File(file) => {
+                    self.look(*file)?.is_none_or(|seen| seen.device == self.tree.device())
+                }
+                Holder::Parts => {
+                    self.sync(Holder::Parts).map_err(at(&self.parts))?;
+                    true
+                }
+            };
+            if !same {
+                return Ok(false);
+            }
+        }
+        self.tree.sync_all().map(|()| true)
+    }
+
+    /// Makes the names of files, and of the folders above them, durable.
+    pub(super) fn sync_names(&self, files: &BTreeSet<usize>) -> Result<(), StorageError> {
+        let above = files.iter().flat_map(|&file| {
+            let path = &self.paths[file];
+            (0..path.len()).map(|depth| &path[..depth])
+        });
+        let folders: BTreeSet<&[String]> = above.collect();
+        folders.into_iter().try_for_each(|folder| self.tree.sync_folder(folder))
+    }
+
+    /// Size and time as they are now; `None` if there is no such file.
+    pub(super) fn stamp(&self, holder: Holder) -> Result<Option<Stamp>, StorageError> {
+        match holder {
+            Holder::File(file) => Ok(self.look(file)?.map(|seen| seen.stamp)),
+            Holder::Parts => match rustix::fs::stat(&self.parts) {
+                Ok(stat) => Ok(Some(stamp(&stat))),
+                Err(Errno::NOENT) => Ok(None),
+                Err(errno) => Err(at(&self.parts)(errno)),
+            },
+        }
+    }
+
+    /// An open file; `None` if it is missing and only to be read.
+    pub(super) fn open(
+        &self,
+        holder: Holder,
+        mode: Open,
+    ) -> Result<Option<Arc<File>>, StorageError> {
+        if let Some(file) = self.cache().find(holder, mode) {
+            return Ok(Some(file));
+        }
+        let opened = match holder {
+            Holder::File(file) => self.tree.file(&self.paths[file], mode)?,
+            Holder::Parts => open_parts(&self.parts, mode)?,
+        };
+        let Some(file) = opened.map(Arc::new) else { return Ok(None) };
+        self.cache().keep(holder, Entry { file: Arc::clone(&file), mode, used: 0 });
+        Ok(Some(file))
+    }
+
+    /// Appends the bytes of `extents` to `out`, which has room for them. `Ok(false)` if some are not there.
+    pub(super) fn read(&self, extents: &[Extent], out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        for extent in extents {
+            let Some((holder, offset)) = holder(extent.place) else {
+                out.resize(out.len() + extent.len as usize, 0);
+                continue;
+            };
+            let Some(file) = self.open(holder, Open::Read)? else { return Ok(false) };
+            if !fill(&file, offset, extent.len as usize, out).map_err(at(&self.path(holder)))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Fills `out` from one place; zeros for padding. `Ok(false)` if the bytes are not there, or cannot be read.
+    pub(super) fn read_into(&self, place: Place, out: &mut [u8]) -> Result<bool, StorageError> {
+        let Some((holder, offset)) = holder(place) else {
+            out.fill(0);
+            return Ok(true);
+        };
+        let Some(file) = self.open(holder, Open::Read)? else { return Ok(false) };
+        match file.read_exact_at(out, offset) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => {
+                tracing::warn!(path = %self.path(holder).display(), offset, "unreadable, taken as missing");
+                Ok(false)
+            }
+            Err(error) => Err(at(&self.path(holder))(error)),
+        }
+    }
+
+    /// Writes `parts`, one behind the other, to `extents`. What falls on padding is dropped, and must be zeros:
+    /// nothing else could be given back.
+    /// The lengths agree: the caller has hashed the piece.
+    pub(super) fn write(&self, extents: &[Extent], parts: &[Bytes]) -> Result<(), StorageError> {
+        let mut rest = Cursor { parts, at: 0 };
+        for extent in extents {
+            let mut slices = rest.take(extent.len as usize);
+            let Some((holder, mut offset)) = holder(extent.place) else {
+                if slices.iter().any(|slice| slice.iter().any(|&byte| byte != 0)) {
+                    return Err(DiskFault::Io("the torrent's padding is not zeros".into()).into());
+                }
+                continue;
+            };
+            let path = || self.path(holder);
+            let file = self.open(holder, Open::Write)?.expect("a file opened for writing is made");
+            let mut slices = &mut slices[..];
+            while !slices.is_empty() {
+                let batch = &slices[..slices.len().min(SLICES_MAX)];
+                match rustix::io::pwritev(&file, batch, offset) {
+                    Ok(0) => return Err(at(&path())(std::io::Error::from(ErrorKind::WriteZero))),
+                    Ok(written) => {
+                        offset += written as u64;
+                        IoSlice::advance_slices(&mut slices, written);
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(errno) => return Err(at(&path())(errno)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        held(&self.cache)
+    }
+}
+
+impl Cache {
+    fn find(&mut self, holder: Holder, mode: Open) -> Option<Arc<File>> {
+        self.tick += 1;
+        let entry = self.open.get_mut(&holder)?;
+        if mode == Open::Write && entry.mode == Open::Read {
+            return None;
+        }
+        entry.used = self.tick;
+        Some(Arc::clone(&entry.file))
+    }
+
+    fn keep(&mut self, holder: Holder, entry: Entry) {
+        if self.open.len() >= OPEN_MAX
+            && let Some((&oldest, _)) = self.open.iter().min_by_key(|(_, entry)| entry.used)
+        {
+            self.open.remove(&oldest);
+        }
+        self.open.insert(holder, Entry { used: self.tick, ..entry });
+    }
+}
+
+/// Who holds the bytes and where; `None` for padding.
+pub(super) const fn holder(place: Place) -> Option<(Holder, u64)> {
+    match place {
+        Place::File { file, offset } => Some((Holder::File(file), offset)),
+        Place::Pad => None,
+        Place::Parts { offset } => Some((Holder::Parts, offset)),
+    }
+}
+
+/// Appends `len` bytes of the file; `false` if it ends before.
+pub(super) fn fill(file: &File, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<bool, Errno> {
+    let end = out.len() + len;
+    let start = out.len();
+    out.reserve(len);
+    while out.len() < end {
+        // A vector may have more room than was asked for; what it reads past the end is cut off below.
+        let at = offset + (out.len() - start) as u64;
+        match rustix::io::pread(file, spare_capacity(out), at) {
+            Ok(0) => return Ok(false),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    out.truncate(end);
+    Ok(true)
+}
+
+fn open_parts(path: &Path, mode: Open) -> Result<Option<File>, StorageError> {
+    let write = mode == Open::Write;
+    match OpenOptions::new().read(true).write(write).create(write).truncate(false).open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound && !write => Ok(None),
+        Err(error) => Err(at(path)(error)),
+    }
+}
+
+/// Walks over a piece's blocks, cutting them where extents end.
+struct Cursor<'a> {
+    parts: &'a [Bytes],
+    at: usize, // in the first of `parts`
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, mut len: usize) -> Vec<IoSlice<'a>> {
+        let mut slices = Vec::with_capacity(len / (16 << 10) + 2);
+        while len > 0 {
+            let Some(part) = self.parts.first() else { break };
+            let cut = &part[self.at..part.len().min(self.at + len)];
+            (len, self.at) = (len - cut.len(), self.at + cut.len());
+            if self.at == part.len() {
+                (self.parts, self.at) = (&self.parts[1..], 0);
+            }
+            if !cut.is_empty() {
+                slices.push(IoSlice::new(cut));
+            }
+        }
+        slices
+    }
+}

@@ -1,0 +1,184 @@
+//! The threads that do blocking work: one per core for hashing, writing and reading, and one keeper that syncs.
+//!
+//! Syncs have a thread of their own because fdatasync can take seconds, and pieces must go on being written
+//! meanwhile. The queue is bounded by its users: a torrent refuses work past its own limit, see `storage`.
+
+use super::claim::cores;
+use gaggle_core::clock::Instant;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Reads the time. The program has one clock; this module is handed it.
+pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
+pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+/// Fewest worker threads: one may wait for a slow disk while another serves the page cache.
+const WORKERS_MIN: usize = 2;
+
+/// A torrent that the keeper looks after.
+pub(super) trait Kept: Send + Sync {
+    /// When it wants to be synced.
+    fn deadline(&self) -> Option<Instant>;
+    /// Syncs it if that is due.
+    fn keep(&self, now: Instant);
+}
+
+/// The pool. Cheap to clone; threads end when the last clone is dropped, after the work that is queued.
+#[derive(Clone)]
+pub struct Pool {
+    guard: Arc<Guard>,
+}
+
+struct Guard {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+pub(super) struct Shared {
+    clock: Clock,
+    queue: Mutex<Queue>,
+    work: Condvar,
+    kept: Mutex<Keeping>,
+    poke: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    stopping: bool,
+}
+
+#[derive(Default)]
+struct Keeping {
+    torrents: Vec<Weak<dyn Kept>>,
+    poked: bool,
+    stopping: bool,
+}
+
+impl Pool {
+    /// Starts `workers` threads, by default one per core and at least two, and the keeper.
+    pub fn start(workers: Option<usize>, clock: Clock) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            clock,
+            queue: Mutex::default(),
+            work: Condvar::new(),
+            kept: Mutex::default(),
+            poke: Condvar::new(),
+        });
+        let guard = Guard { shared: Arc::clone(&shared), threads: Mutex::default() };
+        let spawn = |name: &str, run: fn(&Shared)| {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
+        };
+        for _ in 0..workers.unwrap_or_else(cores).max(WORKERS_MIN) {
+            held(&guard.threads).push(spawn("disk", Shared::work)?);
+        }
+        held(&guard.threads).push(spawn("disk-sync", Shared::keep)?);
+        Ok(Self { guard: Arc::new(guard) })
+    }
+
+    /// Finishes what is queued and ends the threads. Blocks; close the torrents first, or their last pieces
+    /// are hashed again at the next start.
+    pub fn stop(&self) {
+        self.guard.shared.stop();
+        let threads = std::mem::take(&mut *held(&self.guard.threads));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a disk thread panicked");
+            }
+        }
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.guard.shared)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl Shared {
+    pub(super) fn now(&self) -> Instant {
+        (self.clock)()
+    }
+
+    /// After the pool has stopped, the asker does the work: a torrent that is closed late still ends.
+    pub(super) fn submit(&self, job: Job) {
+        let mut queue = held(&self.queue);
+        if queue.stopping {
+            drop(queue);
+            return job();
+        }
+        queue.jobs.push_back(job);
+        self.work.notify_one();
+    }
+
+    pub(super) fn look_after(&self, torrent: Weak<dyn Kept>) {
+        held(&self.kept).torrents.push(torrent);
+        self.poke();
+    }
+
+    /// A deadline came nearer.
+    pub(super) fn poke(&self) {
+        held(&self.kept).poked = true;
+        self.poke.notify_one();
+    }
+
+    fn stop(&self) {
+        held(&self.queue).stopping = true;
+        self.work.notify_all();
+        held(&self.kept).stopping = true;
+        self.poke.notify_all();
+    }
+
+    fn work(&self) {
+        loop {
+            let mut queue = held(&self.queue);
+            let job = loop {
+                match queue.jobs.pop_front() {
+                    Some(job) => break job,
+                    None if queue.stopping => return,
+                    None => queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                }
+            };
+            drop(queue);
+            job();
+        }
+    }
+
+    fn keep(&self) {
+        loop {
+            let torrents: Vec<Arc<dyn Kept>> = {
+                let mut kept = held(&self.kept);
+                if kept.stopping {
+                    return;
+                }
+                kept.poked = false;
+                kept.torrents.retain(|torrent| torrent.strong_count() > 0);
+                kept.torrents.iter().filter_map(Weak::upgrade).collect()
+            };
+            let now = self.now();
+            torrents.iter().for_each(|torrent| torrent.keep(now));
+            let wake = torrents.iter().filter_map(|torrent| torrent.deadline()).min();
+            drop(torrents);
+            let wait = wake.map_or(Duration::MAX, |wake| wake.since(self.now()));
+            let kept = held(&self.kept);
+            if kept.poked || kept.stopping {
+                continue;
+            }
+            // Woken too early or for nothing: the loop looks again.
+            drop(self.poke.wait_timeout(kept, wait.min(Duration::from_secs(3600))));
+        }
+    }
+}
+
+/// Bookkeeping stays usable after a panic elsewhere: every critical section here leaves it consistent.
+pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,149 @@
+//! The state folder's files of one torrent: lock, resume record, unsynced list, parts.
+//!
+//! Named by info hash and output folder, so that a seed and a download of one torrent on one machine do not meet.
+//! A record replaces the last one whole: temporary file, fsync, rename, fsync of the folder. The list is appended
+//! to without a sync. Never reads or writes content.
+
+use super::fault::{StorageError, at, fault};
+use super::tree::stamp;
+use gaggle_core::bitfield::Bitfield;
+use gaggle_core::geometry::{Geometry, PieceIndex};
+use gaggle_core::hash::sha1;
+use gaggle_core::id::{InfoHash, TorrentHashes};
+use gaggle_core::storage::Record;
+use gaggle_core::storage::resume::{ENTRY_LEN, list_entry, read_list};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Folder below the state folder.
+const FOLDER: &str = "resume";
+/// Largest record or list that is read: above what the most pieces and a million files need. A larger one is
+/// not ours and is ignored.
+const STATE_LEN_MAX: u64 = 128 << 20;
+
+pub(super) struct State {
+    folder: PathBuf,
+    stem: String,
+    info_hash: InfoHash,
+    list: File,
+    list_len: u64,
+    lock: File, // released at the latest when the last job of the torrent ends
+}
+
+impl State {
+    /// Locks the torrent. `out_dir` is absolute.
+    pub(super) fn open(
+        state_dir: &Path,
+        hashes: &TorrentHashes,
+        out_dir: &Path,
+    ) -> Result<Self, StorageError> {
+        let folder = state_dir.join(FOLDER);
+        std::fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let place = sha1([out_dir.as_os_str().as_bytes()]);
+        let info_hash = hashes.wire();
+        let stem =
+            format!("{info_hash}-{:02x}{:02x}{:02x}{:02x}", place[0], place[1], place[2], place[3]);
+        let path = folder.join(format!("{stem}.lock"));
+        let lock = writable(&path)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(StorageError::InUse { path }),
+            Err(errno) => return Err(at(&path)(errno)),
+        }
+        let path = folder.join(format!("{stem}.unsynced"));
+        let list = writable(&path)?;
+        let len = list.metadata().map_err(at(&path))?.len();
+        let list_len = len - len % ENTRY_LEN as u64; // a torn tail is written over
+        Ok(Self { folder, stem, info_hash, list, list_len, lock })
+    }
+
+    /// Lets another process have the torrent.
+    pub(super) fn unlock(&self) -> Result<(), StorageError> {
+        rustix::fs::flock(&self.lock, FlockOperation::Unlock).map_err(at(&self.path("lock")))
+    }
+
+    pub(super) fn parts_path(&self) -> PathBuf {
+        self.path("parts")
+    }
+
+    /// `None` if there is no record that can be believed.
+    pub(super) fn load_record(&self) -> Result<Option<Record>, StorageError> {
+        let path = self.path("record");
+        match std::fs::metadata(&path) {
+            Ok(meta) if meta.len() > STATE_LEN_MAX => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            _ => {}
+        }
+        let bytes = std::fs::read(&path).map_err(at(&path))?;
+        let record = Record::decode(&bytes);
+        if let Err(error) = &record {
+            tracing::warn!(path = %path.display(), %error, "resume record ignored");
+        }
+        Ok(record.ok())
+    }
+
+    /// The pieces of the unsynced list and when it was last written.
+    pub(super) fn load_list(&self, geometry: &Geometry) -> Result<(Bitfield, i64), StorageError> {
+        let path = self.path("unsynced");
+        let stat = rustix::fs::fstat(&self.list).map_err(at(&path))?;
+        let mut bytes = vec![0; self.list_len.min(STATE_LEN_MAX) as usize];
+        self.list.read_exact_at(&mut bytes, 0).map_err(at(&path))?;
+        Ok((read_list(self.info_hash, geometry, &bytes), stamp(&stat).mtime_ns))
+    }
+
+    /// Lists a piece before it is written. A failed write is written over by the next.
+    pub(super) fn append(&mut self, piece: PieceIndex) -> Result<(), StorageError> {
+        let entry = list_entry(self.info_hash, piece);
+        self.list.write_all_at(&entry, self.list_len).map_err(at(&self.path("unsynced")))?;
+        self.list_len += ENTRY_LEN as u64;
+        Ok(())
+    }
+
+    /// Replaces the list. No sync: what it loses in a power cut was not durable either.
+    pub(super) fn rewrite_list(
+        &mut self,
+        pieces: impl Iterator<Item = PieceIndex>,
+    ) -> Result<(), StorageError> {
+        let entries: Vec<u8> = pieces.flat_map(|piece| list_entry(self.info_hash, piece)).collect();
+        let (temp, path) = (self.path("unsynced.tmp"), self.path("unsynced"));
+        let file = writable(&temp)?;
+        file.set_len(0).map_err(at(&temp))?;
+        file.write_all_at(&entries, 0).map_err(at(&temp))?;
+        std::fs::rename(&temp, &path).map_err(at(&path))?;
+        (self.list, self.list_len) = (file, entries.len() as u64);
+        Ok(())
+    }
+
+    /// Where [`save_record`] puts the record.
+    pub(super) fn record_path(&self) -> PathBuf {
+        self.path("record")
+    }
+
+    fn path(&self, kind: &str) -> PathBuf {
+        self.folder.join(format!("{}.{kind}", self.stem))
+    }
+}
+
+/// Replaces the record durably. Takes the path alone so that no lock is held while the disk works.
+pub(super) fn save_record(path: &Path, record: &Record) -> Result<(), StorageError> {
+    let temp = path.with_extension("record.tmp");
+    let written = (|| {
+        let mut file = File::create(&temp)?;
+        file.write_all(&record.encode())?;
+        file.sync_all()?;
+        std::fs::rename(&temp, path)?;
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
+        File::open(folder)?.sync_all()
+    })();
+    written.map_err(|error| StorageError::Disk(fault(path, &error)))
+}
+
+fn writable(path: &Path) -> Result<File, StorageError> {
+    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    open.map_err(at(path))
+}
