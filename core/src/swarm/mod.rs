@@ -1,5 +1,6 @@
 //! What one torrent decides: whom to talk to, what to ask, whom to serve.
 
+pub mod announce;
 pub mod choker;
 pub mod picker;
 pub mod pipeline;
