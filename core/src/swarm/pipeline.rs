@@ -48,7 +48,7 @@ pub struct Pipeline {
     waiting: usize,
     /// Smoothed time from request to block.
     service: Duration,
-    /// Shortest of them since the unchoke: the path and the peer's disk, without a queue.
+    /// The same without a queue of ours: the path and the peer's disk.
     base: Option<Duration>,
     /// The last block, or the first request since nothing was outstanding.
     progress: Instant,
@@ -169,17 +169,32 @@ impl Pipeline {
     }
 
     fn measure(&mut self, now: Instant, service: Duration) {
-        let base = self.base.map_or(service, |base| base.min(service));
-        self.base = Some(base);
         self.service =
             if self.service.is_zero() { service } else { (self.service * 7 + service) / 8 };
+        let path = if self.was_dry { self.base.unwrap_or(service) } else { Duration::ZERO };
+        let pause = now.since(self.progress).saturating_sub(path);
+        if self.was_dry || self.is_long(now, pause) {
+            // The peer had nothing of ours to do: this is what a request takes without waiting for others.
+            self.base = Some(service);
+        } else {
+            self.base = Some(self.base.map_or(service, |base| base.min(service)));
+        }
         if now.since(self.memory_since) >= PAUSE_MEMORY {
+            if !self.is_long(now, self.pauses[0].max(pause)) {
+                // Our own requests may hide that the path became shorter. Ask for less; a pause corrects it.
+                self.base = self.base.map(|base| base * 7 / 8);
+            }
             self.pauses = [Duration::ZERO, self.pauses[0]];
             self.memory_since = now;
         }
-        let path = if self.was_dry { base } else { Duration::ZERO };
-        let pause = now.since(self.progress).saturating_sub(path);
         self.pauses[0] = self.pauses[0].max(pause);
+    }
+
+    /// Whether a pause is more than the distance of blocks at the peer's rate.
+    fn is_long(&self, now: Instant, pause: Duration) -> bool {
+        let rate = self.meter.rate(now).0.max(1);
+        let distance = Duration::from_micros(u64::from(BLOCK_LEN) * 1_000_000 / rate);
+        pause > (QUEUE_MIN / 2).max(distance * 2)
     }
 
     /// The time that the outstanding requests should be worth: the path, and twice the longest pause. With less,
@@ -217,6 +232,8 @@ mod tests {
         rate: u64,
         delay: Duration,
         every: Duration,
+        /// The delay after the first 5 s.
+        then: Duration,
     }
 
     struct Outcome {
@@ -244,11 +261,13 @@ mod tests {
             batches += usize::from(more > 0);
             pipeline.sent(now, more);
             for _ in 0..more {
-                let reached = now + link.delay / 2;
+                let congested = now > Instant::ZERO + ms(5000);
+                let delay = if congested { link.then } else { link.delay };
+                let reached = now + delay / 2;
                 free = free.max(reached) + Duration::from_micros(16384 * 1_000_000 / link.rate);
                 let step = link.every.as_micros() as u64;
                 let sent = Instant::from_micros(free.as_micros().div_ceil(step) * step);
-                answers.push_back(sent + link.delay / 2);
+                answers.push_back(sent + delay / 2);
             }
             peak = peak.max(answers.len());
             let Some(next) = answers.pop_front() else { panic!("nothing outstanding at {now}") };
@@ -265,24 +284,28 @@ mod tests {
     fn any_path_is_filled_and_no_queue_is_built_without_need() {
         #[track_caller]
         fn check(rate: u64, delay: u64, every: u64, depths: std::ops::RangeInclusive<usize>) {
-            let link = Link { rate, delay: ms(delay), every: ms(every) };
+            let (delay, every) = (ms(delay), ms(every));
+            let link = Link { rate, delay, every, then: delay };
             let got = run(&link, 2000, 30);
             let share = got.rate / rate as f64;
-            assert!(
-                share > 0.95,
-                "{share:.3} of {rate} B/s over {delay} ms at depth {}",
-                got.depth
-            );
+            assert!(share > 0.95, "{share:.3} of {rate} B/s over {delay:?} at depth {}", got.depth);
             assert!(depths.contains(&got.depth), "depth {} of {depths:?}", got.depth);
         }
         check(2_621_440, 1, 1, 35..=60); // one of eight slots at 20 MiB/s: 0.6 to 0.9 MiB ahead
         check(2_621_440, 1, 100, 35..=120); // the same, shaped in steps
-        check(20_000_000, 100, 1, 380..=512);
-        check(1_000_000, 400, 1, 35..=80);
+        check(20_000_000, 100, 1, 300..=512);
+        check(1_000_000, 400, 1, 25..=80);
         check(100_000, 60, 1, 2..=5);
         check(5_000, 60, 1, 2..=6);
         check(400_000, 20, 1000, 20..=90); // served once a second only
         check(500_000_000, 1, 1, 512..=512);
+    }
+
+    #[test]
+    fn a_path_that_grows_longer_does_not_starve_the_pipe() {
+        let link = Link { rate: 1_000_000, delay: ms(20), every: ms(1), then: ms(1000) };
+        let got = run(&link, 2000, 60);
+        assert!(got.rate > 900_000.0, "{} B/s at depth {}", got.rate, got.depth);
     }
 
     #[test]
@@ -300,7 +323,8 @@ mod tests {
 
     #[test]
     fn requests_leave_in_batches() {
-        let got = run(&Link { rate: 50_000_000, delay: ms(10), every: ms(1) }, 2000, 10);
+        let got =
+            run(&Link { rate: 50_000_000, delay: ms(10), every: ms(1), then: ms(10) }, 2000, 10);
         assert!(got.blocks / got.batches >= 40, "{} requests a batch", got.blocks / got.batches);
         let pipeline = Pipeline::new(Instant::ZERO, 250);
         assert_eq!((pipeline.refill(13), pipeline.refill(12), pipeline.refill(40)), (0, 4, 0));
@@ -308,7 +332,7 @@ mod tests {
 
     #[test]
     fn the_peers_own_bound_is_kept() {
-        let got = run(&Link { rate: 500_000_000, delay: ms(1), every: ms(1) }, 7, 1);
+        let got = run(&Link { rate: 500_000_000, delay: ms(1), every: ms(1), then: ms(1) }, 7, 1);
         assert_eq!((got.peak, got.depth), (7, 7));
         assert_eq!(Pipeline::new(Instant::ZERO, 0).depth(), 1);
         let mut pipeline = Pipeline::new(Instant::ZERO, 9);
