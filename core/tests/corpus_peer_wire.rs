@@ -18,6 +18,9 @@ fn corpus_replays_without_a_finding() {
         if name.starts_with("talk_") {
             assert!(frames > 1 && legal, "{name}: {frames} frames, legal: {legal}");
         }
+        (0..data.len().min(2_000)).for_each(|end| {
+            laws::peer_wire(&data[..end]);
+        });
         inputs += 1;
     }
     assert!(inputs >= 10, "only {inputs} inputs in {}", corpus.display());

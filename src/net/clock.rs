@@ -36,3 +36,22 @@ impl Clock {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waits_until_then_and_not_for_what_never_comes() {
+        let clock = Clock::start();
+        let then = clock.now() + Duration::from_millis(20);
+        clock.sleep_until(Some(then)).await;
+        assert!(clock.now() >= then);
+        clock.sleep_until(Some(Instant::ZERO)).await;
+        for never in [None, Some(Instant::FAR_FUTURE)] {
+            let wait = tokio::time::timeout(Duration::from_millis(20), clock.sleep_until(never));
+            assert!(wait.await.is_err(), "{never:?} came");
+        }
+        assert!(clock.unix() > Duration::from_secs(1_700_000_000));
+    }
+}
