@@ -49,7 +49,7 @@ fn bytes_that_a_killed_run_had_moved_are_not_foreign() {
 fn a_file_with_other_names_is_never_written_into() {
     let torrent = Sandbox { overwrite: true, ..Sandbox::new(&[100_000, 50_000]) };
     torrent.put(0);
-    let other = torrent.dir.path().join("other");
+    let other = torrent.base.join("other");
     std::fs::hard_link(torrent.path(0), &other).unwrap();
     // Piece 2 ends in file 0 and is not complete without file 1.
     assert!(matches!(torrent.try_open(), Err(StorageError::HardLinked { links: 2, .. })));
@@ -62,7 +62,7 @@ fn a_file_with_other_names_is_never_written_into() {
 fn a_name_that_appears_later_stops_the_writing() {
     let torrent = Sandbox { preallocate: Preallocate::None, ..Sandbox::new(&[100_000]) };
     let session = torrent.open();
-    let other = torrent.dir.path().join("other");
+    let other = torrent.base.join("other");
     std::fs::create_dir_all(torrent.path(0).parent().unwrap()).unwrap();
     std::fs::write(&other, "precious").unwrap();
     std::fs::hard_link(&other, torrent.path(0)).unwrap();
@@ -107,7 +107,7 @@ fn attack_02_symlinks_never_lead_out() {
 #[test]
 fn a_link_to_the_output_folder_is_the_users_choice() {
     let torrent = Sandbox::new(&[100_000]);
-    let real = torrent.dir.path().join("real");
+    let real = torrent.base.join("real");
     std::fs::create_dir(&real).unwrap();
     symlink(&real, torrent.out()).unwrap();
     let session = torrent.open();
@@ -144,7 +144,7 @@ fn reading_alone_changes_nothing_and_follows_links() {
         "no such folder"
     );
     std::fs::create_dir_all(torrent.path(0).parent().unwrap()).unwrap();
-    let blob = torrent.dir.path().join("blob");
+    let blob = torrent.base.join("blob");
     std::fs::write(&blob, torrent.want(0)).unwrap();
     symlink(&blob, torrent.path(0)).unwrap();
     let session = torrent.open();

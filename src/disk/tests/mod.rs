@@ -3,6 +3,7 @@
 
 mod guards;
 mod hashing;
+mod killed;
 mod no_space;
 mod restart;
 
@@ -26,7 +27,8 @@ const PIECE_LEN: u32 = 40_000;
 
 /// A torrent, a folder for it and a folder for its state.
 struct Sandbox {
-    dir: TempDir,
+    _dir: TempDir,
+    base: PathBuf,
     content: Vec<u8>,
     layout: Layout,
     preallocate: Preallocate,
@@ -62,7 +64,17 @@ impl Sandbox {
         let layout = Layout::new(geometry, files).unwrap();
         let (preallocate, access) = (Preallocate::Full, Access::ReadWrite);
         let dir = tempfile::tempdir().unwrap();
-        Self { dir, content, layout, preallocate, access, verify: Verify::Auto, overwrite: false }
+        let base = dir.path().to_owned();
+        Self {
+            _dir: dir,
+            base,
+            content,
+            layout,
+            preallocate,
+            access,
+            verify: Verify::Auto,
+            overwrite: false,
+        }
     }
 
     fn spec(&self) -> StorageSpec {
@@ -74,7 +86,7 @@ impl Sandbox {
                 hashes.get(piece.idx()).copied().map(PieceHash::Sha1)
             }),
             out_dir: self.out(),
-            state_dir: self.dir.path().join("state"),
+            state_dir: self.base.join("state"),
             access: self.access,
             preallocate: self.preallocate,
             verify: self.verify,
@@ -91,7 +103,7 @@ impl Sandbox {
     }
 
     fn out(&self) -> PathBuf {
-        self.dir.path().join("out")
+        self.base.join("out")
     }
 
     fn path(&self, file: usize) -> PathBuf {
@@ -117,7 +129,7 @@ impl Sandbox {
 
     /// The one file of that kind in the state folder.
     fn state_file(&self, kind: &str) -> PathBuf {
-        let folder = std::fs::read_dir(self.dir.path().join("state/resume")).unwrap();
+        let folder = std::fs::read_dir(self.base.join("state/resume")).unwrap();
         let mut paths = folder.map(|entry| entry.unwrap().path());
         paths.find(|path| path.extension().is_some_and(|found| found == kind)).expect(kind)
     }
@@ -273,19 +285,31 @@ fn more_files_than_descriptors() {
 
 #[test]
 fn waiting_work_is_bounded_and_closing_waits_for_it() {
-    let torrent = Sandbox::new(&[PIECE_LEN as i64]);
-    let session = torrent.open();
-    let huge = Bytes::from(vec![0; STORE_BYTES_MAX as usize + 1]);
-    session.storage.store(PieceIndex(0), vec![huge.clone()]).unwrap(); // alone, any size is taken
-    let refused = session.storage.store(PieceIndex(0), vec![huge; 2]);
-    if session.storage.waiting_bytes() > 0 {
-        assert!(refused.is_err_and(|Busy(blocks)| blocks.len() == 2));
-    }
-    session.storage.close().unwrap();
-    assert_eq!(session.storage.waiting_bytes(), 0);
-    assert!(session.events.try_iter().count() >= 1);
+    let torrent = Sandbox::new(&[2 * i64::from(PIECE_LEN)]);
+    let gate = Arc::new(std::sync::Barrier::new(2));
+    let mut spec = torrent.spec();
+    let (inner, hash) = (Arc::clone(&gate), spec.piece_hash);
+    spec.piece_hash = Arc::new(move |piece| {
+        if piece.0 == 0 {
+            inner.wait();
+        }
+        hash(piece)
+    });
+    let session = open_spec(spec).unwrap();
+    let huge = || vec![Bytes::from(vec![0; STORE_BYTES_MAX as usize])];
+    session.storage.store(PieceIndex(0), torrent.blocks(0)).unwrap();
+    let Err(Busy(blocks)) = session.storage.store(PieceIndex(1), huge()) else { panic!("taken") };
+    assert_eq!((session.storage.waiting_bytes(), blocks), (u64::from(PIECE_LEN), huge()));
+    gate.wait();
     assert!(matches!(
-        session.store(&torrent, 0),
+        session.event(),
+        DiskEvent::Done(DiskDone::Stored { verdict: Verdict::Good, .. })
+    ));
+    session.storage.store(PieceIndex(1), [huge(), huge()].concat()).unwrap(); // alone, any size is taken
+    session.storage.close().unwrap();
+    assert_eq!((session.storage.waiting_bytes(), session.events.try_iter().count()), (0, 1));
+    assert!(matches!(
+        session.store(&torrent, 1),
         DiskDone::StoreFailed { fault: DiskFault::Denied(_), .. }
     ));
 }

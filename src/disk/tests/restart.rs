@@ -110,7 +110,7 @@ fn a_damaged_record_is_ignored_and_what_exists_is_hashed() {
     let session = torrent.open();
     session.store_all(&torrent, [0, 1]);
     session.close();
-    let state = torrent.dir.path().join("state/resume");
+    let state = torrent.base.join("state/resume");
     let records = std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().path());
     let record =
         records.into_iter().find(|path| path.extension().is_some_and(|e| e == "record")).unwrap();
@@ -193,7 +193,7 @@ fn one_process_per_torrent_and_folder() {
     let torrent = Sandbox::new(&[100_000]);
     let session = torrent.open();
     assert!(matches!(torrent.try_open(), Err(StorageError::InUse { .. })));
-    let elsewhere = StorageSpec { out_dir: torrent.dir.path().join("other"), ..torrent.spec() };
+    let elsewhere = StorageSpec { out_dir: torrent.base.join("other"), ..torrent.spec() };
     open_spec(elsewhere).unwrap().close();
     session.storage.close().unwrap();
     torrent.open().close();
