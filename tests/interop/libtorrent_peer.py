@@ -1,0 +1,107 @@
+"""libtorrent in a process of its own.
+
+argv[1]: JSON. Modes seed and leech say {"type":"up"}, begin when a line `go` comes on stdin, say {"type":"go"}, then
+{"type":"done"} once everything is there, and {"type":"progress"} every 100 ms. Mode create writes a torrent and ends.
+"""
+import json, os, select, sys, time
+import libtorrent as lt
+
+config = json.loads(sys.argv[1])
+
+
+def say(kind, **more):
+    sys.stdout.write(json.dumps(dict(type=kind, **more)) + "\n")
+    sys.stdout.flush()
+
+
+def files_in_byte_order(root):
+    """Paths relative to the folder above root, sorted by the bytes of the path joined with `/`."""
+    if os.path.isfile(root):
+        return [os.path.basename(root)]
+    above, found = os.path.dirname(root), []
+    for folder, _, names in os.walk(root):
+        found += [os.path.relpath(os.path.join(folder, name), above) for name in names]
+    return sorted(found, key=os.fsencode)
+
+
+def create():
+    root = config["content"].rstrip("/")
+    above, storage = os.path.dirname(root), lt.file_storage()
+    for path in files_in_byte_order(root):
+        storage.add_file(path, os.path.getsize(os.path.join(above, path)))
+    storage.set_name(os.path.basename(root))
+    torrent = lt.create_torrent(storage, config["piece"], lt.create_torrent.v1_only)
+    if config["tracker"]:
+        torrent.add_tracker(config["tracker"])
+    lt.set_piece_hashes(torrent, above)
+    with open(config["torrent"], "wb") as file:
+        file.write(lt.bencode(torrent.generate()))
+
+
+def session():
+    wanted = dict(
+        listen_interfaces=config["listen"], outgoing_interfaces=config["ip"],
+        enable_dht=False, enable_lsd=False, enable_upnp=False, enable_natpmp=False,
+        enable_incoming_utp=False, enable_outgoing_utp=False, out_enc_policy=2, in_enc_policy=1,
+        allow_multiple_connections_per_ip=True, unchoke_slots_limit=-1, announce_to_all_trackers=True,
+        validate_https_trackers=False, ssrf_mitigation=False,
+        alert_mask=lt.alert.category_t.status_notification | lt.alert.category_t.error_notification,
+    )
+    known = lt.default_settings()
+    return lt.session({key: value for key, value in wanted.items() if key in known})
+
+
+def add(running):
+    params = lt.add_torrent_params()
+    params.ti = lt.torrent_info(config["torrent"])
+    params.save_path = config["dir"]
+    params.storage_mode = lt.storage_mode_t.storage_mode_sparse
+    params.flags = lt.torrent_flags.update_subscribe | lt.torrent_flags.apply_ip_filter
+    if config["mode"] == "seed":
+        params.flags |= lt.torrent_flags.seed_mode
+    handle = running.add_torrent(params)
+    if config["up"]:
+        handle.set_upload_limit(config["up"])
+    for peer in config["peers"]:
+        ip, _, port = peer.rpartition(":")
+        handle.connect_peer((ip.strip("[]"), int(port)))
+    return handle
+
+
+def run():
+    running = session()
+    say("up", version=lt.version)
+    if sys.stdin.readline().strip() != "go":
+        return
+    handle, done, said = add(running), False, 0.0
+    say("go")
+    while True:
+        # stdin closes when whoever started us is gone.
+        ready, _, _ = select.select([sys.stdin], [], [], 0)
+        if ready and not sys.stdin.readline():
+            return
+        running.wait_for_alert(100)
+        finished = False
+        for alert in running.pop_alerts():
+            finished = finished or isinstance(alert, lt.torrent_finished_alert)
+            if alert.category() & lt.alert.category_t.error_notification:
+                sys.stderr.write("%s\n" % alert)
+                sys.stderr.flush()
+        now = time.monotonic()
+        # Asking for the status costs the session time, so it is asked seldom.
+        if now - said < 0.1 and not finished:
+            continue
+        status = handle.status()
+        if not done and status.is_seeding:
+            done = True
+            say("done")
+        if now - said >= 0.1:
+            said = now
+            say("progress", done=status.total_wanted_done, uploaded=status.total_payload_upload,
+                downloaded=status.total_payload_download, peers=status.num_peers)
+
+
+if config["mode"] == "create":
+    create()
+else:
+    run()

@@ -1,0 +1,3 @@
+//! gaggle among clients of other makes.
+
+mod house;

@@ -1,0 +1,137 @@
+//! gaggle as a process, through the part of its command line that scripts may rely on.
+
+use crate::{Deadline, Process, Said};
+use anyhow::Context;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One seed or leech to be.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The .torrent file.
+    pub torrent: PathBuf,
+    /// Where the content lies, or is to be put.
+    pub dir: PathBuf,
+    /// Where it listens and what it dials from.
+    pub listen: SocketAddr,
+    /// Its own state folder: two processes never share one.
+    pub state: PathBuf,
+    /// More flags of the command line.
+    pub flags: Vec<String>,
+}
+
+/// The program under test.
+#[derive(Clone, Debug)]
+pub struct Gaggle {
+    exe: PathBuf,
+}
+
+impl Gaggle {
+    /// The program at this path.
+    pub fn new(exe: impl Into<PathBuf>) -> Self {
+        Self { exe: exe.into() }
+    }
+
+    /// The bare program, without the user's configuration.
+    pub fn command(&self, home: &Path) -> Command {
+        let mut command = Command::new(&self.exe);
+        command.env("HOME", home).env("XDG_CONFIG_HOME", home.join("config"));
+        command.env("XDG_CACHE_HOME", home.join("cache")).env("XDG_STATE_HOME", home.join("state"));
+        command.env_remove("RUST_LOG");
+        command
+    }
+
+    fn transfer(&self, verb: &str, part: &Part, place: &str) -> Command {
+        let mut command = self.command(&part.state);
+        command.arg(verb).arg(&part.torrent).arg(place).arg(&part.dir);
+        command.arg("--listen").arg(part.listen.to_string());
+        command.arg("--state-dir").arg(&part.state).arg("--json").args(&part.flags);
+        command
+    }
+
+    /// Starts `gaggle seed`; it serves once [`seeding`] has seen its line.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn seed(&self, name: &str, part: &Part, logs: &Path) -> anyhow::Result<Process> {
+        Process::start(name, self.transfer("seed", part, "--data"), logs)
+    }
+
+    /// Starts `gaggle get`.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn get(&self, name: &str, part: &Part, logs: &Path) -> anyhow::Result<Process> {
+        Process::start(name, self.transfer("get", part, "-o"), logs)
+    }
+
+    /// Starts `gaggle tracker` and waits until it accepts connections.
+    ///
+    /// # Errors
+    /// It cannot be started or does not listen within 15 s.
+    pub fn tracker(&self, listen: SocketAddr, home: &Path, logs: &Path) -> anyhow::Result<Process> {
+        let mut command = self.command(home);
+        command.arg("tracker").arg("--listen").arg(listen.to_string());
+        let mut process = Process::start("gaggle-tracker", command, logs)?;
+        let up = Deadline::after_secs(15).poll(|| {
+            process.still_runs()?;
+            Ok(std::net::TcpStream::connect(listen).ok())
+        })?;
+        up.with_context(|| format!("gaggle tracker does not listen\n{}", process.tail()))?;
+        Ok(process)
+    }
+
+    /// Runs `gaggle create PATH -o TORRENT --json` with more flags and returns the object it prints.
+    ///
+    /// # Errors
+    /// It fails, or prints no `created` object.
+    pub fn create(&self, path: &Path, torrent: &Path, flags: &[&str]) -> anyhow::Result<Value> {
+        let home = torrent.with_extension("home");
+        let mut command = self.command(&home);
+        command.arg("create").arg(path).arg("-o").arg(torrent).arg("--json").args(flags);
+        let output = command.output().context("cannot start gaggle create")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        anyhow::ensure!(
+            output.status.success(),
+            "gaggle create: {}\n{text}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let created = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        created
+            .into_iter()
+            .find(|object| object["type"] == "created")
+            .with_context(|| format!("gaggle create printed no `created` object: {text}"))
+    }
+}
+
+/// The object on a line of JSON Lines, if its `type` is this one.
+pub fn event(said: &Said, kind: &str) -> Option<Value> {
+    let object: Value = serde_json::from_str(&said.text).ok()?;
+    (object["type"] == kind).then_some(object)
+}
+
+/// Waits until a seed has verified its data and listens.
+///
+/// # Errors
+/// It ended, or is not there at the deadline.
+pub fn seeding(process: &mut Process, deadline: Deadline) -> anyhow::Result<Value> {
+    process.wait_line(deadline, |said| event(said, "seeding"))
+}
+
+/// Waits for the `complete` object of a `get`, with the moment of its line.
+///
+/// # Errors
+/// It ended, or is not complete at the deadline.
+pub fn complete(process: &mut Process, deadline: Deadline) -> anyhow::Result<(Said, Value)> {
+    process.wait_line(deadline, |said| Some((said.clone(), event(said, "complete")?)))
+}
+
+/// The last value of a counter in the `progress` objects (or the `complete` one) so far.
+pub fn last_counter(process: &Process, key: &str) -> u64 {
+    let said = process.said();
+    let values = said.iter().filter_map(|said| serde_json::from_str::<Value>(&said.text).ok());
+    values.filter_map(|object| object[key].as_u64()).next_back().unwrap_or(0)
+}
