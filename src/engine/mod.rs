@@ -1,1 +1,19 @@
-//! Drives the machines of core over sockets and disks.
+//! Drives the machines of core over sockets and disks: the library behind every verb that moves data.
+//!
+//! Decides nothing about pieces or peers; never prints, never reads the command line.
+
+mod announce;
+mod api;
+mod assembly;
+mod content;
+#[expect(clippy::module_inception, reason = "the engine itself, beside what it is made of")]
+mod engine;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub use api::{
+    AddTorrent, AnnounceAddr, DownloadEvent, EngineConfig, EngineError, Selection, Snapshot, What,
+};
+pub use content::layout_of;
+pub use engine::{Download, Engine};

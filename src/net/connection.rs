@@ -61,13 +61,8 @@ pub enum Item {
 /// What a torrent tells one connection. Dropping the sender is [`Self::Close`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ToPeer {
-    /// Blocks to send: adjacent and ascending, as they were read.
-    Blocks {
-        /// Which ones.
-        blocks: Vec<Block>,
-        /// The bytes of all of them, in order and without gaps: as many as the blocks have together.
-        data: Bytes,
-    },
+    /// Blocks to send, in this order; each with exactly its bytes.
+    Blocks(Vec<(Block, Bytes)>),
     /// Send what was queued before, then close.
     Close,
     /// Send this.

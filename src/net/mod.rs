@@ -6,6 +6,7 @@
 mod clock;
 mod closed;
 mod connection;
+mod dice;
 mod handshake;
 mod listener;
 mod read_buffer;
@@ -17,5 +18,6 @@ mod tests;
 pub use clock::Clock;
 pub use closed::{Closed, ConnectError, Phase};
 pub use connection::{FROM_PEER_QUEUE, FromPeer, Item, Pump, PumpConfig, TO_PEER_QUEUE, ToPeer};
+pub use dice::os_rng;
 pub use handshake::{Connected, Dialer, HANDSHAKE_TIMEOUT, answer};
 pub use listener::{HANDSHAKES_MAX, Listener};

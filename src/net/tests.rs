@@ -233,14 +233,12 @@ fn messages(of: &[Message]) -> Vec<Item> {
 
 /// 16 adjacent blocks of piece `index`, whose bytes say where they are from.
 fn batch(index: u32) -> ToPeer {
-    let blocks = (0..16)
-        .map(|nth| Block { piece: PieceIndex(index), begin: nth * BLOCK_LEN, len: BLOCK_LEN })
-        .collect();
-    let mut data = BytesMut::new();
-    for nth in 0..16u8 {
-        data.resize(data.len() + BLOCK_LEN as usize, nth ^ index as u8);
-    }
-    ToPeer::Blocks { blocks, data: data.freeze() }
+    let blocks = (0..16u8).map(|nth| {
+        let begin = u32::from(nth) * BLOCK_LEN;
+        let block = Block { piece: PieceIndex(index), begin, len: BLOCK_LEN };
+        (block, Bytes::from(vec![nth ^ index as u8; BLOCK_LEN as usize]))
+    });
+    ToPeer::Blocks(blocks.collect())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -43,9 +43,7 @@ pub(super) async fn write(
         let mut close = false;
         loop {
             match next {
-                Some(ToPeer::Blocks { blocks, data }) => {
-                    outbox.blocks(&blocks, data);
-                }
+                Some(ToPeer::Blocks(blocks)) => outbox.blocks(blocks),
                 Some(ToPeer::Message(message)) => message.encode_into(&mut outbox.control),
                 Some(ToPeer::MetadataKnown { pieces }) => {
                     shared.pieces.store(pieces, Ordering::Relaxed);
@@ -108,12 +106,13 @@ impl Outbox {
         self.queued + self.control.len()
     }
 
-    /// Queues adjacent blocks, `data` being their bytes one after the other.
-    fn blocks(&mut self, blocks: &[Block], mut data: Bytes) {
-        for Block { piece, begin, len } in blocks {
-            self.control.extend_from_slice(&piece_header(piece.0, *begin, *len));
+    fn blocks(&mut self, blocks: Vec<(Block, Bytes)>) {
+        for (block, data) in blocks {
+            debug_assert_eq!(data.len(), block.len as usize, "the disk read what was asked");
+            let header = piece_header(block.piece.0, block.begin, block.len);
+            self.control.extend_from_slice(&header);
             self.flush_control();
-            self.push(Chunk::Payload(data.split_to(*len as usize)));
+            self.push(Chunk::Payload(data));
         }
     }
 

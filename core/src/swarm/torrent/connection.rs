@@ -1,0 +1,97 @@
+//! One live peer as its torrent sees it: what was asked, what is owed, when it last did something.
+
+use super::metadata::Exchange;
+use crate::clock::Instant;
+use crate::geometry::{Block, PieceIndex};
+use crate::id::PeerId;
+use crate::proto::extension::ExtensionHandshake;
+use crate::proto::peer::Session;
+use crate::swarm::pipeline::Pipeline;
+use crate::swarm::rate::Meter;
+use crate::swarm::roster::Direction;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+/// Requests a peer may leave with us at a time; told as `reqq`. More are refused.
+pub(super) const REQUESTS_MAX: usize = 2000;
+/// Suggested pieces that are remembered per peer; more are ignored (libtorrent keeps 16).
+pub(super) const SUGGESTED_MAX: usize = 16;
+/// Pieces that a peer may declare allowed fast; more are ignored. BEP 6 suggests sets of 10.
+pub(super) const ALLOWED_MAX: usize = 32;
+
+/// State of one connection. Protocol rules live in [`Session`]; this holds the traffic.
+pub(super) struct Connection {
+    pub(super) addr: SocketAddr,
+    pub(super) direction: Direction,
+    pub(super) id: PeerId,
+    pub(super) session: Session,
+    pub(super) joined: Instant,
+    pub(super) exchange: Exchange,
+
+    // What we ask of them.
+    pub(super) pipeline: Pipeline,
+    /// Blocks asked for and not yet answered, with the time of asking.
+    pub(super) asked: BTreeMap<Block, Instant>,
+    pub(super) last_block: Instant,
+    pub(super) snubbed: bool,
+    pub(super) allowed: Vec<PieceIndex>,
+    pub(super) suggested: VecDeque<PieceIndex>,
+    pub(super) down: Meter,
+    /// Blocks that nobody asked this peer for.
+    pub(super) unasked: u32,
+
+    // What they ask of us.
+    pub(super) queue: VecDeque<Block>,
+    /// Bytes read or being read for this peer and not yet on the wire.
+    pub(super) sending: u64,
+    /// Pieces the peer may fetch while choked, and how many blocks of each are left to it.
+    pub(super) fast_left: BTreeMap<PieceIndex, usize>,
+    pub(super) up: Meter,
+    pub(super) sent_since_unchoke: u64,
+    pub(super) choked_at: Instant,
+    /// Requests refused since we last unchoked the peer.
+    pub(super) refused: u32,
+    pub(super) last_sent: Instant,
+
+    /// What it says of itself: name, port, extensions.
+    pub(super) theirs: ExtensionHandshake,
+    /// We have asked the driver to close it: nothing it still sends counts.
+    pub(super) closing: bool,
+}
+
+impl Connection {
+    pub(super) fn new(
+        now: Instant,
+        addr: SocketAddr,
+        direction: Direction,
+        id: PeerId,
+        session: Session,
+    ) -> Self {
+        Self {
+            addr,
+            direction,
+            id,
+            session,
+            joined: now,
+            exchange: Exchange::default(),
+            pipeline: Pipeline::new(now, u16::MAX),
+            asked: BTreeMap::new(),
+            last_block: now,
+            snubbed: false,
+            allowed: Vec::new(),
+            suggested: VecDeque::new(),
+            down: Meter::new(now),
+            unasked: 0,
+            queue: VecDeque::new(),
+            sending: 0,
+            fast_left: BTreeMap::new(),
+            up: Meter::new(now),
+            sent_since_unchoke: 0,
+            choked_at: now,
+            refused: 0,
+            last_sent: now,
+            theirs: ExtensionHandshake::default(),
+            closing: false,
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Asking peers for blocks, and judging what they send.
+
+use super::connection::ALLOWED_MAX;
+use super::{Close, Event, PeerKey, Torrent};
+use crate::clock::Instant;
+use crate::geometry::{BLOCK_LEN, Block, PieceIndex};
+use crate::proto::peer::{Choke, Interest, Message, Request};
+use crate::storage::{DiskFault, DiskOp, Verdict};
+use crate::swarm::picker::Arrival;
+use crate::swarm::roster::Sentence;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A peer that owes blocks and has sent none for so long is snubbed.
+//= BEP 3 §choking (anti-snubbing: a minute)
+const SNUB_AFTER: Duration = Duration::from_secs(60);
+/// Bytes of whole pieces that may wait for the disk. Beyond it nothing more is asked for.
+pub(super) const STORING_MAX: u64 = 32 << 20;
+/// Blocks nobody asked for that are tolerated; one more closes the connection.
+const UNASKED_MAX: u32 = 256;
+
+/// What the driver does with the bytes of a block.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum Fate {
+    /// Forget them.
+    Drop,
+    /// Keep them until the piece is stored.
+    Keep(Block),
+}
+
+impl Torrent {
+    /// A block has arrived. The bytes stay with the driver.
+    pub fn handle_block(
+        &mut self,
+        now: Instant,
+        peer: PeerKey,
+        index: u32,
+        begin: u32,
+        len: u32,
+    ) -> Fate {
+        let Some(connection) = self.peers.get_mut(&peer) else { return Fate::Drop };
+        if connection.closing {
+            return Fate::Drop;
+        }
+        if let Err(error) = connection.session.on_block(index, begin, len) {
+            self.close(peer, Close::Misbehaved(error));
+            return Fate::Drop;
+        }
+        connection.down.add(now, u64::from(len));
+        self.down_meter.add(now, u64::from(len));
+        let block = Block { piece: PieceIndex(index), begin, len };
+        let outstanding = connection.asked.len();
+        let asked = connection.asked.remove(&block).is_some();
+        if asked {
+            connection.last_block = now;
+            connection.pipeline.arrived(now, len, outstanding);
+            self.unsnub(peer);
+        }
+        let Some(content) = &mut self.content else {
+            return self.unasked(peer, len);
+        };
+        let fate = match content.picker.block_arrived(peer, block) {
+            Arrival::Unasked => return self.unasked(peer, len),
+            Arrival::Duplicate => {
+                self.wasted += u64::from(len);
+                Fate::Drop
+            }
+            Arrival::Kept { cancel } => {
+                self.cancel(now, &cancel, block);
+                Fate::Keep(block)
+            }
+            Arrival::PieceReady { cancel } => {
+                self.storing += u64::from(content.geometry.size_of(block.piece));
+                self.disk.push_back(DiskOp::Store { piece: block.piece });
+                self.cancel(now, &cancel, block);
+                Fate::Keep(block)
+            }
+        };
+        self.fill_requests(now, peer);
+        fate
+    }
+
+    /// Asks this peer for as much as its pipeline takes.
+    pub(super) fn fill_requests(&mut self, now: Instant, peer: PeerKey) {
+        let Some(content) = &mut self.content else { return };
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        let choked = connection.session.they_choke() == Choke::Choked;
+        if self.fault.is_some()
+            || self.storing >= STORING_MAX
+            || connection.session.we_want() == Interest::NotInterested
+            || (choked && connection.allowed.is_empty())
+        {
+            return;
+        }
+        let room = connection.pipeline.refill(connection.asked.len()) as u64;
+        if room == 0 {
+            return;
+        }
+        let block_len = u64::from(BLOCK_LEN);
+        let granted = self.down.take(now, room * block_len);
+        let want = (granted / block_len) as usize;
+        let mut blocks = Vec::new();
+        if choked {
+            content.picker.reserve_from(peer, &connection.allowed, want, &mut blocks);
+        } else {
+            if !connection.suggested.is_empty() {
+                let suggested = connection.suggested.make_contiguous();
+                content.picker.reserve_from(peer, suggested, want, &mut blocks);
+            }
+            content.picker.reserve(peer, want - blocks.len(), &mut blocks);
+        }
+        self.down.put_back(granted - blocks.len() as u64 * block_len);
+        if want == 0 {
+            let ready = self.down.ready_at(now, block_len);
+            self.download_at = Some(self.download_at.map_or(ready, |at| at.min(ready)));
+        }
+        if blocks.is_empty() {
+            return;
+        }
+        if connection.asked.is_empty() {
+            connection.last_block = now; // the minute of the snub begins with the first request
+        }
+        connection.pipeline.sent(now, blocks.len());
+        connection.asked.extend(blocks.iter().map(|&block| (block, now)));
+        for block in blocks {
+            self.send(now, peer, Message::Request(request_of(block)));
+        }
+    }
+
+    pub(super) fn fill_everyone(&mut self, now: Instant) {
+        let mut peers: Vec<PeerKey> = self.peers.keys().copied().collect();
+        self.rng.shuffle(&mut peers); // a tight limit must not always feed the same peer first
+        for peer in peers {
+            self.fill_requests(now, peer);
+        }
+    }
+
+    /// They have stopped serving us.
+    pub(super) fn on_choked(&mut self, now: Instant, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        connection.pipeline.choked(now);
+        // With the fast extension each request is rejected one by one (BEP 6); without it, all are gone.
+        if !connection.session.agreed().fast() {
+            self.give_up_all(peer);
+        }
+    }
+
+    pub(super) fn on_reject(&mut self, now: Instant, peer: PeerKey, block: Block) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        if connection.asked.remove(&block).is_none() {
+            return;
+        }
+        connection.allowed.retain(|&piece| piece != block.piece);
+        connection.suggested.retain(|&piece| piece != block.piece);
+        if let Some(content) = &mut self.content {
+            content.picker.release(peer, block);
+        }
+        self.fill_requests(now, peer);
+    }
+
+    pub(super) fn on_allowed(&mut self, now: Instant, peer: PeerKey, piece: PieceIndex) {
+        if let Some(connection) = self.peers.get_mut(&peer)
+            && connection.allowed.len() < ALLOWED_MAX
+            && !connection.allowed.contains(&piece)
+        {
+            connection.allowed.push(piece);
+            self.fill_requests(now, peer);
+        }
+    }
+
+    /// Notices silence, and gives its reservations back.
+    pub(super) fn expire_requests(&mut self, now: Instant, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        if connection.asked.is_empty() {
+            return;
+        }
+        if now.since(connection.last_block) >= SNUB_AFTER {
+            connection.snubbed = true;
+            connection.pipeline.set_snubbed(true);
+            connection.last_block = now;
+            if let Some(content) = &mut self.content {
+                content.picker.set_slow(peer, true);
+            }
+            self.give_up_all(peer);
+            self.fill_everyone(now);
+            return;
+        }
+        // A peer that serves others of our requests but never this one must not hold it for ever.
+        let stale: Vec<Block> = connection
+            .asked
+            .iter()
+            .filter(|(_, at)| now.since(**at) >= SNUB_AFTER * 2)
+            .map(|(&block, _)| block)
+            .collect();
+        for block in stale {
+            connection.asked.remove(&block);
+            if let Some(content) = &mut self.content {
+                content.picker.release(peer, block);
+            }
+        }
+    }
+
+    pub(super) fn piece_checked(&mut self, now: Instant, piece: PieceIndex, verdict: Verdict) {
+        let Some(content) = &mut self.content else { return };
+        let size = u64::from(content.geometry.size_of(piece));
+        self.storing = self.storing.saturating_sub(size);
+        let contributors = content.picker.piece_checked(piece, verdict);
+        match verdict {
+            Verdict::Good => self.piece_passed(now, piece, &contributors),
+            Verdict::Bad => self.piece_failed(now, size, &contributors),
+        }
+        self.fill_everyone(now);
+    }
+
+    pub(super) fn store_failed(&mut self, piece: PieceIndex, fault: DiskFault) {
+        let Some(content) = &mut self.content else { return };
+        self.storing = self.storing.saturating_sub(u64::from(content.geometry.size_of(piece)));
+        content.picker.piece_lost(piece);
+        if self.fault.is_none() {
+            self.fault = Some(fault.clone());
+            self.events.push_back(Event::Fault(fault));
+        }
+    }
+
+    fn piece_passed(&mut self, now: Instant, piece: PieceIndex, contributors: &[PeerKey]) {
+        self.roster.piece_passed(&self.addrs_of(contributors));
+        self.review_parole(contributors);
+        self.events.push_back(Event::Verified(piece));
+        let everyone: Vec<PeerKey> = self.peers.keys().copied().collect();
+        for peer in everyone {
+            if !self.has_everything(peer) {
+                self.send(now, peer, Message::Have(piece.0));
+            }
+            self.update_interest(now, peer);
+        }
+        if let Some(content) = &mut self.content
+            && !content.done
+            && content.picker.is_done()
+        {
+            content.done = true;
+            self.events.push_back(Event::Done);
+            self.became_done(now);
+        }
+    }
+
+    fn piece_failed(&mut self, now: Instant, size: u64, contributors: &[PeerKey]) {
+        self.wasted += size;
+        let addrs = self.addrs_of(contributors);
+        for (addr, sentence) in self.roster.piece_failed(now, &addrs) {
+            if sentence == Sentence::Ban {
+                let reason = "sent data that fails its hash".to_owned();
+                self.expel(now, addr, reason);
+            }
+        }
+        self.review_parole(contributors);
+    }
+
+    fn review_parole(&mut self, contributors: &[PeerKey]) {
+        let Some(content) = &mut self.content else { return };
+        for &peer in contributors {
+            if let Some(connection) = self.peers.get(&peer) {
+                content.picker.set_parole(peer, self.roster.on_parole(connection.addr));
+            }
+        }
+    }
+
+    fn addrs_of(&self, peers: &[PeerKey]) -> Vec<SocketAddr> {
+        let gone = |peer| self.departed.iter().find(|(key, _)| *key == peer).map(|(_, at)| *at);
+        peers
+            .iter()
+            .filter_map(|peer| self.peers.get(peer).map_or_else(|| gone(*peer), |c| Some(c.addr)))
+            .collect()
+    }
+
+    fn unasked(&mut self, peer: PeerKey, len: u32) -> Fate {
+        self.wasted += u64::from(len);
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.unasked += 1;
+            if connection.unasked > UNASKED_MAX {
+                self.close(peer, Close::UnaskedData);
+            }
+        }
+        Fate::Drop
+    }
+
+    fn unsnub(&mut self, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        if connection.snubbed {
+            connection.snubbed = false;
+            connection.pipeline.set_snubbed(false);
+            if let Some(content) = &mut self.content {
+                content.picker.set_slow(peer, false);
+            }
+        }
+    }
+
+    fn give_up_all(&mut self, peer: PeerKey) {
+        let Some(content) = &mut self.content else { return };
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        content.picker.release_all(peer);
+        connection.asked.clear();
+    }
+
+    fn cancel(&mut self, now: Instant, others: &[PeerKey], block: Block) {
+        for &other in others {
+            if let Some(connection) = self.peers.get_mut(&other)
+                && connection.asked.remove(&block).is_some()
+            {
+                self.send(now, other, Message::Cancel(request_of(block)));
+                self.fill_requests(now, other);
+            }
+        }
+    }
+}
+
+pub(super) fn request_of(block: Block) -> Request {
+    Request { index: block.piece.0, begin: block.begin, len: block.len }
+}

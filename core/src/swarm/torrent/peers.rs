@@ -1,0 +1,338 @@
+//! Connections coming and going, and what their messages mean.
+
+use super::connection::{Connection, SUGGESTED_MAX};
+use super::{Event, PeerKey, Torrent, Transmit};
+use crate::bitfield::Bitfield;
+use crate::blame::Blame;
+use crate::clock::Instant;
+use crate::geometry::PieceIndex;
+use crate::id::PeerId;
+use crate::proto::peer::{
+    ALLOWED_FAST_PIECES, Choke, Input, Interest, Message, PeerError, Reserved, Session,
+    allowed_fast,
+};
+use crate::swarm::roster::{Admission, Direction, Outcome, Refusal};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Silence after which a keep-alive is due; peers drop a connection after two minutes of it.
+//= BEP 3 §peer messages (keepalives)
+const KEEP_ALIVE: Duration = Duration::from_secs(100);
+
+/// A connection whose handshakes have been exchanged.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    /// The other end of the socket.
+    pub addr: SocketAddr,
+    /// Who dialled.
+    pub direction: Direction,
+    /// What they answer to.
+    pub peer_id: PeerId,
+    /// What they can do.
+    pub reserved: Reserved,
+}
+
+/// Why we close a connection.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Close {
+    /// It sent bad data, or too much of another kind.
+    #[error("banned")]
+    Banned,
+    /// Neither side has anything that the other wants.
+    #[error("both complete")]
+    BothComplete,
+    /// It broke the protocol.
+    #[error(transparent)]
+    Misbehaved(#[from] PeerError),
+    /// Another connection to the same peer has taken its place.
+    #[error("replaced by another connection")]
+    Replaced,
+    /// It keeps asking although it is choked.
+    #[error("request flood")]
+    RequestFlood,
+    /// It keeps sending what nobody asked for.
+    #[error("unasked data")]
+    UnaskedData,
+}
+
+impl Close {
+    /// What the roster makes of it.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::BothComplete | Self::Replaced => Blame::Local,
+            Self::Misbehaved(error) => error.blame(),
+            Self::Banned | Self::RequestFlood | Self::UnaskedData => Blame::Remote,
+        }
+    }
+
+    /// Whether nothing more is owed to the peer, not even what was queued for it.
+    pub fn is_hostile(&self) -> bool {
+        self.blame() == Blame::Remote
+    }
+}
+
+impl Torrent {
+    /// The capabilities to put into our handshakes.
+    pub const fn reserved() -> Reserved {
+        OURS
+    }
+
+    /// A peer has shaken hands. On refusal the driver closes the socket.
+    pub fn handle_connected(&mut self, now: Instant, hello: Hello) -> Result<PeerKey, Refusal> {
+        let Hello { addr, direction, peer_id, reserved } = hello;
+        match self.roster.connected(now, addr, direction, peer_id)? {
+            Admission::Admitted => {}
+            Admission::Replaces(old) => {
+                let old = self.peers.iter().find(|(_, c)| c.addr == old).map(|(&peer, _)| peer);
+                if let Some(old) = old {
+                    self.close(old, Close::Replaced);
+                }
+            }
+        }
+        let peer = PeerKey(self.next_key);
+        self.next_key += 1;
+        let geometry = self.content.as_ref().map(|content| content.geometry);
+        let session = Session::new(OURS, reserved, geometry);
+        self.peers.insert(peer, Connection::new(now, addr, direction, peer_id, session));
+        self.introduce(now, peer);
+        Ok(peer)
+    }
+
+    /// The connection has ended. `fault` says whose doing it was, if it was not a plain close.
+    pub fn handle_disconnected(&mut self, now: Instant, peer: PeerKey, fault: Option<Blame>) {
+        if self.peers.contains_key(&peer) {
+            self.forget(now, peer, fault);
+            self.fill_slots(now);
+            self.fill_everyone(now);
+        }
+    }
+
+    /// A message other than a block has arrived.
+    pub fn handle_message(&mut self, now: Instant, peer: PeerKey, message: Message) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        if connection.closing {
+            return;
+        }
+        match connection.session.on_message(message) {
+            Ok(input) => self.on_input(now, peer, input),
+            Err(error) => self.close(peer, Close::Misbehaved(error)),
+        }
+    }
+
+    fn on_input(&mut self, now: Instant, peer: PeerKey, input: Input) {
+        match input {
+            Input::Nothing | Input::Port(_) => {} // a port of the DHT: for whoever runs a node
+            Input::Choke(Choke::Choked) => self.on_choked(now, peer),
+            Input::Choke(Choke::Unchoked) => {
+                if let Some(connection) = self.peers.get_mut(&peer) {
+                    connection.pipeline.unchoked(now);
+                }
+                self.fill_requests(now, peer);
+            }
+            Input::Interest(_) => self.fill_slots(now),
+            Input::Have(piece) => self.on_have(now, peer, piece),
+            Input::Pieces(pieces) => self.on_pieces(now, peer, pieces),
+            Input::Request(block) => self.on_request(now, peer, block),
+            Input::Cancel(block) => self.on_cancel(now, peer, block),
+            Input::Reject(block) => self.on_reject(now, peer, block),
+            Input::Suggest(piece) => self.on_suggest(peer, piece),
+            Input::AllowedFast(piece) => self.on_allowed(now, peer, piece),
+            Input::Extended { id, payload } => self.on_extended(now, peer, id, &payload),
+        }
+    }
+
+    /// First messages of a connection: extensions, what we have, what may be fetched at once.
+    fn introduce(&mut self, now: Instant, peer: PeerKey) {
+        let Some(connection) = self.peers.get(&peer) else { return };
+        let have = self.content.as_ref().map(|content| content.picker.have());
+        if let Some(first) = connection.session.opening(have) {
+            self.send(now, peer, first);
+        }
+        self.send_extension_handshake(now, peer);
+        if self.content.is_some() {
+            self.join(now, peer, None);
+        }
+    }
+
+    /// The metadata has come while this peer was connected.
+    pub(super) fn content_arrived(&mut self, now: Instant, peer: PeerKey) {
+        let Some(content) = &self.content else { return };
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        let have: Vec<PieceIndex> = content.picker.have().ones().collect();
+        match connection.session.metadata_known(content.geometry) {
+            Ok(pieces) => {
+                self.join(now, peer, Some(pieces));
+                for piece in have {
+                    self.send(now, peer, Message::Have(piece.0));
+                }
+                self.send_extension_handshake(now, peer);
+            }
+            Err(error) => self.close(peer, Close::Misbehaved(error)),
+        }
+    }
+
+    /// Makes the peer known to the picker.
+    fn join(&mut self, now: Instant, peer: PeerKey, pieces: Option<Bitfield>) {
+        let Some(content) = &mut self.content else { return };
+        let pieces = pieces.unwrap_or_else(|| Bitfield::empty(content.geometry.pieces()));
+        content.picker.peer_joined(peer, pieces);
+        self.pieces_known(now, peer);
+    }
+
+    fn on_pieces(&mut self, now: Instant, peer: PeerKey, pieces: Bitfield) {
+        let Some(content) = &mut self.content else { return };
+        content.picker.peer_left(peer); // its first message replaces the empty set it began with
+        content.picker.peer_joined(peer, pieces);
+        self.pieces_known(now, peer);
+    }
+
+    fn pieces_known(&mut self, now: Instant, peer: PeerKey) {
+        self.note_completion(peer);
+        if self.close_if_useless(peer) {
+            return;
+        }
+        self.offer_fast(now, peer);
+        self.update_interest(now, peer);
+    }
+
+    fn on_have(&mut self, now: Instant, peer: PeerKey, piece: PieceIndex) {
+        let Some(content) = &mut self.content else { return };
+        if content.picker.peer_has(peer, piece) {
+            self.note_completion(peer);
+            if !self.close_if_useless(peer) {
+                self.update_interest(now, peer);
+                self.fill_requests(now, peer);
+            }
+        }
+    }
+
+    fn on_suggest(&mut self, peer: PeerKey, piece: PieceIndex) {
+        if let Some(connection) = self.peers.get_mut(&peer)
+            && connection.suggested.len() < SUGGESTED_MAX
+            && !connection.suggested.contains(&piece)
+        {
+            connection.suggested.push_back(piece);
+        }
+    }
+
+    /// A newcomer with next to nothing gets a few pieces while choked, so that it has something to trade.
+    fn offer_fast(&mut self, now: Instant, peer: PeerKey) {
+        let Some(content) = &self.content else { return };
+        let Some(connection) = self.peers.get(&peer) else { return };
+        let few = content
+            .picker
+            .pieces_of(peer)
+            .is_some_and(|pieces| pieces.count() < ALLOWED_FAST_PIECES);
+        if connection.session.agreed().fast() && few && connection.fast_left.is_empty() {
+            let pieces = content.geometry.pieces();
+            let set =
+                allowed_fast(connection.addr.ip(), self.hashes.wire(), pieces, ALLOWED_FAST_PIECES);
+            self.grant_fast(now, peer, set);
+        }
+    }
+
+    /// Tells the peer whether it has anything we want, if that has changed.
+    pub(super) fn update_interest(&mut self, now: Instant, peer: PeerKey) {
+        let Some(content) = &self.content else { return };
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        let wants = content.picker.is_interesting(peer);
+        let interest = if wants { Interest::Interested } else { Interest::NotInterested };
+        if let Some(message) = connection.session.set_interest(interest) {
+            self.send(now, peer, message);
+            self.fill_requests(now, peer);
+        }
+    }
+
+    /// We have all we want: say so, and part from those who want nothing either.
+    pub(super) fn became_done(&mut self, now: Instant) {
+        let everyone: Vec<PeerKey> = self.peers.keys().copied().collect();
+        for peer in everyone {
+            if !self.close_if_useless(peer) {
+                self.send_extension_handshake(now, peer);
+            }
+        }
+        self.fill_slots(now);
+    }
+
+    pub(super) fn keep_alive(&mut self, now: Instant, peer: PeerKey) {
+        if self.peers.get(&peer).is_some_and(|c| now.since(c.last_sent) >= KEEP_ALIVE) {
+            self.send(now, peer, Message::KeepAlive);
+        }
+    }
+
+    pub(super) fn has_everything(&self, peer: PeerKey) -> bool {
+        self.content
+            .as_ref()
+            .and_then(|content| content.picker.pieces_of(peer))
+            .is_some_and(Bitfield::is_full)
+    }
+
+    fn note_completion(&mut self, peer: PeerKey) {
+        if self.has_everything(peer)
+            && let Some(connection) = self.peers.get(&peer)
+            && self.completed_peers.len() < COMPLETED_MAX
+        {
+            self.completed_peers.insert(connection.id);
+        }
+    }
+
+    /// Two ends that both have all they want waste a connection.
+    //= BEP 21
+    pub(super) fn close_if_useless(&mut self, peer: PeerKey) -> bool {
+        let useless = self.is_done()
+            && (self.has_everything(peer)
+                || self.peers.get(&peer).is_some_and(|c| c.theirs.upload_only == Some(true)));
+        if useless {
+            self.close(peer, Close::BothComplete);
+        }
+        useless
+    }
+
+    /// Never again: closes every connection to that address and says why.
+    pub(super) fn expel(&mut self, now: Instant, addr: SocketAddr, reason: String) {
+        if self.roster.is_banned(addr) {
+            return; // several of its pieces were on their way to the hash
+        }
+        self.roster.ban(now, addr);
+        let there: Vec<PeerKey> = self
+            .peers
+            .iter()
+            .filter(|(_, c)| c.addr == addr || self.roster.is_banned(c.addr))
+            .map(|(&peer, _)| peer)
+            .collect();
+        for peer in there {
+            self.close(peer, Close::Banned);
+        }
+        self.events.push_back(Event::Banned { peer: addr, reason });
+    }
+
+    /// Asks the driver to close; the driver confirms with [`Self::handle_disconnected`].
+    pub(super) fn close(&mut self, peer: PeerKey, reason: Close) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        if !connection.closing {
+            connection.closing = true;
+            self.transmit.push_back(Transmit::Close { peer, reason });
+        }
+    }
+
+    fn forget(&mut self, now: Instant, peer: PeerKey, fault: Option<Blame>) {
+        let Some(connection) = self.peers.remove(&peer) else { return };
+        if let Some(content) = &mut self.content {
+            content.picker.peer_left(peer);
+        }
+        self.fetch.left(peer);
+        self.choker.peer_left(peer);
+        let useful = connection.down.total() > 0 || connection.up.total() > 0;
+        self.roster.disconnected(now, connection.addr, Outcome { useful, fault });
+        if self.departed.len() == super::DEPARTED_MAX {
+            self.departed.pop_front();
+        }
+        self.departed.push_back((peer, connection.addr));
+    }
+}
+
+/// What we can do: the fast extension and the extension protocol.
+const OURS: Reserved = Reserved::NONE.with_extension().with_fast();
+/// Peers remembered as complete, for the count only; beyond it the count stands still.
+const COMPLETED_MAX: usize = 10_000;

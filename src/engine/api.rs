@@ -1,0 +1,181 @@
+//! What a user of the engine says and hears: settings, requests, snapshots, events, errors.
+
+use crate::disk::Preallocate;
+use gaggle_core::geometry::PieceIndex;
+use gaggle_core::id::InfoHash;
+use gaggle_core::metainfo::{Magnet, Metainfo};
+use gaggle_core::storage::DiskFault;
+use gaggle_core::storage::Verify;
+use gaggle_core::swarm::announce::TrackerStatus;
+use gaggle_core::swarm::choker::Slots;
+use gaggle_core::swarm::torrent::Status;
+use gaggle_core::units::BytesPerSec;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Settings of one engine. Limits count payload and are shared by all its torrents.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Where peers can dial us; port 0 takes any free one, a wildcard address serves both families.
+    pub listen: SocketAddr,
+    /// Where resume records, parts files and locks live.
+    pub state_dir: PathBuf,
+    /// Most bytes per second to fetch.
+    pub down: Option<BytesPerSec>,
+    /// Most bytes per second to send.
+    pub up: Option<BytesPerSec>,
+    /// Most live connections per torrent.
+    pub max_peers: usize,
+    /// Most peers to upload to at a time, per torrent.
+    pub slots: Slots,
+    /// Address or port that trackers are told instead of what they see and we listen on.
+    pub announce_addr: Option<AnnounceAddr>,
+}
+
+/// What to tell trackers about where we are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AnnounceAddr {
+    /// Sent as `ip=`; most trackers ignore it.
+    pub ip: Option<std::net::IpAddr>,
+    /// The port peers are told to dial.
+    pub port: Option<u16>,
+}
+
+/// A torrent by its file or by its link.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// Only hashes and hints; the rest comes from peers.
+    Magnet(Box<Magnet>),
+    /// Everything there is to know.
+    Metainfo(Box<Metainfo>),
+}
+
+/// Which files of a torrent are wanted. Indices count from 1, as `show` prints them.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Selection {
+    /// Every file.
+    #[default]
+    All,
+    /// Files whose index lies in one of the ranges, or whose path matches one of the globs.
+    Some {
+        /// Inclusive index ranges.
+        ranges: Vec<std::ops::RangeInclusive<usize>>,
+        /// Shell patterns over the path, `/` between components.
+        globs: Vec<String>,
+    },
+}
+
+/// What to do with one torrent.
+#[derive(Clone, Debug)]
+pub struct AddTorrent {
+    /// The torrent.
+    pub what: What,
+    /// Where its files go, or already are.
+    pub out_dir: PathBuf,
+    /// Which of its files are wanted.
+    pub select: Selection,
+    /// Peers to try at once.
+    pub peers: Vec<SocketAddr>,
+    /// Trackers beside those it names itself; a tier of its own.
+    pub trackers: Vec<String>,
+    /// How much of existing data to hash.
+    pub verify: Verify,
+    /// How to make room on the disk.
+    pub preallocate: Preallocate,
+    /// Whether a file that is in the way may be written into.
+    pub overwrite: bool,
+    /// Whether the data must be there already: nothing is created, nothing is fetched into.
+    pub seed_only: bool,
+}
+
+/// How one torrent stands.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Numbers of the swarm.
+    pub status: Status,
+    /// Known once the metadata is.
+    pub metainfo: Option<Arc<Metainfo>>,
+    /// Pieces hashed and pieces to hash, while existing data is being checked.
+    pub checking: Option<(u32, u32)>,
+    /// What every tracker last said.
+    pub trackers: Vec<TrackerStatus>,
+    /// Peers, one by one.
+    pub peers: Vec<gaggle_core::swarm::torrent::PeerStatus>,
+    /// Where every wanted file lies: the single file, or the torrent's folder.
+    pub path: Option<PathBuf>,
+}
+
+/// Something that happened to one torrent.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum DownloadEvent {
+    /// A peer is never spoken to again.
+    Banned {
+        /// Who.
+        peer: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+    /// Existing data has been looked at.
+    Checked {
+        /// Pieces that had to be hashed.
+        hashed_pieces: u32,
+        /// Pieces the record vouched for.
+        trusted_pieces: u32,
+        /// Verified bytes of wanted files.
+        done: u64,
+    },
+    /// Every wanted byte is verified and in its place.
+    Complete {
+        /// The single file, or the torrent's folder.
+        path: PathBuf,
+    },
+    /// It cannot go on.
+    Failed(EngineError),
+    /// The metadata is known.
+    MetadataKnown(Arc<Metainfo>),
+    /// A piece is verified and in its place.
+    Verified(PieceIndex),
+}
+
+/// Why the engine or a torrent cannot go on.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The same torrent runs already in this engine.
+    #[error("{0} is already running")]
+    AlreadyRunning(InfoHash),
+    /// The disk refused while running.
+    #[error(transparent)]
+    Disk(#[from] DiskFault),
+    /// A selection pattern that is none.
+    #[error("{0}")]
+    Glob(String),
+    /// The files of the torrent do not fit together.
+    #[error(transparent)]
+    Layout(#[from] gaggle_core::storage::LayoutError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}: {text}")]
+    Listen {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        text: String,
+    },
+    /// The metadata that peers sent has the right hash, but makes no torrent.
+    #[error("the metadata is unusable: {0}")]
+    Metadata(#[from] gaggle_core::metainfo::MetainfoError),
+    /// The selection names no file of the torrent.
+    #[error("no file of the torrent matches the selection")]
+    NothingSelected,
+    /// The engine has been shut down.
+    #[error("the engine has stopped")]
+    Stopped,
+    /// Storage could not be opened, or holds something else.
+    #[error(transparent)]
+    Storage(Arc<crate::disk::StorageError>),
+    /// The system gave no threads, or no randomness.
+    #[error("the system refused: {0}")]
+    System(String),
+}

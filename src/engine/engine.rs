@@ -1,0 +1,273 @@
+//! What all torrents of a process share: the listening socket, the disk pool, our name, the limits.
+
+use super::announce;
+use super::api::{AddTorrent, DownloadEvent, EngineConfig, EngineError, Snapshot, What};
+use super::task::{Command, Inputs, Outputs, TorrentTask};
+use crate::disk::Pool;
+use crate::net::{Clock, Connected, Dialer, HANDSHAKE_TIMEOUT, Listener, os_rng};
+use gaggle_core::id::{InfoHash, PeerId};
+use gaggle_core::proto::peer::Handshake;
+use gaggle_core::swarm::choker::ChokerConfig;
+use gaggle_core::swarm::rate;
+use gaggle_core::swarm::roster::{RosterConfig, Source};
+use gaggle_core::swarm::torrent::{Torrent, TorrentConfig};
+use gaggle_core::units::BytesPerSec;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Most time that stopping waits: enough to save, and for `stopped` to leave.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Events a user of the engine may leave unread; more are dropped, the snapshot carries the state.
+const EVENTS_MAX: usize = 4096;
+/// Connections with a finished handshake that may wait for their torrent.
+const INCOMING_MAX: usize = 64;
+/// Commands that may wait.
+const COMMANDS_MAX: usize = 64;
+/// How often a common limit is shared out anew.
+const SHARE_EVERY: Duration = Duration::from_millis(500);
+
+/// Runs torrents. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// What every torrent's task sees of the engine.
+pub(super) struct Shared {
+    pub(super) config: EngineConfig,
+    pub(super) clock: Clock,
+    pub(super) dialer: Dialer,
+    pub(super) our_id: PeerId,
+    pub(super) pool: Pool,
+    listen: SocketAddr,
+    routes: watch::Sender<Routes>,
+    background: std::sync::Mutex<JoinSet<()>>,
+}
+
+/// Who gets a connection about which torrent.
+type Routes = BTreeMap<InfoHash, Route>;
+
+#[derive(Clone)]
+struct Route {
+    ours: Handshake,
+    incoming: mpsc::Sender<Connected>,
+    commands: mpsc::Sender<Command>,
+    snapshots: watch::Receiver<Snapshot>,
+}
+
+/// One torrent of an engine. Dropping it stops the torrent, saving what there is.
+pub struct Download {
+    info_hash: InfoHash,
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<DownloadEvent>,
+    snapshots: watch::Receiver<Snapshot>,
+    announcer: announce::Handle,
+    task: JoinHandle<()>,
+}
+
+impl Engine {
+    /// Binds the listening socket and starts the disk pool.
+    pub async fn start(config: EngineConfig) -> Result<Self, EngineError> {
+        let clock = Clock::start();
+        let failed = |text: String| EngineError::Listen { addr: config.listen, text };
+        let listener = Listener::bind(config.listen).map_err(|error| failed(error.to_string()))?;
+        let pool = Pool::start(None, Arc::new(move || clock.now()))
+            .map_err(|error| EngineError::System(error.to_string()))?;
+        let listen = listener.addr();
+        let shared = Arc::new(Shared {
+            our_id: PeerId::generate(
+                &mut os_rng().map_err(|e| EngineError::System(e.to_string()))?,
+            ),
+            dialer: Dialer { bind: dial_from(listen), ..Dialer::default() },
+            config,
+            clock,
+            pool,
+            listen,
+            routes: watch::Sender::new(Routes::new()),
+            background: std::sync::Mutex::new(JoinSet::new()),
+        });
+        let mut background = JoinSet::new();
+        background.spawn(accept(listener, shared.routes.subscribe()));
+        background
+            .spawn(share_limits((shared.config.down, shared.config.up), shared.routes.subscribe()));
+        if let Ok(mut slot) = shared.background.lock() {
+            *slot = background;
+        }
+        Ok(Self { shared })
+    }
+
+    /// Where peers can dial us, with the real port.
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.shared.listen
+    }
+
+    /// Starts a torrent. Existing data is checked in the background; [`DownloadEvent::Checked`] ends that.
+    pub async fn add(&self, add: AddTorrent) -> Result<Download, EngineError> {
+        let shared = Arc::clone(&self.shared);
+        let rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
+        let hashes = match &add.what {
+            What::Magnet(magnet) => magnet.hashes,
+            What::Metainfo(metainfo) => metainfo.hashes(),
+        };
+        let info_hash = hashes.wire();
+        let metainfo = match &add.what {
+            What::Magnet(_) => None,
+            What::Metainfo(metainfo) => Some(Arc::new((**metainfo).clone())),
+        };
+        let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
+        let (incoming, incoming_queue) = mpsc::channel(INCOMING_MAX);
+        let (events_in, events) = mpsc::channel(EVENTS_MAX);
+        let (snapshots_in, snapshots) = watch::channel(Snapshot::default());
+        let route = Route {
+            ours: Handshake { info_hash, peer_id: shared.our_id, reserved: Torrent::reserved() },
+            incoming,
+            commands: commands.clone(),
+            snapshots: snapshots.clone(),
+        };
+        let mut taken = false;
+        shared.routes.send_if_modified(|routes| {
+            taken = routes.contains_key(&info_hash);
+            if !taken {
+                routes.insert(info_hash, route);
+            }
+            !taken
+        });
+        if taken {
+            return Err(EngineError::AlreadyRunning(info_hash));
+        }
+        let announcer = announce::start(&shared, &add, info_hash, &commands, &snapshots);
+        let config = shared.torrent_config();
+        let torrent = Torrent::new(shared.clock.now(), config, hashes, rng);
+        let outputs = Outputs { events: events_in, snapshots: snapshots_in };
+        let task = TorrentTask::new(Arc::clone(&shared), hashes, add, torrent, outputs);
+        let inputs = Inputs { commands: command_queue, incoming: incoming_queue };
+        let task = tokio::spawn(task.run(inputs, metainfo));
+        Ok(Download { info_hash, shared, commands, events, snapshots, announcer, task })
+    }
+}
+
+impl Download {
+    /// The name of the torrent on the wire.
+    pub const fn info_hash(&self) -> InfoHash {
+        self.info_hash
+    }
+
+    /// How it stands, at most a fifth of a second old.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.snapshots.borrow().clone();
+        snapshot.trackers = self.announcer.trackers();
+        snapshot
+    }
+
+    /// The next thing that happens; `None` once the torrent has ended.
+    pub async fn event(&mut self) -> Option<DownloadEvent> {
+        self.events.recv().await
+    }
+
+    /// Tells the torrent of more peers.
+    pub async fn add_peers(&self, peers: Vec<SocketAddr>) {
+        let _ = self.commands.send(Command::AddPeers(Source::Explicit, peers)).await;
+    }
+
+    /// Saves everything, tells the trackers, and ends.
+    pub async fn stop(self) {
+        let Self { info_hash, shared, commands, announcer, task, .. } = self;
+        let (done, is_done) = oneshot::channel();
+        let saved = async {
+            if commands.send(Command::Stop(done)).await.is_ok() {
+                let _ = is_done.await;
+            }
+            let _ = task.await;
+        };
+        // Trackers hear of it while the disk is being flushed.
+        let ended = async { tokio::join!(saved, announcer.stop()) };
+        if tokio::time::timeout(STOP_PATIENCE, ended).await.is_err() {
+            tracing::warn!(%info_hash, "did not stop in time; what is not saved is hashed again");
+        }
+        shared.routes.send_modify(|routes| drop(routes.remove(&info_hash)));
+    }
+}
+
+impl Shared {
+    fn torrent_config(&self) -> TorrentConfig {
+        TorrentConfig {
+            client: concat!("gaggle ", env!("CARGO_PKG_VERSION")).to_owned(),
+            our_id: self.our_id,
+            listen_port: Some(self.port()),
+            down: self.config.down,
+            up: self.config.up,
+            choker: ChokerConfig { slots: self.config.slots, ..ChokerConfig::default() },
+            picker: Default::default(),
+            roster: RosterConfig {
+                connections_max: self.config.max_peers,
+                ..RosterConfig::default()
+            },
+        }
+    }
+
+    /// The port that others are told.
+    pub(super) fn port(&self) -> u16 {
+        let told = self.config.announce_addr.and_then(|addr| addr.port);
+        told.unwrap_or(self.listen.port())
+    }
+}
+
+/// Gives every connection whose handshake names a torrent of ours to that torrent.
+async fn accept(listener: Listener, routes: watch::Receiver<Routes>) {
+    let (out, mut connected) = mpsc::channel::<Connected>(INCOMING_MAX);
+    let known = routes.clone();
+    let lookup = move |info_hash| known.borrow().get(&info_hash).map(|route| route.ours);
+    let deliver = async {
+        while let Some(connection) = connected.recv().await {
+            let route = routes.borrow().get(&connection.ours.info_hash).cloned();
+            // A torrent that has this many waiting is busy; the peer will try again.
+            if let Some(route) = route {
+                let _ = route.incoming.try_send(connection);
+            }
+        }
+    };
+    tokio::join!(listener.run(HANDSHAKE_TIMEOUT, lookup, out), deliver);
+}
+
+/// Shares a common limit out among the torrents by what they use, max-min fair.
+async fn share_limits(
+    (down, up): (Option<BytesPerSec>, Option<BytesPerSec>),
+    routes: watch::Receiver<Routes>,
+) {
+    if down.is_none() && up.is_none() {
+        return;
+    }
+    let mut ticks = tokio::time::interval(SHARE_EVERY);
+    loop {
+        ticks.tick().await;
+        let running: Vec<Route> = routes.borrow().values().cloned().collect();
+        if running.len() < 2 {
+            continue; // a lone torrent was given the whole limit when it started
+        }
+        let now: Vec<Snapshot> = running.iter().map(|r| r.snapshots.borrow().clone()).collect();
+        let part = |limit: Option<BytesPerSec>, used: Vec<BytesPerSec>| match limit {
+            Some(limit) => rate::share(limit, &used).into_iter().map(Some).collect(),
+            None => vec![None; used.len()],
+        };
+        let downs = part(down, now.iter().map(|s| demand(s.status.down)).collect());
+        let ups = part(up, now.iter().map(|s| demand(s.status.up)).collect());
+        for ((route, down), up) in running.iter().zip(downs).zip(ups) {
+            let _ = route.commands.try_send(Command::SetLimits(down, up));
+        }
+    }
+}
+
+/// What a torrent could use soon: twice what it uses now, and enough to begin with.
+fn demand(used: BytesPerSec) -> BytesPerSec {
+    BytesPerSec((used.0 * 2).max(64 << 10))
+}
+
+/// A listening address other than a wildcard is also where we dial from, so that others see one host.
+fn dial_from(listen: SocketAddr) -> Option<std::net::IpAddr> {
+    (!listen.ip().is_unspecified()).then_some(listen.ip())
+}

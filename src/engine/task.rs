@@ -1,0 +1,464 @@
+//! Drives one torrent: the only `select!` it has, and no lock.
+//!
+//! Never decides anything that the machine could: it carries values between the machine, the connections, the disk
+//! and the trackers. Payload goes from a connection to the assembly and from there to the disk pool; the machine sees
+//! piece, offset and length.
+
+use super::api::{AddTorrent, DownloadEvent, EngineError, Snapshot};
+use super::assembly::Assembly;
+use super::content::{Content, Opened, Opening};
+use super::engine::Shared;
+use crate::disk::{Busy, DiskEvent};
+use crate::net::{
+    ConnectError, Connected, FROM_PEER_QUEUE, FromPeer, Item, Pump, PumpConfig, TO_PEER_QUEUE,
+    ToPeer,
+};
+use gaggle_core::clock::Instant;
+use gaggle_core::id::TorrentHashes;
+use gaggle_core::metainfo::Metainfo;
+use gaggle_core::proto::peer::Handshake;
+use gaggle_core::storage::{DiskFault, DiskOp};
+use gaggle_core::swarm::PeerKey;
+use gaggle_core::swarm::picker::Priority;
+use gaggle_core::swarm::roster::{Direction, Source};
+use gaggle_core::swarm::torrent::{Event, Fate, Hello, Torrent, Transmit};
+use gaggle_core::units::BytesPerSec;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+/// How often a snapshot is published.
+const SNAPSHOT: Duration = Duration::from_millis(200);
+/// More than the disk may have under way for one torrent, so that its threads never wait for us.
+pub(super) const DISK_QUEUE: usize = 8192;
+
+/// What others ask of a running torrent.
+pub(super) enum Command {
+    /// Peers somebody knows of.
+    AddPeers(Source, Vec<SocketAddr>),
+    /// New limits, down and up.
+    SetLimits(Option<BytesPerSec>, Option<BytesPerSec>),
+    /// Save everything and end; answered when that is done.
+    Stop(oneshot::Sender<()>),
+}
+
+/// The ends of the channels that lead into the task from outside.
+pub(super) struct Inputs {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) incoming: mpsc::Receiver<Connected>,
+}
+
+/// The ends of the channels that lead out of it.
+pub(super) struct Outputs {
+    pub(super) events: mpsc::Sender<DownloadEvent>,
+    pub(super) snapshots: watch::Sender<Snapshot>,
+}
+
+/// One live connection, as far as the task holds it.
+struct Link {
+    queue: mpsc::Sender<ToPeer>,
+    pump: AbortHandle,
+}
+
+/// Everything one torrent needs of the world.
+pub(super) struct TorrentTask {
+    shared: Arc<Shared>,
+    hashes: TorrentHashes,
+    add: AddTorrent,
+    torrent: Torrent,
+    out: Outputs,
+
+    opening: Option<Opening>,
+    content: Option<Content>,
+    assembly: Assembly,
+    /// Work that the disk was too busy to take.
+    waiting: VecDeque<Work>,
+
+    links: BTreeMap<PeerKey, Link>,
+    pumps: JoinSet<()>,
+    dials: JoinSet<(SocketAddr, Result<Connected, ConnectError>)>,
+    heard: (mpsc::Sender<FromPeer>, mpsc::Receiver<FromPeer>),
+    disk: (mpsc::Sender<DiskEvent>, mpsc::Receiver<DiskEvent>),
+    snapshot: Snapshot,
+}
+
+/// One piece of work for the disk, payload included.
+enum Work {
+    Read(u32, Vec<gaggle_core::geometry::Block>),
+    Store(gaggle_core::geometry::PieceIndex, Vec<bytes::Bytes>),
+}
+
+impl TorrentTask {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        hashes: TorrentHashes,
+        add: AddTorrent,
+        torrent: Torrent,
+        out: Outputs,
+    ) -> Self {
+        Self {
+            shared,
+            hashes,
+            add,
+            torrent,
+            out,
+            opening: None,
+            content: None,
+            assembly: Assembly::default(),
+            waiting: VecDeque::new(),
+            links: BTreeMap::new(),
+            pumps: JoinSet::new(),
+            dials: JoinSet::new(),
+            heard: mpsc::channel(FROM_PEER_QUEUE),
+            disk: mpsc::channel(DISK_QUEUE),
+            snapshot: Snapshot::default(),
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) async fn run(mut self, mut inputs: Inputs, metainfo: Option<Arc<Metainfo>>) {
+        match metainfo {
+            Some(metainfo) => self.open(metainfo),
+            None => self.add_peers(),
+        }
+        let mut ticks = tokio::time::interval(SNAPSHOT);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let stopped = loop {
+            self.drain();
+            let wake = self.wake_at();
+            tokio::select! {
+                biased; // finish local work before accepting remote work
+                Some(event) = self.disk.1.recv() => self.on_disk(event),
+                command = inputs.commands.recv() => match command {
+                    Some(Command::Stop(done)) => break Some(done),
+                    Some(command) => self.on_command(command),
+                    None => break None,
+                },
+                opened = opened(&mut self.opening) => self.on_opened(opened),
+                () = self.shared.clock.sleep_until(wake) => {
+                    self.torrent.handle_timeout(self.shared.clock.now());
+                }
+                Some(from) = self.heard.1.recv() => self.on_heard(from),
+                Some(connected) = inputs.incoming.recv() => {
+                    self.connected(connected, Direction::Incoming);
+                }
+                Some(Ok((addr, outcome))) = self.dials.join_next() => self.on_dialled(addr, outcome),
+                Some(_) = self.pumps.join_next() => {}
+                _ = ticks.tick() => self.publish(),
+            }
+        };
+        self.stop().await;
+        if let Some(done) = stopped {
+            let _ = done.send(()); // whoever asked may have stopped waiting
+        }
+    }
+
+    /// When the machine wants to be woken, but never at once again: a machine that is early loses a millisecond, a
+    /// machine with a mistake does not take a core.
+    fn wake_at(&self) -> Option<Instant> {
+        let soonest = self.shared.clock.now() + Duration::from_millis(1);
+        self.torrent.poll_timeout().map(|at| at.max(soonest))
+    }
+
+    // ── metadata and storage ──
+
+    fn open(&mut self, metainfo: Arc<Metainfo>) {
+        self.snapshot.metainfo = Some(Arc::clone(&metainfo));
+        let state_dir = self.shared.config.state_dir.clone();
+        let events = self.disk.0.clone();
+        let pool = &self.shared.pool;
+        self.opening = Some(Opening::begin(pool, metainfo, &self.add, state_dir, events));
+    }
+
+    fn on_opened(&mut self, outcome: Result<Opened, EngineError>) {
+        self.opening = None;
+        self.snapshot.checking = None;
+        let Opened { content, checked, wanted } = match outcome {
+            Ok(opened) => opened,
+            Err(error) => return self.tell(DownloadEvent::Failed(error)),
+        };
+        let info = &content.metainfo.info;
+        let done = info
+            .geometry
+            .iter()
+            .filter(|&piece| checked.have.has(piece) && (wanted.has(piece) || self.add.seed_only))
+            .map(|piece| u64::from(info.geometry.size_of(piece)))
+            .sum();
+        self.snapshot.path = Some(content.path.clone());
+        self.tell(DownloadEvent::Checked {
+            hashed_pieces: checked.hashed_pieces,
+            trusted_pieces: checked.trusted_pieces,
+            done,
+        });
+        let priority = |piece| if wanted.has(piece) { Priority::Normal } else { Priority::Skip };
+        let raw = content.metainfo.info_bytes().clone();
+        let geometry = info.geometry;
+        self.content = Some(content);
+        let now = self.shared.clock.now();
+        self.torrent.set_content(now, raw, geometry, checked.have, priority);
+        for link in self.links.values() {
+            let known = ToPeer::MetadataKnown { pieces: geometry.pieces() };
+            let _ = link.queue.try_send(known); // a queue that is full is dealt with when we next send
+        }
+        self.add_peers();
+    }
+
+    fn add_peers(&mut self) {
+        let peers = std::mem::take(&mut self.add.peers);
+        self.torrent.handle_candidates(self.shared.clock.now(), Source::Explicit, &peers);
+    }
+
+    fn on_metadata(&mut self, info: bytes::Bytes) {
+        match Metainfo::from_info(info, &self.hashes) {
+            Ok(metainfo) => {
+                let metainfo = Arc::new(metainfo);
+                self.tell(DownloadEvent::MetadataKnown(Arc::clone(&metainfo)));
+                self.open(metainfo);
+            }
+            Err(error) => self.tell(DownloadEvent::Failed(EngineError::Metadata(error))),
+        }
+    }
+
+    // ── connections ──
+
+    fn on_dialled(&mut self, addr: SocketAddr, outcome: Result<Connected, ConnectError>) {
+        match outcome {
+            Ok(connected) => self.connected(connected, Direction::Outgoing),
+            Err(error) => {
+                tracing::debug!(%addr, %error, "cannot connect");
+                self.torrent.handle_dial_failed(self.shared.clock.now(), addr);
+            }
+        }
+    }
+
+    fn connected(&mut self, connected: Connected, direction: Direction) {
+        let theirs = &connected.theirs;
+        let hello = Hello {
+            addr: connected.addr,
+            direction,
+            peer_id: theirs.peer_id,
+            reserved: theirs.reserved,
+        };
+        let addr = connected.addr;
+        let peer = match self.torrent.handle_connected(self.shared.clock.now(), hello) {
+            Ok(peer) => peer,
+            Err(refusal) => return tracing::debug!(%addr, %refusal, "refused"),
+        };
+        tracing::debug!(%addr, ?peer, ?direction, "connected");
+        let (queue, from_torrent) = mpsc::channel(TO_PEER_QUEUE);
+        let pump = Pump {
+            peer,
+            pieces: self.content.as_ref().map(|content| content.metainfo.info.geometry.pieces()),
+            queue: from_torrent,
+            out: self.heard.0.clone(),
+            clock: self.shared.clock,
+            config: PumpConfig::default(),
+        };
+        let pump = self.pumps.spawn(pump.run(connected));
+        self.links.insert(peer, Link { queue, pump });
+    }
+
+    /// Everything that one read of one connection brought.
+    fn on_heard(&mut self, FromPeer { peer, items }: FromPeer) {
+        let now = self.shared.clock.now();
+        for item in items {
+            match item {
+                Item::Message(message) => self.torrent.handle_message(now, peer, message),
+                Item::Sent { bytes } => self.torrent.handle_sent(now, peer, bytes),
+                Item::Block { block, data } => {
+                    let (index, begin, len) = (block.piece.0, block.begin, block.len);
+                    let fate = self.torrent.handle_block(now, peer, index, begin, len);
+                    if let (Fate::Keep(block), Some(content)) = (fate, &self.content) {
+                        self.assembly.keep(&content.metainfo.info.geometry, block, data);
+                    }
+                }
+                Item::Closed(closed) => {
+                    tracing::debug!(?peer, %closed, "connection over");
+                    self.links.remove(&peer);
+                    self.torrent.handle_disconnected(now, peer, Some(closed.blame()));
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self, transmit: Transmit) {
+        match transmit {
+            Transmit::Send { peer, message } => self.queue(peer, ToPeer::Message(message)),
+            Transmit::Close { peer, reason } => {
+                tracing::debug!(?peer, %reason, "closing");
+                let Some(link) = self.links.remove(&peer) else { return };
+                if reason.is_hostile() {
+                    link.pump.abort();
+                } // else the pump sends what is queued, then finds its queue closed
+                let now = self.shared.clock.now();
+                self.torrent.handle_disconnected(now, peer, Some(reason.blame()));
+            }
+        }
+    }
+
+    /// A peer that lets its queue fill up does not read what we say: it is let go.
+    fn queue(&mut self, peer: PeerKey, item: ToPeer) {
+        let full = self.links.get(&peer).is_some_and(|link| link.queue.try_send(item).is_err());
+        if full && let Some(link) = self.links.remove(&peer) {
+            tracing::debug!(?peer, "does not read");
+            link.pump.abort();
+            let fault = Some(gaggle_core::blame::Blame::Network);
+            self.torrent.handle_disconnected(self.shared.clock.now(), peer, fault);
+        }
+    }
+
+    // ── disk ──
+
+    fn on_disk(&mut self, event: DiskEvent) {
+        match event {
+            DiskEvent::Done(done) => self.torrent.handle_disk(self.shared.clock.now(), done),
+            DiskEvent::Read { peer, blocks } => self.queue(PeerKey(peer), ToPeer::Blocks(blocks)),
+            DiskEvent::SyncFailed(fault) => self.on_fault(fault),
+        }
+        while let Some(work) = self.waiting.pop_front() {
+            if let Err(work) = self.hand_over(work) {
+                return self.waiting.push_front(work);
+            }
+        }
+    }
+
+    fn work(&mut self, op: DiskOp) {
+        let work = match op {
+            DiskOp::Read { peer, blocks } => Work::Read(peer, blocks),
+            DiskOp::Store { piece } => Work::Store(piece, self.assembly.take(piece)),
+        };
+        if !self.waiting.is_empty() {
+            return self.waiting.push_back(work); // in order
+        }
+        if let Err(work) = self.hand_over(work) {
+            self.waiting.push_back(work);
+        }
+    }
+
+    /// Gives work to the disk, or back if it is busy.
+    fn hand_over(&mut self, work: Work) -> Result<(), Work> {
+        let Some(Content { storage, .. }) = &self.content else { return Ok(()) };
+        match work {
+            Work::Read(peer, blocks) => {
+                storage.read(peer, blocks).map_err(|Busy(blocks)| Work::Read(peer, blocks))
+            }
+            Work::Store(piece, blocks) => {
+                storage.store(piece, blocks).map_err(|Busy(blocks)| Work::Store(piece, blocks))
+            }
+        }
+    }
+
+    fn on_fault(&self, fault: DiskFault) {
+        self.tell(DownloadEvent::Failed(EngineError::Disk(fault)));
+    }
+
+    // ── the machine's outputs ──
+
+    /// Carries out everything the machine wants now.
+    fn drain(&mut self) {
+        let now = self.shared.clock.now();
+        loop {
+            while let Some(transmit) = self.torrent.poll_transmit() {
+                self.transmit(transmit);
+            }
+            while let Some(op) = self.torrent.poll_disk() {
+                self.work(op);
+            }
+            while let Some(event) = self.torrent.poll_event() {
+                self.on_event(event);
+            }
+            // Between check and content nobody is dialled: a newcomer would be told that we have nothing.
+            if self.opening.is_none() {
+                while let Some(addr) = self.torrent.poll_dial(now) {
+                    self.dial(addr);
+                }
+            }
+            let Some(transmit) = self.torrent.poll_transmit() else { return };
+            self.transmit(transmit); // a dead link met above may have had consequences
+        }
+    }
+
+    fn dial(&mut self, addr: SocketAddr) {
+        let dialer = self.shared.dialer.clone();
+        let ours = Handshake {
+            info_hash: self.hashes.wire(),
+            peer_id: self.shared.our_id,
+            reserved: Torrent::reserved(),
+        };
+        self.dials.spawn(async move { (addr, dialer.dial(addr, ours).await) });
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Banned { peer, reason } => self.tell(DownloadEvent::Banned { peer, reason }),
+            Event::Done => {
+                if let Some(content) = &self.content {
+                    self.tell(DownloadEvent::Complete { path: content.path.clone() });
+                }
+            }
+            Event::Fault(fault) => self.on_fault(fault),
+            Event::Metadata(info) => self.on_metadata(info),
+            Event::Verified(piece) => self.tell(DownloadEvent::Verified(piece)),
+            _ => {}
+        }
+        self.publish();
+    }
+
+    /// Events that nobody takes are dropped: the snapshot carries the state.
+    fn tell(&self, event: DownloadEvent) {
+        let _ = self.out.events.try_send(event);
+    }
+
+    fn on_command(&mut self, command: Command) {
+        let now = self.shared.clock.now();
+        match command {
+            Command::AddPeers(source, peers) => {
+                self.torrent.handle_candidates(now, source, &peers);
+            }
+            Command::SetLimits(down, up) => self.torrent.set_limits(now, down, up),
+            Command::Stop(_) => {} // ends the loop before it comes here
+        }
+    }
+
+    fn publish(&mut self) {
+        let now = self.shared.clock.now();
+        self.snapshot.status = self.torrent.status(now);
+        self.snapshot.peers = self.torrent.peers(now);
+        self.snapshot.checking = self.opening.as_ref().map(|opening| *opening.progress.borrow());
+        if let Some(content) = &self.content {
+            let status = &self.snapshot.status;
+            let (down, up) = content.before;
+            content.storage.set_totals(down + status.downloaded, up + status.uploaded);
+        }
+        self.out.snapshots.send_replace(self.snapshot.clone());
+    }
+
+    async fn stop(mut self) {
+        self.publish();
+        self.dials.abort_all();
+        self.links.clear();
+        self.pumps.abort_all();
+        self.opening = None;
+        if let Some(Content { storage, .. }) = self.content.take() {
+            drop(self.disk); // the disk's last words have no listener, and must not wait for one
+            let closed = tokio::task::spawn_blocking(move || storage.close()).await;
+            if let Ok(Err(fault)) = closed {
+                let _ = self.out.events.try_send(DownloadEvent::Failed(EngineError::Disk(fault)));
+            }
+        }
+    }
+}
+
+/// Waits for storage that is being opened; for ever if none is.
+async fn opened(opening: &mut Option<Opening>) -> Result<Opened, EngineError> {
+    match opening {
+        Some(opening) => {
+            let outcome = (&mut opening.outcome).await;
+            outcome.unwrap_or(Err(EngineError::Stopped))
+        }
+        None => std::future::pending().await,
+    }
+}
