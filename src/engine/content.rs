@@ -4,7 +4,7 @@ use super::api::{AddTorrent, EngineError, Selection};
 use crate::disk::{Access, Checked, DiskEvent, Pool, Progress, Storage, StorageSpec};
 use gaggle_core::bitfield::Bitfield;
 use gaggle_core::metainfo::{Info, Metainfo};
-use gaggle_core::storage::{FileSpec, Layout, LayoutError};
+use gaggle_core::storage::Layout;
 use globset::{GlobBuilder, GlobSetBuilder};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -80,7 +80,7 @@ fn open(
     events: mpsc::Sender<DiskEvent>,
     progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Opened, EngineError> {
-    let mut layout = layout_of(&metainfo.info)?;
+    let mut layout = Layout::of(&metainfo.info)?;
     layout.select(&priorities(&metainfo.info, &add.select)?);
     let wanted = if add.seed_only {
         Bitfield::empty(metainfo.info.geometry.pieces())
@@ -108,17 +108,6 @@ fn open(
     let before = (checked.downloaded, checked.uploaded);
     let content = Content { metainfo, storage: Arc::new(storage), path, before };
     Ok(Opened { content, checked, wanted })
-}
-
-/// Where the files of a torrent lie, all of them wanted.
-pub fn layout_of(info: &Info) -> Result<Layout, LayoutError> {
-    let files = info.files.iter().map(|file| FileSpec {
-        path: file.path.clone(),
-        len: file.len,
-        offset: file.offset,
-        pad: file.pad,
-    });
-    Layout::new(info.geometry, files.collect())
 }
 
 /// Priority of every file under a selection.

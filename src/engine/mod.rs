@@ -15,5 +15,4 @@ mod tests;
 pub use api::{
     AddTorrent, AnnounceAddr, DownloadEvent, EngineConfig, EngineError, Selection, Snapshot, What,
 };
-pub use content::layout_of;
 pub use engine::{Download, Engine};
