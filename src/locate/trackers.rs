@@ -1,0 +1,106 @@
+//! Turns a tracker's URL into something to ask.
+
+use super::http_client::HttpClients;
+use super::target::Target;
+use super::tracker_http::TrackerHttp;
+use super::tracker_udp::TrackerUdp;
+use super::{LocateError, Locator};
+use crate::net::Clock;
+use gaggle_core::id::InfoHash;
+use gaggle_core::proto::announce::Counts;
+use gaggle_core::proto::{tracker_http, tracker_udp};
+use gaggle_core::rng::Rng;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tracker_udp::Retry;
+
+/// How trackers are talked to.
+#[derive(Clone, Debug)]
+pub struct TrackersConfig {
+    /// URLs that the user typed, as opposed to those that stand in torrents and magnets: they may lead to any path on
+    /// private addresses.
+    pub trusted: BTreeSet<String>,
+    /// The longest HTTP exchange, redirects included.
+    pub http_timeout: Duration,
+    /// When a UDP request is sent again.
+    pub udp_retry: Retry,
+}
+
+impl Default for TrackersConfig {
+    /// 30 s for HTTP as in libtorrent, 15 s and 30 s for UDP.
+    fn default() -> Self {
+        Self {
+            trusted: BTreeSet::new(),
+            http_timeout: Duration::from_secs(30),
+            udp_retry: Retry::default(),
+        }
+    }
+}
+
+/// All trackers of the program. Cheap to clone; clones share connections and dice.
+#[derive(Clone)]
+pub struct Trackers {
+    config: Arc<TrackersConfig>,
+    clients: Arc<HttpClients>,
+    clock: Clock,
+    rng: Arc<Mutex<Rng>>,
+}
+
+enum Tracker {
+    Http(TrackerHttp),
+    Udp(TrackerUdp),
+}
+
+impl Trackers {
+    /// Opens nothing yet.
+    pub fn new(config: TrackersConfig, clock: Clock, rng: Rng) -> Self {
+        let (config, clients) = (Arc::new(config), Arc::default());
+        Self { config, clients, clock, rng: Arc::new(Mutex::new(rng)) }
+    }
+
+    /// The tracker behind a URL: `http://`, `https://` or `udp://`.
+    pub fn locator(&self, url: &str) -> Result<Box<dyn Locator>, LocateError> {
+        Ok(match self.tracker(url)? {
+            Tracker::Http(tracker) => Box::new(tracker),
+            Tracker::Udp(tracker) => Box::new(tracker),
+        })
+    }
+
+    /// Counts of swarms, in the order of `hashes`; `None` where an HTTP tracker knows nothing (over UDP that is zeros).
+    //= BEP 48
+    //= BEP 15 §scrape
+    pub async fn scrape(
+        &self,
+        url: &str,
+        hashes: &[InfoHash],
+    ) -> Result<Vec<Option<Counts>>, LocateError> {
+        let tracker = self.tracker(url)?;
+        let mut counts = Vec::with_capacity(hashes.len());
+        for some in hashes.chunks(tracker_http::MAX_SCRAPE.min(tracker_udp::MAX_SCRAPE)) {
+            match &tracker {
+                Tracker::Http(tracker) => counts.extend(tracker.scrape(some).await?),
+                Tracker::Udp(tracker) => {
+                    counts.extend(tracker.scrape(some).await?.into_iter().map(Some));
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    fn tracker(&self, url: &str) -> Result<Tracker, LocateError> {
+        Ok(match Target::parse(url, self.config.trusted.contains(url))? {
+            Target::Http(target) => Tracker::Http(TrackerHttp {
+                clients: self.clients.clone(),
+                target,
+                timeout: self.config.http_timeout,
+            }),
+            Target::Udp(target) => Tracker::Udp(TrackerUdp {
+                clock: self.clock,
+                retry: self.config.udp_retry,
+                rng: self.rng.clone(),
+                target,
+            }),
+        })
+    }
+}
