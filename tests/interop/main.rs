@@ -1,3 +1,19 @@
-//! gaggle among clients of other makes.
+//! gaggle among clients of other makes, with real sockets and real files.
+//!
+//! Each case runs in a network namespace of its own, with an address for each program. It is made of a torrent by
+//! some creator, a tracker, one seed and one leech; at the end the copy has the same SHA-256. Missing clients are
+//! skipped loudly, and a failure under `GAGGLE_REQUIRE_CLIENTS=1`.
+//!
+//! The check plays a subset in which every pair of choices occurs; `GAGGLE_FULL=1` plays the whole product.
 
+mod case;
+mod clients;
+mod create;
+mod creators;
+mod foreign;
 mod house;
+mod http;
+mod matrix;
+mod scene;
+mod torrent;
+mod trackers;

@@ -46,3 +46,20 @@ impl Deadline {
         }
     }
 }
+
+/// Measures real time from its making, so that tests need not name a clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[expect(clippy::new_without_default, reason = "starting has an effect")]
+    pub fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Seconds since the start.
+    pub fn seconds(self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}

@@ -15,7 +15,7 @@ pub mod libtorrent;
 pub mod namespace;
 mod process;
 
-pub use deadline::Deadline;
+pub use deadline::{Deadline, Stopwatch};
 pub use process::{Process, Said};
 
 /// Whether a missing foreign client is a failure here (`GAGGLE_REQUIRE_CLIENTS=1`) and not a reason to skip.

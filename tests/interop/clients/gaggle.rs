@@ -1,0 +1,48 @@
+//! gaggle itself, as a user would start it.
+
+use super::{Client, Part, Role};
+use crate::creators::gaggle;
+use harness::Process;
+use harness::gaggle::{Part as Flags, event};
+
+struct Gaggle {
+    process: Process,
+    role: Role,
+}
+
+pub(super) fn start(part: &Part) -> anyhow::Result<Box<dyn Client>> {
+    let leech_flags = ["--seed", "never"].map(str::to_owned).to_vec();
+    let flags = Flags {
+        torrent: part.torrent.clone(),
+        dir: part.dir.clone(),
+        listen: part.listen,
+        state: part.work.join("state"),
+        flags: if part.role == Role::Leech { leech_flags } else { Vec::new() },
+    };
+    let process = match part.role {
+        Role::Seed => gaggle().seed("gaggle-seed", &flags, &part.work)?,
+        Role::Leech => gaggle().get("gaggle-leech", &flags, &part.work)?,
+    };
+    Ok(Box::new(Gaggle { process, role: part.role }))
+}
+
+impl Client for Gaggle {
+    fn has_all(&mut self) -> anyhow::Result<bool> {
+        // A leech ends by itself, with 0 and a last word; a seed stays.
+        let ended = self.process.try_wait()?;
+        let word = if self.role == Role::Seed { "seeding" } else { "complete" };
+        let said = self.process.said().iter().any(|said| event(said, word).is_some());
+        match (self.role, ended) {
+            (Role::Leech, Some(status)) if status.success() && said => Ok(true),
+            (Role::Seed, None) => Ok(said),
+            (_, Some(status)) => {
+                anyhow::bail!("gaggle ended with {status}\n{}", self.process.tail())
+            }
+            (Role::Leech, None) => Ok(false),
+        }
+    }
+
+    fn process(&self) -> &Process {
+        &self.process
+    }
+}
