@@ -1,3 +1,5 @@
 //! The gaggle program.
 
-fn main() {}
+fn main() {
+    std::process::exit(gaggle::cli::main());
+}

@@ -1,0 +1,157 @@
+//! Shows how far work has come: a bar on a terminal, a line every 5 s elsewhere, JSON for scripts.
+//!
+//! It decides only when to say something and in which words. It never decides that work is done, and
+//! it never writes to stdout except the lines of `--json`.
+
+use super::env::Env;
+use super::event::Event;
+use crate::config::Progress;
+use gaggle_core::units::{BytesPerSec, Size};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often JSON speaks and bars move.
+pub(super) const TICK: Duration = Duration::from_millis(300);
+/// How often a plain line appears.
+const PLAIN: Duration = Duration::from_secs(5);
+
+/// Shows one piece of work.
+pub(super) struct Meter<'e> {
+    env: &'e Env,
+    bar: Option<ProgressBar>,
+    started: Instant,
+    spoke: Instant,
+}
+
+impl<'e> Meter<'e> {
+    /// For work over `total` bytes; 0 when that is not known yet.
+    pub(super) fn new(env: &'e Env, total: u64) -> Self {
+        let bar = (env.progress == Progress::Bar).then(|| {
+            let bar = env.bars.add(ProgressBar::new(total));
+            let style = ProgressStyle::with_template("{prefix}  [{bar:24}]  {msg}");
+            bar.set_style(style.expect("the template is a constant").progress_chars("=> "));
+            bar
+        });
+        let now = Instant::now();
+        Self { env, bar, started: now, spoke: now }
+    }
+
+    /// Since the work began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Shows hashing. Call it about every [`TICK`].
+    pub(super) fn hashing(&mut self, name: &str, done: u64, total: u64) {
+        let rate = per_second(done, self.elapsed());
+        let event = Event::Hashing { name, done, total, rate };
+        let left = eta(total.saturating_sub(done), rate);
+        let rate = BytesPerSec(rate);
+        let text = || format!("{}  {rate}{}", of_total(done, total), eta_text(left));
+        self.say(name, (done, total), text, Some(&event));
+    }
+
+    /// Takes the bar away; the caller says how it ended.
+    pub(super) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn say(
+        &mut self,
+        name: &str,
+        (done, total): (u64, u64),
+        text: impl FnOnce() -> String,
+        event: Option<&Event<'_>>,
+    ) {
+        match (self.env.progress, event) {
+            (Progress::Json, Some(event)) if self.env.json => _ = self.env.emit(event),
+            (Progress::Json, Some(event)) => {
+                self.env.stderr(serde_json::to_string(event).unwrap_or_default());
+            }
+            (Progress::Plain, event) => {
+                if let Some(event) = event {
+                    _ = self.env.emit(event);
+                }
+                if self.spoke.elapsed() >= PLAIN {
+                    self.spoke = Instant::now();
+                    self.env.stderr(format!("{name}  {}", text()));
+                }
+            }
+            (Progress::Bar, event) => {
+                if let Some(event) = event {
+                    _ = self.env.emit(event);
+                }
+                if let Some(bar) = &self.bar {
+                    bar.set_length(total);
+                    bar.set_position(done);
+                    bar.set_prefix(name.to_owned());
+                    bar.set_message(text());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `62 %  81.5/131.4 GiB`.
+pub(super) fn of_total(done: u64, total: u64) -> String {
+    let whole = Size(total).to_string();
+    let (_, unit) = whole.split_once(' ').unwrap_or(("", "B"));
+    let part = Size(done).to_string();
+    let part = part.strip_suffix(unit).map_or(part.as_str(), str::trim_end);
+    format!("{:.0} %  {part}/{whole}", percent(done, total).floor())
+}
+
+/// 100 only when nothing is missing; an empty total counts as done.
+pub(super) fn percent(done: u64, total: u64) -> f64 {
+    if done >= total {
+        return 100.0;
+    }
+    (done as f64 * 10_000.0 / total as f64).floor().min(9_999.0) / 100.0
+}
+
+/// Bytes per second over a stretch of time; 0 over none.
+pub(super) fn per_second(bytes: u64, time: Duration) -> u64 {
+    let micros = time.as_micros().max(1);
+    (u128::from(bytes) * 1_000_000 / micros).try_into().unwrap_or(u64::MAX)
+}
+
+/// Seconds until `left` bytes have come; `None` when nothing moves.
+pub(super) fn eta(left: u64, rate: u64) -> Option<u64> {
+    (rate > 0).then(|| left.div_ceil(rate))
+}
+
+/// `55s`, `2m10s`, `1h05m`, `3d04h`.
+pub(super) fn clock(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+fn eta_text(left: Option<u64>) -> String {
+    left.map_or_else(String::new, |left| format!("  ETA {}", clock(left)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_as_people_read_them() {
+        assert_eq!(of_total(81 << 30, 131 << 30), "61 %  81.0/131.0 GiB");
+        assert_eq!(of_total(512, 2 << 20), "0 %  512 B/2.0 MiB");
+        assert_eq!(of_total(0, 0), "100 %  0/0 B");
+        assert_eq!(percent(99_999_999, 100_000_000), 99.99);
+        for (seconds, text) in [(55, "55s"), (130, "2m10s"), (3900, "1h05m"), (273_600, "3d04h")] {
+            assert_eq!(clock(seconds), text);
+        }
+        assert_eq!(eta(10, 0), None);
+        assert_eq!(eta(10, 3), Some(4));
+    }
+}

@@ -1,0 +1,9 @@
+//! The program as scripts see it: arguments in; exit codes, stdout and stderr out.
+
+mod basics;
+mod config;
+mod create;
+mod program;
+mod show;
+mod tracker;
+mod verify;
