@@ -1,24 +1,125 @@
-//! Trackers of one torrent: asks them, and passes on what they know.
-use super::api::{AddTorrent, Snapshot};
+//! Between one torrent and its trackers: tells them how it stands, and the torrent whom they know.
+//!
+//! Never decides whom to ask when: the announcer of core does.
+
+use super::api::{AddTorrent, EngineError, Snapshot, What};
 use super::engine::Shared;
 use super::task::Command;
+use crate::locate::{Announcing, AnnouncingSetup, Progress, Trackers, TrackersConfig};
+use crate::net::os_rng;
 use gaggle_core::id::InfoHash;
-use gaggle_core::swarm::announce::TrackerStatus;
+use gaggle_core::swarm::announce::{Pace, TrackerStatus};
+use gaggle_core::swarm::roster::Source;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
-pub(super) struct Handle;
-impl Handle {
-    pub(super) fn trackers(&self) -> Vec<TrackerStatus> {
-        Vec::new()
-    }
-    pub(super) async fn stop(self) {}
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// Lists of peers that may wait for the torrent; more are dropped, the next announce brings others.
+const PEERS_QUEUE: usize = 16;
+/// With fewer peers than this, connected or known, trackers are asked as often as they allow.
+const PEERS_ENOUGH: usize = 30;
+/// What a magnet says is missing while nobody knows how much that is.
+const LEFT_UNKNOWN: u64 = 1 << 30;
+
+/// The announces of one torrent. Dropping it ends them without a farewell.
+pub(super) struct Handle {
+    statuses: watch::Receiver<Vec<TrackerStatus>>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
+
+impl Handle {
+    /// What every tracker last said.
+    pub(super) fn trackers(&self) -> Vec<TrackerStatus> {
+        self.statuses.borrow().clone()
+    }
+
+    /// Tells the trackers that we leave; takes a second at most.
+    pub(super) async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+/// Begins to announce as soon as the torrent knows what it has.
 pub(super) fn start(
-    _s: &Arc<Shared>,
-    _a: &AddTorrent,
-    _h: InfoHash,
-    _c: &mpsc::Sender<Command>,
-    _sn: &watch::Receiver<Snapshot>,
-) -> Handle {
-    Handle
+    shared: &Arc<Shared>,
+    add: &AddTorrent,
+    info_hash: InfoHash,
+    commands: &mpsc::Sender<Command>,
+    snapshots: &watch::Receiver<Snapshot>,
+) -> Result<Handle, EngineError> {
+    let mut rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
+    let setup = AnnouncingSetup {
+        info_hash,
+        peer_id: shared.our_id,
+        port: shared.port(),
+        key: shared.key,
+        tiers: tiers(add),
+        pace: Pace::default(),
+    };
+    let trusted = add.trackers.iter().cloned().collect();
+    let config = TrackersConfig { trusted, ..TrackersConfig::default() };
+    let trackers = Trackers::new(config, shared.clock, rng.fork());
+    let (commands, mut snapshots) = (commands.clone(), snapshots.clone());
+    let (stop, mut stopped) = oneshot::channel();
+    let (shown, statuses) = watch::channel(Vec::new());
+    let clock = shared.clock;
+    let task = tokio::spawn(async move {
+        let ready = snapshots.wait_for(|snapshot| snapshot.running);
+        let begun = tokio::select! {
+            ready = ready => ready.map(|snapshot| progress(&snapshot)),
+            _ = &mut stopped => return,
+        };
+        let Ok(begun) = begun else { return };
+        let (tell, told) = watch::channel(begun);
+        let (found, mut peers) = mpsc::channel(PEERS_QUEUE);
+        let announcing = Announcing::start(setup, trackers, clock, rng, told, found);
+        let mut status = announcing.watch_status();
+        loop {
+            shown.send_replace(status.borrow_and_update().clone());
+            tokio::select! {
+                biased;
+                _ = &mut stopped => break,
+                Some(peers) = peers.recv() => {
+                    // A torrent that does not listen has ended, or is busy enough as it is.
+                    let _ = commands.try_send(Command::AddPeers(Source::Tracker, peers));
+                }
+                Ok(()) = status.changed() => {}
+                changed = snapshots.changed() => match changed {
+                    Ok(()) => {
+                        let now = progress(&snapshots.borrow_and_update());
+                        tell.send_if_modified(|told| std::mem::replace(told, now) != now);
+                    }
+                    Err(_) => break,
+                },
+            }
+        }
+        announcing.stop().await;
+        shown.send_replace(status.borrow().clone());
+    });
+    Ok(Handle { statuses, stop, task })
+}
+
+/// Trackers of the torrent, and those the user added as a tier of their own.
+fn tiers(add: &AddTorrent) -> Vec<Vec<String>> {
+    let own = match &add.what {
+        What::Magnet(magnet) => magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
+        What::Metainfo(metainfo) => metainfo.trackers.clone(),
+    };
+    let extra = (!add.trackers.is_empty()).then(|| add.trackers.clone());
+    extra.into_iter().chain(own).collect()
+}
+
+fn progress(snapshot: &Snapshot) -> Progress {
+    let status = &snapshot.status;
+    let known = snapshot.metainfo.is_some();
+    let left = if known { status.total - status.done } else { LEFT_UNKNOWN };
+    Progress {
+        uploaded: status.uploaded,
+        downloaded: status.downloaded,
+        left,
+        needs_peers: left > 0 && status.peers + status.candidates < PEERS_ENOUGH,
+        complete: known && left == 0,
+    }
 }

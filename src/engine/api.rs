@@ -96,6 +96,8 @@ pub struct Snapshot {
     pub status: Status,
     /// Known once the metadata is.
     pub metainfo: Option<Arc<Metainfo>>,
+    /// Whether it takes part in the swarm: what it has is known, or nothing is, as with a magnet.
+    pub running: bool,
     /// Pieces hashed and pieces to hash, while existing data is being checked.
     pub checking: Option<(u32, u32)>,
     /// What every tracker last said.

@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) dialer: Dialer,
     pub(super) our_id: PeerId,
     pub(super) pool: Pool,
+    /// Lets trackers recognise us when our address changes.
+    pub(super) key: u32,
     listen: SocketAddr,
     routes: watch::Sender<Routes>,
     background: std::sync::Mutex<JoinSet<()>>,
@@ -79,10 +81,10 @@ impl Engine {
         let pool = Pool::start(None, Arc::new(move || clock.now()))
             .map_err(|error| EngineError::System(error.to_string()))?;
         let listen = listener.addr();
+        let mut rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
         let shared = Arc::new(Shared {
-            our_id: PeerId::generate(
-                &mut os_rng().map_err(|e| EngineError::System(e.to_string()))?,
-            ),
+            our_id: PeerId::generate(&mut rng),
+            key: rng.next_u32(),
             dialer: Dialer { bind: dial_from(listen), ..Dialer::default() },
             config,
             clock,
@@ -123,6 +125,7 @@ impl Engine {
         let (incoming, incoming_queue) = mpsc::channel(INCOMING_MAX);
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let (snapshots_in, snapshots) = watch::channel(Snapshot::default());
+        let announcer = announce::start(&shared, &add, info_hash, &commands, &snapshots)?;
         let route = Route {
             ours: Handshake { info_hash, peer_id: shared.our_id, reserved: Torrent::reserved() },
             incoming,
@@ -140,7 +143,6 @@ impl Engine {
         if taken {
             return Err(EngineError::AlreadyRunning(info_hash));
         }
-        let announcer = announce::start(&shared, &add, info_hash, &commands, &snapshots);
         let config = shared.torrent_config();
         let torrent = Torrent::new(shared.clock.now(), config, hashes, rng);
         let outputs = Outputs { events: events_in, snapshots: snapshots_in };

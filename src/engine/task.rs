@@ -122,7 +122,10 @@ impl TorrentTask {
     pub(super) async fn run(mut self, mut inputs: Inputs, metainfo: Option<Arc<Metainfo>>) {
         match metainfo {
             Some(metainfo) => self.open(metainfo),
-            None => self.add_peers(),
+            None => {
+                self.snapshot.running = true;
+                self.add_peers();
+            }
         }
         let mut ticks = tokio::time::interval(SNAPSHOT);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -203,7 +206,9 @@ impl TorrentTask {
             let known = ToPeer::MetadataKnown { pieces: geometry.pieces() };
             let _ = link.queue.try_send(known); // a queue that is full is dealt with when we next send
         }
+        self.snapshot.running = true;
         self.add_peers();
+        self.publish();
     }
 
     fn add_peers(&mut self) {

@@ -1,7 +1,7 @@
 //! Real sockets on loopback: handshakes in pieces, pumps at full speed, and peers that drag their feet.
 
 use super::*;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use gaggle_core::blame::Blame;
 use gaggle_core::geometry::{BLOCK_LEN, Block, PieceIndex};
 use gaggle_core::id::{InfoHash, PeerId};
