@@ -224,7 +224,8 @@ impl Torrent {
     }
 
     fn piece_passed(&mut self, now: Instant, piece: PieceIndex, contributors: &[PeerKey]) {
-        self.roster.piece_passed(&self.addrs_of(contributors));
+        let addrs = self.addrs_of(contributors);
+        self.roster.piece_passed(&addrs);
         self.review_parole(contributors);
         self.events.push_back(Event::Verified(piece));
         let everyone: Vec<PeerKey> = self.peers.keys().copied().collect();
@@ -247,10 +248,12 @@ impl Torrent {
     fn piece_failed(&mut self, now: Instant, size: u64, contributors: &[PeerKey]) {
         self.wasted += size;
         let addrs = self.addrs_of(contributors);
+        // Several of its pieces may be on their way to the hash when a peer is banned.
+        let known: Vec<bool> = addrs.iter().map(|&addr| self.roster.is_banned(addr)).collect();
         for (addr, sentence) in self.roster.piece_failed(now, &addrs) {
-            if sentence == Sentence::Ban {
-                let reason = "sent data that fails its hash".to_owned();
-                self.expel(now, addr, reason);
+            let news = addrs.iter().zip(&known).any(|(&other, known)| other == addr && !known);
+            if sentence == Sentence::Ban && news {
+                self.expel(addr, "sent data that fails its hash");
             }
         }
         self.review_parole(contributors);
@@ -260,7 +263,7 @@ impl Torrent {
         let Some(content) = &mut self.content else { return };
         for &peer in contributors {
             if let Some(connection) = self.peers.get(&peer) {
-                content.picker.set_parole(peer, self.roster.on_parole(connection.addr));
+                content.picker.set_parole(peer, self.roster.is_on_parole(connection.addr));
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{Event, PeerKey, Torrent};
 use crate::clock::Instant;
 use crate::proto::extension::{Extension, ExtensionHandshake, HANDSHAKE_ID, Ids, MetadataMessage};
 use crate::proto::peer::Message;
-use crate::swarm::roster::{Direction, Source};
+use crate::swarm::roster::Direction;
 use bytes::Bytes;
 use std::num::NonZeroU16;
 
@@ -52,9 +52,7 @@ impl Torrent {
         let serves = theirs.ids.of(Extension::Metadata).is_some();
         connection.exchange.size = theirs.metadata_size.filter(|_| serves);
         if let (Direction::Incoming, Some(port)) = (connection.direction, theirs.port) {
-            let mut reachable = connection.addr;
-            reachable.set_port(port.get());
-            self.roster.add(now, Source::Incoming, reachable);
+            self.roster.listens_on(now, connection.addr, port.get());
         }
         self.ask_metadata(now, peer);
         self.close_if_useless(peer);
@@ -96,8 +94,7 @@ impl Torrent {
             Arrived::Complete(info) => self.events.push_back(Event::Metadata(info)),
             Arrived::Forged(liar) => {
                 if let Some(addr) = self.peers.get(&liar).map(|connection| connection.addr) {
-                    let reason = "sent metadata that fails its hash".to_owned();
-                    self.expel(now, addr, reason);
+                    self.expel(addr, "sent metadata that fails its hash");
                 }
                 self.ask_everyone_for_metadata(now);
             }

@@ -11,7 +11,7 @@ use crate::proto::peer::{
     ALLOWED_FAST_PIECES, Choke, Input, Interest, Message, PeerError, Reserved, Session,
     allowed_fast,
 };
-use crate::swarm::roster::{Admission, Direction, Outcome, Refusal};
+use crate::swarm::roster::{Direction, Outcome, Refusal};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -81,13 +81,11 @@ impl Torrent {
     /// A peer has shaken hands. On refusal the driver closes the socket.
     pub fn handle_connected(&mut self, now: Instant, hello: Hello) -> Result<PeerKey, Refusal> {
         let Hello { addr, direction, peer_id, reserved } = hello;
-        match self.roster.connected(now, addr, direction, peer_id)? {
-            Admission::Admitted => {}
-            Admission::Replaces(old) => {
-                let old = self.peers.iter().find(|(_, c)| c.addr == old).map(|(&peer, _)| peer);
-                if let Some(old) = old {
-                    self.close(old, Close::Replaced);
-                }
+        let admission = self.roster.connected(now, addr, direction, peer_id)?;
+        if let Some(old) = admission.replaces {
+            let old = self.peers.iter().find(|(_, c)| c.addr == old).map(|(&peer, _)| peer);
+            if let Some(old) = old {
+                self.close(old, Close::Replaced);
             }
         }
         let peer = PeerKey(self.next_key);
@@ -280,31 +278,31 @@ impl Torrent {
     /// Two ends that both have all they want waste a connection.
     //= BEP 21
     pub(super) fn close_if_useless(&mut self, peer: PeerKey) -> bool {
-        let useless = self.is_done()
-            && (self.has_everything(peer)
-                || self.peers.get(&peer).is_some_and(|c| c.theirs.upload_only == Some(true)));
+        let useless = self.is_useless(peer);
         if useless {
             self.close(peer, Close::BothComplete);
         }
         useless
     }
 
+    fn is_useless(&self, peer: PeerKey) -> bool {
+        let upload_only = self.peers.get(&peer).is_some_and(|c| c.theirs.upload_only == Some(true));
+        self.is_done() && (upload_only || self.has_everything(peer))
+    }
+
     /// Never again: closes every connection to that address and says why.
-    pub(super) fn expel(&mut self, now: Instant, addr: SocketAddr, reason: String) {
-        if self.roster.is_banned(addr) {
-            return; // several of its pieces were on their way to the hash
-        }
-        self.roster.ban(now, addr);
+    pub(super) fn expel(&mut self, addr: SocketAddr, reason: &str) {
+        self.roster.ban(addr);
         let there: Vec<PeerKey> = self
             .peers
             .iter()
-            .filter(|(_, c)| c.addr == addr || self.roster.is_banned(c.addr))
+            .filter(|(_, c)| self.roster.is_banned(c.addr))
             .map(|(&peer, _)| peer)
             .collect();
         for peer in there {
             self.close(peer, Close::Banned);
         }
-        self.events.push_back(Event::Banned { peer: addr, reason });
+        self.events.push_back(Event::Banned { peer: addr, reason: reason.to_owned() });
     }
 
     /// Asks the driver to close; the driver confirms with [`Self::handle_disconnected`].
@@ -317,6 +315,7 @@ impl Torrent {
     }
 
     fn forget(&mut self, now: Instant, peer: PeerKey, fault: Option<Blame>) {
+        let sated = self.is_useless(peer);
         let Some(connection) = self.peers.remove(&peer) else { return };
         if let Some(content) = &mut self.content {
             content.picker.peer_left(peer);
@@ -324,7 +323,7 @@ impl Torrent {
         self.fetch.left(peer);
         self.choker.peer_left(peer);
         let useful = connection.down.total() > 0 || connection.up.total() > 0;
-        self.roster.disconnected(now, connection.addr, Outcome { useful, fault });
+        self.roster.disconnected(now, connection.addr, Outcome { useful, fault, sated });
         if self.departed.len() == super::DEPARTED_MAX {
             self.departed.pop_front();
         }
