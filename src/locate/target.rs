@@ -229,7 +229,6 @@ mod tests {
             "udp://example.com/announce",
             "udp://user@example.com:80/announce",
             "udp://example.com:0",
-            "http:///announce?",
         ] {
             refused(text);
         }
