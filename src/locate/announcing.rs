@@ -17,6 +17,8 @@ use tokio::task::JoinHandle;
 
 /// How long `stopped` may take, over all trackers; what has not gone out by then is given up.
 pub const FAREWELL: Duration = Duration::from_secs(1);
+/// Peers to ask for when they are needed, as libtorrent does; otherwise the tracker decides.
+const WANT: u32 = 200;
 /// Answers that may wait to be read; an ask gives two.
 const FOUND_QUEUE: usize = 4;
 
@@ -176,7 +178,11 @@ impl Task {
     fn submit(&self, ask: announce::Ask) -> Result<mpsc::Receiver<Found>, super::LocateError> {
         let locator = self.trackers.locator(&ask.url)?;
         tracing::debug!(url = %ask.url, event = ?ask.event, "announce");
-        let Progress { uploaded, downloaded, left, .. } = *self.progress.borrow();
+        let Progress { uploaded, downloaded, left, needs_peers, .. } = *self.progress.borrow();
+        let want = match ask.event {
+            Event::Stopped => Some(0),
+            _ => needs_peers.then_some(WANT),
+        };
         let announce = Announce {
             info_hash: self.setup.info_hash,
             peer_id: self.setup.peer_id,
@@ -186,7 +192,7 @@ impl Task {
             left,
             event: ask.event,
             key: self.setup.key,
-            want: (ask.event == Event::Stopped).then_some(0),
+            want,
             tracker_id: ask.tracker_id,
         };
         let (found, receiver) = mpsc::channel(FOUND_QUEUE);

@@ -1,6 +1,7 @@
 //! Opening one port number for TCP and UDP in both families.
 
 use crate::BindError;
+use crate::udp;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +17,7 @@ const UDP_QUEUE: usize = 1 << 20;
 pub(crate) struct Sockets {
     pub(crate) addr: SocketAddr,
     pub(crate) tcp: Option<TcpListener>,
-    pub(crate) udp: Option<UdpSocket>,
+    pub(crate) udp: Option<udp::Socket>,
 }
 
 /// Opens what is wanted on one port number.
@@ -58,6 +59,7 @@ fn try_once(listen: SocketAddr, http: bool, udp: bool) -> Result<Sockets, BindEr
     if let Some(udp) = &udp {
         addr = udp.local_addr().map_err(|e| failed(addr, e))?;
     }
+    let udp = udp.map(udp::Socket::new).transpose().map_err(|e| failed(addr, e))?;
     Ok(Sockets { addr, tcp, udp })
 }
 

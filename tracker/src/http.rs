@@ -88,6 +88,7 @@ async fn connection(stream: TcpStream, from: SocketAddr, router: Router, keep_al
         .max_buf_size(HEAD_MAX)
         .max_headers(HEADERS_MAX)
         .keep_alive(keep_alive)
+        .half_close(true) // a client may say that it has said everything, and still listen
         .serve_connection(TokioIo::new(stream), with_origin);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

@@ -10,22 +10,59 @@ use crate::store::Families;
 use gaggle_core::clock::Instant;
 use gaggle_core::proto::announce::Announce;
 use gaggle_core::proto::tracker_udp::{Family, Reply, Request, RequestError};
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Longer datagrams are cut, and then refused as malformed: the longest request has 1 496 bytes.
-const DATAGRAM_MAX: usize = 2048;
+/// Datagrams read with one system call.
+const BATCH: usize = 8;
+/// Bytes for one of them. The kernel may join up to 64 small ones of one sender; no request is longer than 1 496.
+const BUFFER: usize = 65_536;
 /// A pause after a failed read, so that a broken socket does not burn a core.
 const READ_ERROR_PAUSE: Duration = Duration::from_millis(50);
 
+/// The tracker's socket. It knows at which of our addresses a datagram arrived and answers from there: a client
+/// rightly ignores a reply from elsewhere, and machines with several addresses are common, with IPv6 above all.
+pub(crate) struct Socket {
+    socket: UdpSocket,
+    state: UdpSocketState,
+}
+
+impl Socket {
+    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        Ok(Self { socket, state })
+    }
+
+    async fn receive(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> io::Result<usize> {
+        let read = || self.state.recv(UdpSockRef::from(&self.socket), bufs, metas);
+        self.socket.async_io(Interest::READABLE, read).await
+    }
+
+    async fn send(&self, from: Option<IpAddr>, to: SocketAddr, contents: &[u8]) -> io::Result<()> {
+        let transmit =
+            Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip: from };
+        let write = || self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
+        self.socket.async_io(Interest::WRITABLE, write).await
+    }
+}
+
 /// Answers datagrams until it is aborted.
-pub(crate) async fn serve(socket: UdpSocket, service: Arc<Service>, ids: ConnectionIds) {
-    let mut buf = [0; DATAGRAM_MAX];
+pub(crate) async fn serve(socket: Socket, service: Arc<Service>, ids: ConnectionIds) {
+    let mut storage = vec![0; BATCH * BUFFER];
+    let mut metas = [RecvMeta::default(); BATCH];
     loop {
-        let (len, from) = match socket.recv_from(&mut buf).await {
-            Ok(got) => got,
+        let mut bufs: Vec<_> = storage.chunks_exact_mut(BUFFER).map(IoSliceMut::new).collect();
+        let received = match socket.receive(&mut bufs, &mut metas).await {
+            Ok(received) => received,
             Err(error) => {
                 tracing::debug!(%error, "udp read failed");
                 tokio::time::sleep(READ_ERROR_PAUSE).await;
@@ -33,10 +70,13 @@ pub(crate) async fn serve(socket: UdpSocket, service: Arc<Service>, ids: Connect
             }
         };
         let now = service.clock.now();
-        if let Some(reply) = answer(&service, &ids, now, from, &buf[..len])
-            && let Err(error) = socket.send_to(&reply, from).await
-        {
-            tracing::debug!(%error, "udp reply not sent");
+        for (meta, buf) in metas[..received].iter().zip(&bufs) {
+            for raw in buf[..meta.len].chunks(meta.stride.max(1)) {
+                let Some(reply) = answer(&service, &ids, now, meta.addr, raw) else { continue };
+                if let Err(error) = socket.send(meta.dst_ip, meta.addr, &reply).await {
+                    tracing::debug!(%error, "udp reply not sent");
+                }
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ async fn raw(to: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut reply = Vec::new();
     let exchange = async {
         let _ = stream.write_all(request).await;
+        let _ = stream.shutdown().await;
         let _ = stream.read_to_end(&mut reply).await;
     };
     tokio::time::timeout(PATIENCE, exchange).await.expect("the connection ends");

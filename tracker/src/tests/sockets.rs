@@ -63,3 +63,19 @@ async fn one_protocol_alone() {
     let tracker = Tracker::bind(&only).unwrap();
     TcpStream::connect(tracker.local_addr()).await.unwrap();
 }
+
+/// 127.0.0.0/8 is all ours: a machine with many addresses, without asking anybody for one.
+#[tokio::test]
+async fn a_wildcard_answers_from_the_address_that_was_asked() {
+    for listen in [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()] {
+        let tracker = start(SocketAddr::new(listen, 0));
+        let to = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), tracker.local_addr().port());
+        // Left to itself the kernel would answer this one from 127.0.0.1.
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.send_to(&Request::Connect { transaction: 1 }.encode(), to).await.unwrap();
+        let mut buf = [0; 64];
+        let (_, from) =
+            tokio::time::timeout(PATIENCE, socket.recv_from(&mut buf)).await.unwrap().unwrap();
+        assert_eq!(from, to);
+    }
+}
