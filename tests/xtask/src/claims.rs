@@ -111,7 +111,9 @@ fn codecs() -> Vec<Step> {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         targets.extend(stem.filter(|stem| !targets.contains(stem)));
     }
-    let mut steps = vec![tests("codecs")];
+    let codecs = "package(gaggle-core) & test(/(bencode|metainfo|magnet|proto|compact)/)";
+    let mut steps =
+        vec![Step::cargo("codec tests", &["nextest", "run", "--workspace", "-E", codecs])];
     steps.extend(targets.iter().map(|target| fuzz(target)));
     steps
 }

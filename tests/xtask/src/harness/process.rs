@@ -11,8 +11,8 @@ use std::time::Instant;
 
 /// Clock ticks per second in `/proc`: the same on every Linux that exists.
 const TICKS_PER_S: f64 = 100.0;
-/// Bytes of a log that an error shows.
-const LOG_TAIL: usize = 2_000;
+/// Lines of a log that an error shows.
+const LOG_TAIL: usize = 30;
 
 /// A line that a process wrote to stdout, and when.
 #[derive(Clone, Debug)]
@@ -192,9 +192,13 @@ impl Process {
         let mut text = String::new();
         for path in [self.log.clone(), self.log.with_extension("err")] {
             let bytes = fs::read(&path).unwrap_or_default();
-            let from = bytes.len().saturating_sub(LOG_TAIL);
-            text +=
-                &format!("--- {}\n{}\n", path.display(), String::from_utf8_lossy(&bytes[from..]));
+            let whole = String::from_utf8_lossy(&bytes);
+            // Of hundreds of progress lines only the last says something.
+            let is_progress = |line: &&str| line.contains(r#""progress""#);
+            let last = whole.lines().rfind(is_progress).unwrap_or("");
+            let mut kept: Vec<&str> = whole.lines().filter(|line| !is_progress(line)).collect();
+            kept.drain(..kept.len().saturating_sub(LOG_TAIL));
+            text += &format!("--- {}\n{}\n{last}\n", path.display(), kept.join("\n"));
         }
         text
     }
