@@ -32,12 +32,12 @@ const LEFTOVERS: &[(&str, &str)] = &[
 
 /// Clocks, dice and queues without a bound, and the only product files that may name them.
 const BANS: &[(&str, &[&str])] = &[
-    ("Instant::now", &["src/net/clock.rs"]),
+    ("Instant::now", &["src/net/clock.rs", "tracker/src/clock.rs"]),
     ("SystemTime::now", &["src/net/clock.rs"]),
     ("thread_rng", &[]),
     ("rand::rng", &[]),
     ("OsRng", &["src/net/dice.rs"]),
-    ("getrandom", &["src/net/dice.rs"]),
+    ("getrandom", &["src/net/dice.rs", "tracker/src/dice.rs"]),
     ("RandomState", &["src/net/dice.rs"]),
     ("unbounded_channel", &[]),
     ("mpsc::channel()", &[]),

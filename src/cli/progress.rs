@@ -6,10 +6,11 @@
 use super::env::Env;
 use super::event::Event;
 use crate::config::Progress;
+use crate::net::Clock;
+use gaggle_core::clock::Instant;
 use gaggle_core::units::{BytesPerSec, Size};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How often JSON speaks and bars move.
 pub(super) const TICK: Duration = Duration::from_millis(300);
@@ -20,7 +21,8 @@ const PLAIN: Duration = Duration::from_secs(5);
 pub(super) struct Meter<'e> {
     env: &'e Env,
     bar: Option<ProgressBar>,
-    started: Instant,
+    /// Began with the work.
+    clock: Clock,
     spoke: Instant,
 }
 
@@ -33,13 +35,12 @@ impl<'e> Meter<'e> {
             bar.set_style(style.expect("the template is a constant").progress_chars("=> "));
             bar
         });
-        let now = Instant::now();
-        Self { env, bar, started: now, spoke: now }
+        Self { env, bar, clock: Clock::start(), spoke: Instant::ZERO }
     }
 
     /// Since the work began.
     pub(super) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        self.clock.now().since(Instant::ZERO)
     }
 
     /// Shows hashing. Call it about every [`TICK`].
@@ -75,8 +76,9 @@ impl<'e> Meter<'e> {
                 if let Some(event) = event {
                     _ = self.env.emit(event);
                 }
-                if self.spoke.elapsed() >= PLAIN {
-                    self.spoke = Instant::now();
+                let now = self.clock.now();
+                if now.since(self.spoke) >= PLAIN {
+                    self.spoke = now;
                     self.env.stderr(format!("{name}  {}", text()));
                 }
             }

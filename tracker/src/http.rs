@@ -3,7 +3,7 @@
 //! Decides how a connection is served and for how long; what is answered is the store's matter. Every request ends
 //! in bencode with status 200, since clients read no other, except what is no tracker request at all.
 
-use crate::Service;
+use crate::server::Service;
 use crate::store::Families;
 use axum::Router;
 use axum::extract::{ConnectInfo, RawQuery, State};

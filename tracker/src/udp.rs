@@ -4,8 +4,8 @@
 //! address, a reply is never longer than what it answers, so that nobody can be flooded through us.
 //= BEP 15
 
-use crate::Service;
 use crate::connection_id::ConnectionIds;
+use crate::server::Service;
 use crate::store::Families;
 use gaggle_core::clock::Instant;
 use gaggle_core::proto::announce::Announce;

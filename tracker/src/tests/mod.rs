@@ -4,11 +4,15 @@ mod http;
 mod sockets;
 mod udp;
 
-use super::*;
+use crate::clock::Clock;
+use crate::connection_id::ConnectionIds;
+use crate::server::Service;
+use crate::store::{self, Limits, Policy, Store};
+use crate::{BindError, Running, Tracker, TrackerConfig};
 use gaggle_core::id::{InfoHash, PeerId};
 use gaggle_core::proto::announce::{Announce, Event};
-use std::net::{Ipv4Addr, Ipv6Addr};
-use store::Limits;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
