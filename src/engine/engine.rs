@@ -74,6 +74,7 @@ pub struct Download {
 
 impl Engine {
     /// Binds the listening socket and starts the disk pool.
+    #[expect(clippy::unused_async, reason = "binds sockets, so it must run inside a runtime")]
     pub async fn start(config: EngineConfig) -> Result<Self, EngineError> {
         let clock = Clock::start();
         let failed = |text: String| EngineError::Listen { addr: config.listen, text };
@@ -109,6 +110,7 @@ impl Engine {
     }
 
     /// Starts a torrent. Existing data is checked in the background; [`DownloadEvent::Checked`] ends that.
+    #[expect(clippy::unused_async, reason = "spawns tasks, so it must run inside a runtime")]
     pub async fn add(&self, add: AddTorrent) -> Result<Download, EngineError> {
         let shared = Arc::clone(&self.shared);
         let rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;

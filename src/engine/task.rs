@@ -248,7 +248,7 @@ impl TorrentTask {
             reserved: theirs.reserved,
         };
         let addr = connected.addr;
-        let peer = match self.torrent.handle_connected(self.shared.clock.now(), hello) {
+        let peer = match self.torrent.handle_connected(self.shared.clock.now(), &hello) {
             Ok(peer) => peer,
             Err(refusal) => return tracing::debug!(%addr, %refusal, "refused"),
         };

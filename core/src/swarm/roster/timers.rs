@@ -24,7 +24,7 @@ pub const FAR_FAILURES_MAX: u32 = 3;
 /// Longest time between two dials of a peer that the user named.
 pub const EXPLICIT_RETRY_MAX: Duration = Duration::from_secs(60);
 /// Two ends that both had everything need each other no more: by then one may have lost its data, or started anew.
-pub const SATED_RETRY: Duration = Duration::from_secs(30 * 60);
+pub(super) const SATED_RETRY: Duration = Duration::from_secs(30 * 60);
 /// An address that gave us something is dialled again after this (Transmission).
 pub const FAR_RECONNECT: Duration = Duration::from_secs(5);
 

@@ -112,8 +112,8 @@ impl Torrent {
     pub fn new(now: Instant, config: TorrentConfig, hashes: TorrentHashes, mut rng: Rng) -> Self {
         Self {
             fetch: Fetch::new(hashes),
-            roster: Roster::new(config.roster.clone(), config.our_id, rng.fork()),
-            choker: Choker::new(config.choker.clone(), rng.fork()),
+            roster: Roster::new(config.roster, config.our_id, rng.fork()),
+            choker: Choker::new(config.choker, rng.fork()),
             up: TokenBucket::new(config.up, now),
             down: TokenBucket::new(config.down, now),
             up_meter: Meter::new(now),

@@ -79,8 +79,8 @@ impl Torrent {
     }
 
     /// A peer has shaken hands. On refusal the driver closes the socket.
-    pub fn handle_connected(&mut self, now: Instant, hello: Hello) -> Result<PeerKey, Refusal> {
-        let Hello { addr, direction, peer_id, reserved } = hello;
+    pub fn handle_connected(&mut self, now: Instant, hello: &Hello) -> Result<PeerKey, Refusal> {
+        let Hello { addr, direction, peer_id, reserved } = *hello;
         let admission = self.roster.connected(now, addr, direction, peer_id)?;
         if let Some(old) = admission.replaces {
             let old = self.peers.iter().find(|(_, c)| c.addr == old).map(|(&peer, _)| peer);

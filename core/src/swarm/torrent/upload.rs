@@ -167,7 +167,7 @@ impl Torrent {
     fn contenders(&mut self, now: Instant) -> Vec<Contender> {
         let content = self.content.as_ref();
         let complete = |peer| {
-            content.and_then(|c| c.picker.pieces_of(peer)).is_some_and(|pieces| pieces.is_full())
+            content.and_then(|c| c.picker.pieces_of(peer)).is_some_and(crate::bitfield::Bitfield::is_full)
         };
         self.peers
             .iter_mut()
