@@ -251,7 +251,7 @@ impl Picker {
     /// On parole a peer gets untouched pieces and shares them with nobody, so that a bad one has one author.
     /// It never gets duplicates, and shared pieces only if nothing else is left.
     pub fn set_parole(&mut self, key: PeerKey, on: bool) {
-        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Some(peer) = self.peers.get_mut(&key).filter(|peer| peer.parole != on) else { return };
         peer.parole = on;
         peer.current = None;
         if !on {
@@ -262,6 +262,9 @@ impl Picker {
     /// A slow (snubbed) peer gets common pieces first, so that it opens a rare one only when it has nothing else;
     /// it gets no duplicates, keeps no piece for itself, and counts as a copy of nothing until it is rehabilitated.
     pub fn set_slow(&mut self, key: PeerKey, on: bool) {
+        if self.peers.get(&key).is_none_or(|peer| peer.slow == on) {
+            return;
+        }
         let Some(mut peer) = self.peers.remove(&key) else { return };
         self.count(&peer, false);
         peer.slow = on;
