@@ -61,8 +61,8 @@ pub(crate) struct Case {
     pub(crate) tracker: Tracker,
 }
 
-/// Two kinds of choice, each with what was chosen.
-type Pair = ((usize, u8), (usize, u8));
+/// Some kinds of choice, each with what was chosen: something that the subset must contain.
+type Goal = Vec<(usize, u8)>;
 
 impl Case {
     fn choices(self) -> [u8; 5] {
@@ -75,11 +75,13 @@ impl Case {
         ]
     }
 
-    fn pairs(self) -> impl Iterator<Item = Pair> {
+    /// Every pair of choices; and with whom, which way and what, together.
+    fn goals(self) -> impl Iterator<Item = Goal> {
         let choices = self.choices();
-        (0..choices.len()).flat_map(move |a| {
-            (a + 1..choices.len()).map(move |b| ((a, choices[a]), (b, choices[b])))
-        })
+        let pairs = (0..choices.len()).flat_map(move |a| {
+            (a + 1..choices.len()).map(move |b| vec![(a, choices[a]), (b, choices[b])])
+        });
+        pairs.chain([(0..3).map(|kind| (kind, choices[kind])).collect()])
     }
 }
 
@@ -110,16 +112,16 @@ pub(crate) fn product() -> Vec<Case> {
     cases
 }
 
-/// Few cases in which every pair of choices occurs. Greedy and without chance: always the same cases.
+/// Few cases that reach every goal. Greedy and without chance: always the same cases.
 pub(crate) fn covering() -> Vec<Case> {
     let all = product();
-    let mut open: BTreeSet<Pair> = all.iter().flat_map(|case| case.pairs()).collect();
+    let mut open: BTreeSet<Goal> = all.iter().flat_map(|case| case.goals()).collect();
     let mut chosen = Vec::new();
     while !open.is_empty() {
-        let gain = |case: &Case| case.pairs().filter(|pair| open.contains(pair)).count();
+        let gain = |case: &Case| case.goals().filter(|goal| open.contains(goal)).count();
         let Some(best) = all.iter().rev().copied().max_by_key(gain) else { break };
-        for pair in best.pairs() {
-            open.remove(&pair);
+        for goal in best.goals() {
+            open.remove(&goal);
         }
         chosen.push(best);
     }
@@ -128,11 +130,18 @@ pub(crate) fn covering() -> Vec<Case> {
 
 #[test]
 fn every_pair_of_choices_occurs() {
-    let pairs =
-        |cases: &[Case]| cases.iter().flat_map(|case| case.pairs()).collect::<BTreeSet<_>>();
     let (all, few) = (product(), covering());
     assert_eq!(all.len(), 160);
-    assert_eq!(pairs(&few), pairs(&all));
+    let has = |a: (usize, u8), b: (usize, u8)| {
+        few.iter().any(|case| case.choices()[a.0] == a.1 && case.choices()[b.0] == b.1)
+    };
+    for case in &all {
+        for (kind, choice) in case.choices().into_iter().enumerate() {
+            for (other_kind, other_choice) in case.choices().into_iter().enumerate() {
+                assert!(has((kind, choice), (other_kind, other_choice)), "{case}");
+            }
+        }
+    }
     assert!(few.len() <= 24, "{} cases: the check has no time for that many", few.len());
     assert_eq!(few, covering(), "the same cases every time");
 }
