@@ -12,6 +12,7 @@ use source::{Source, repository, rust_files, text_files};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// Lines of code that a file may hold before its inline tests; beyond it the file is split by what it decides.
 const FILE_LINES_MAX: usize = 600;
@@ -304,6 +305,32 @@ fn architecture_fits_its_page() {
     let page = read("ARCHITECTURE.md").expect("the repository has ARCHITECTURE.md");
     let lines = page.lines().count();
     assert!(lines <= ARCHITECTURE_LINES_MAX, "ARCHITECTURE.md has {lines} lines");
+}
+
+/// Every verb and flag in the README's sessions is one that the program knows.
+#[test]
+fn readme_promises_nothing() {
+    let page = read("README.md").expect("the repository has README.md");
+    let mut found = Vec::new();
+    for line in page.lines() {
+        let line = line.trim_start().trim_start_matches("$ ");
+        let Some(session) = line.strip_prefix("gaggle ") else { continue };
+        let session = session.split(" # ").next().unwrap_or(session);
+        let mut words = session.split_whitespace();
+        let verb = words.next().unwrap_or("");
+        let help = Command::new(env!("CARGO_BIN_EXE_gaggle")).args([verb, "--help"]).output();
+        let help = help.expect("the program can be run");
+        if !help.status.success() {
+            found.push(format!("there is no `gaggle {verb}`"));
+            continue;
+        }
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        let flags = words.filter(|word| word.starts_with('-'));
+        for flag in flags.filter(|flag| !has_word(&help, flag)) {
+            found.push(format!("`gaggle {verb}` has no {flag}"));
+        }
+    }
+    judge("README.md promises what is not there", &found);
 }
 
 #[test]
