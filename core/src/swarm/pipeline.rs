@@ -132,6 +132,11 @@ impl Pipeline {
         self.adapt(now);
     }
 
+    /// Requests were rejected or given up; `outstanding` remain. They say nothing about the path.
+    pub fn gave_up(&mut self, outstanding: usize) {
+        while self.waiting > outstanding && self.pop().is_some() {}
+    }
+
     /// How many requests should be outstanding.
     pub fn depth(&self) -> usize {
         let depth = if self.snubbed { SNUBBED_DEPTH } else { self.depth };

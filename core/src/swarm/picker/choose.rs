@@ -1,8 +1,8 @@
 //! Reservations: which block goes to whom, and what happens when it comes, or does not.
 
 use super::{
-    Arrival, ENDGAME_COPIES_MAX, ENDGAME_LOOK, Mode, OPEN_BLOCKS_MAX, OPEN_PER_PEER_HALVES, Open,
-    Peer, Picker, PickerPolicy, RANDOM_FIRST, Rank, SAMPLE, WALK_MAX,
+    Arrival, ENDGAME_COPIES_MAX, ENDGAME_LOOK, Mode, OPEN_BLOCKS_MAX, OPEN_BYTES_MAX,
+    OPEN_PER_PEER_HALVES, Open, Peer, Picker, PickerPolicy, RANDOM_FIRST, Rank, SAMPLE, WALK_MAX,
 };
 use crate::geometry::{Block, PieceIndex};
 use crate::swarm::PeerKey;
@@ -43,7 +43,7 @@ impl Picker {
         let target = out.len().saturating_add(want);
         for &piece in only {
             let Some(peer) = self.peers.get(&key) else { return };
-            let fresh = self.untouched.has(piece);
+            let fresh = self.untouched.has(piece) && !self.memory_is_full();
             let open = self.partial.contains(&piece) && self.may_join(key, peer, piece);
             if out.len() < target && peer.pieces.has(piece) && (fresh || open) {
                 self.take_blocks(key, piece, target, out);
@@ -165,6 +165,11 @@ impl Picker {
         open * 2 > self.peers.len() * OPEN_PER_PEER_HALVES || open as u64 * blocks > OPEN_BLOCKS_MAX
     }
 
+    fn memory_is_full(&self) -> bool {
+        let bytes = self.open.len() as u64 * u64::from(self.geometry.piece_len());
+        !self.open.is_empty() && bytes >= OPEN_BYTES_MAX
+    }
+
     /// Whether rarity does not count at the moment.
     fn is_random(&self) -> bool {
         self.policy == PickerPolicy::Random || self.have.count() < RANDOM_FIRST
@@ -186,6 +191,9 @@ impl Picker {
     /// The untouched piece that suits the peer best. The walk is exact; if the rarest [`WALK_MAX`] pieces are
     /// none of the peer's, the best of a sample of its own pieces does.
     fn best_untouched(&self, peer: &Peer, start: PieceIndex) -> Option<(Rank, PieceIndex)> {
+        if self.memory_is_full() {
+            return None;
+        }
         let flat = self.is_random();
         if !flat && !peer.slow {
             let found = self.rarity.walk().take(WALK_MAX).find(|&piece| peer.pieces.has(piece));

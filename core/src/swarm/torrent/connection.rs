@@ -4,7 +4,7 @@ use super::metadata::Exchange;
 use crate::clock::Instant;
 use crate::geometry::{Block, PieceIndex};
 use crate::id::PeerId;
-use crate::proto::extension::ExtensionHandshake;
+use crate::proto::extension::{ExtensionHandshake, REQQ_DEFAULT};
 use crate::proto::peer::Session;
 use crate::swarm::pipeline::Pipeline;
 use crate::swarm::rate::Meter;
@@ -34,6 +34,10 @@ pub(super) struct Connection {
     pub(super) asked: BTreeMap<Block, Instant>,
     pub(super) last_block: Instant,
     pub(super) snubbed: bool,
+    /// When they last choked us.
+    pub(super) choked_us_at: Instant,
+    /// Requests they rejected since their last block.
+    pub(super) rejected: u32,
     pub(super) allowed: Vec<PieceIndex>,
     pub(super) suggested: VecDeque<PieceIndex>,
     pub(super) down: Meter,
@@ -44,8 +48,8 @@ pub(super) struct Connection {
     pub(super) queue: VecDeque<Block>,
     /// Bytes read or being read for this peer and not yet on the wire.
     pub(super) sending: u64,
-    /// Pieces the peer may fetch while choked, and how many blocks of each are left to it.
-    pub(super) fast_left: BTreeMap<PieceIndex, usize>,
+    /// Pieces the peer may fetch while choked, and how many bytes of each are left to it.
+    pub(super) fast_left: BTreeMap<PieceIndex, u64>,
     pub(super) up: Meter,
     pub(super) sent_since_unchoke: u64,
     pub(super) choked_at: Instant,
@@ -74,10 +78,12 @@ impl Connection {
             session,
             joined: now,
             exchange: Exchange::default(),
-            pipeline: Pipeline::new(now, u16::MAX),
+            pipeline: Pipeline::new(now, REQQ_DEFAULT.get()),
             asked: BTreeMap::new(),
             last_block: now,
             snubbed: false,
+            choked_us_at: now,
+            rejected: 0,
             allowed: Vec::new(),
             suggested: VecDeque::new(),
             down: Meter::new(now),

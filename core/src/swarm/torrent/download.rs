@@ -6,7 +6,7 @@ use crate::clock::Instant;
 use crate::geometry::{BLOCK_LEN, Block, PieceIndex};
 use crate::proto::peer::{Choke, Interest, Message, Request};
 use crate::storage::{DiskFault, DiskOp, Verdict};
-use crate::swarm::picker::Arrival;
+use crate::swarm::picker::{Arrival, Mode};
 use crate::swarm::roster::Sentence;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,6 +14,12 @@ use std::time::Duration;
 /// A peer that owes blocks and has sent none for so long is snubbed.
 //= BEP 3 §choking (anti-snubbing: a minute)
 const SNUB_AFTER: Duration = Duration::from_secs(60);
+/// A request that is not answered while others are is given up after this.
+const STALE_AFTER: Duration = Duration::from_secs(40);
+/// Requests that a peer rejects without sending a block in between, before it counts as snubbing us.
+const REJECTED_MAX: u32 = 64;
+/// A peer that chokes us and has the fast extension rejects what it will not answer; later, silence says the same.
+const REJECT_TIME: Duration = Duration::from_secs(5);
 /// Bytes of whole pieces that may wait for the disk. Beyond it nothing more is asked for.
 pub(super) const STORING_MAX: u64 = 32 << 20;
 /// Blocks nobody asked for that are tolerated; one more closes the connection.
@@ -47,14 +53,15 @@ impl Torrent {
             self.close(peer, Close::Misbehaved(error));
             return Fate::Drop;
         }
-        connection.down.add(now, u64::from(len));
+        self.now = now;
         self.down_meter.add(now, u64::from(len));
         let block = Block { piece: PieceIndex(index), begin, len };
         let outstanding = connection.asked.len();
         let asked = connection.asked.remove(&block).is_some();
         if asked {
             connection.last_block = now;
-            connection.pipeline.arrived(now, len, outstanding);
+            connection.rejected = 0;
+            connection.pipeline.arrived(now, len, outstanding.saturating_sub(1));
             self.unsnub(peer);
         }
         let Some(content) = &mut self.content else {
@@ -77,6 +84,11 @@ impl Torrent {
                 Fate::Keep(block)
             }
         };
+        if let (Fate::Keep(_), Some(connection)) = (fate, self.peers.get_mut(&peer)) {
+            connection.down.add(now, u64::from(len)); // only what is of use earns reciprocity
+            connection.last_block = now;
+        }
+        self.unsnub(peer);
         self.fill_requests(now, peer);
         fate
     }
@@ -86,8 +98,11 @@ impl Torrent {
         let Some(content) = &mut self.content else { return };
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let choked = connection.session.they_choke() == Choke::Choked;
+        if self.storing >= STORING_MAX {
+            self.held_back = true;
+            return;
+        }
         if self.fault.is_some()
-            || self.storing >= STORING_MAX
             || connection.session.we_want() == Interest::NotInterested
             || (choked && connection.allowed.is_empty())
         {
@@ -116,6 +131,7 @@ impl Torrent {
             self.download_at = Some(self.download_at.map_or(ready, |at| at.min(ready)));
         }
         if blocks.is_empty() {
+            self.held_back |= want > 0;
             return;
         }
         if connection.asked.is_empty() {
@@ -140,9 +156,10 @@ impl Torrent {
     pub(super) fn on_choked(&mut self, now: Instant, peer: PeerKey) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         connection.pipeline.choked(now);
+        connection.choked_us_at = now;
         // With the fast extension each request is rejected one by one (BEP 6); without it, all are gone.
         if !connection.session.agreed().fast() {
-            self.give_up_all(peer);
+            self.give_up_all(now, peer, false);
         }
     }
 
@@ -156,7 +173,12 @@ impl Torrent {
         if let Some(content) = &mut self.content {
             content.picker.release(peer, block);
         }
-        self.fill_requests(now, peer);
+        connection.pipeline.gave_up(connection.asked.len());
+        connection.rejected += 1;
+        // No new request at once: whoever rejects one would reject the next, and so on at the speed of the line.
+        if connection.rejected >= REJECTED_MAX && !connection.snubbed {
+            self.snub(now, peer);
+        }
     }
 
     pub(super) fn on_allowed(&mut self, now: Instant, peer: PeerKey, piece: PieceIndex) {
@@ -175,48 +197,75 @@ impl Torrent {
         if connection.asked.is_empty() {
             return;
         }
-        if now.since(connection.last_block) >= SNUB_AFTER {
-            connection.snubbed = true;
-            connection.pipeline.set_snubbed(true);
-            connection.last_block = now;
-            if let Some(content) = &mut self.content {
-                content.picker.set_slow(peer, true);
-            }
-            self.give_up_all(peer);
-            self.fill_everyone(now);
-            return;
+        let choked = connection.session.they_choke() == Choke::Choked;
+        if choked && now.since(connection.choked_us_at) >= REJECT_TIME {
+            let allowed = connection.allowed.clone();
+            return self.give_up(now, peer, |block, _| !allowed.contains(&block.piece));
+        }
+        if !choked && now.since(connection.last_block) >= SNUB_AFTER {
+            return self.snub(now, peer);
         }
         // A peer that serves others of our requests but never this one must not hold it for ever.
-        let stale: Vec<Block> = connection
-            .asked
-            .iter()
-            .filter(|(_, at)| now.since(**at) >= SNUB_AFTER * 2)
-            .map(|(&block, _)| block)
-            .collect();
-        for block in stale {
-            connection.asked.remove(&block);
-            if let Some(content) = &mut self.content {
-                content.picker.release(peer, block);
+        let answered = connection.last_block;
+        self.give_up(now, peer, |_, at| at < answered && now.since(at) >= STALE_AFTER);
+    }
+
+    /// The peer owes us and does not pay: what it was asked for goes to others.
+    fn snub(&mut self, now: Instant, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        connection.snubbed = true;
+        connection.pipeline.set_snubbed(true);
+        connection.last_block = now;
+        if let Some(content) = &mut self.content {
+            content.picker.set_slow(peer, true);
+        }
+        self.give_up_all(now, peer, true);
+        self.fill_everyone(now);
+    }
+
+    /// Gives some requests back, and withdraws them.
+    fn give_up(&mut self, now: Instant, peer: PeerKey, which: impl Fn(Block, Instant) -> bool) {
+        let Some(content) = &mut self.content else { return };
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        let mut given_up = Vec::new();
+        connection.asked.retain(|&block, at| {
+            let gone = which(block, *at);
+            if gone {
+                given_up.push(block);
             }
+            !gone
+        });
+        connection.pipeline.gave_up(connection.asked.len());
+        given_up.iter().for_each(|&block| content.picker.release(peer, block));
+        for block in given_up {
+            self.send(now, peer, Message::Cancel(request_of(block)));
         }
     }
 
     pub(super) fn piece_checked(&mut self, now: Instant, piece: PieceIndex, verdict: Verdict) {
         let Some(content) = &mut self.content else { return };
         let size = u64::from(content.geometry.size_of(piece));
+        let everyone = verdict == Verdict::Bad || content.picker.mode() == Mode::Endgame;
         self.storing = self.storing.saturating_sub(size);
         let contributors = content.picker.piece_checked(piece, verdict);
         match verdict {
             Verdict::Good => self.piece_passed(now, piece, &contributors),
             Verdict::Bad => self.piece_failed(now, size, &contributors),
         }
-        self.fill_everyone(now);
+        if std::mem::take(&mut self.held_back) || everyone {
+            self.fill_everyone(now);
+        }
     }
 
     pub(super) fn store_failed(&mut self, piece: PieceIndex, fault: DiskFault) {
         let Some(content) = &mut self.content else { return };
         self.storing = self.storing.saturating_sub(u64::from(content.geometry.size_of(piece)));
         content.picker.piece_lost(piece);
+        self.fault(fault);
+    }
+
+    /// The disk is not to be relied on: nothing more is asked for. Said once.
+    pub(super) fn fault(&mut self, fault: DiskFault) {
         if self.fault.is_none() {
             self.fault = Some(fault.clone());
             self.events.push_back(Event::Fault(fault));
@@ -248,11 +297,17 @@ impl Torrent {
     fn piece_failed(&mut self, now: Instant, size: u64, contributors: &[PeerKey]) {
         self.wasted += size;
         let addrs = self.addrs_of(contributors);
-        // Several of its pieces may be on their way to the hash when a peer is banned.
-        let known: Vec<bool> = addrs.iter().map(|&addr| self.roster.is_banned(addr)).collect();
+        // A liar that is known already explains the piece: its co-authors are not to blame, and it is not news.
+        if addrs.iter().any(|&addr| self.roster.is_banned(addr)) {
+            return;
+        }
+        // One author whose partners are forgotten is no lone author.
+        let sure = addrs.len() > 1 || contributors.len() == 1;
+        if !sure {
+            return;
+        }
         for (addr, sentence) in self.roster.piece_failed(now, &addrs) {
-            let news = addrs.iter().zip(&known).any(|(&other, known)| other == addr && !known);
-            if sentence == Sentence::Ban && news {
+            if sentence == Sentence::Ban {
                 self.expel(addr, "sent data that fails its hash");
             }
         }
@@ -268,12 +323,22 @@ impl Torrent {
         }
     }
 
+    /// Where these peers are or were, each once: one that left and came back is one.
     fn addrs_of(&self, peers: &[PeerKey]) -> Vec<SocketAddr> {
-        let gone = |peer| self.departed.iter().find(|(key, _)| *key == peer).map(|(_, at)| *at);
-        peers
-            .iter()
-            .filter_map(|peer| self.peers.get(peer).map_or_else(|| gone(*peer), |c| Some(c.addr)))
-            .collect()
+        let gone = |peer| self.departed.iter().find(|gone| gone.peer == peer);
+        let mut seen = Vec::new();
+        let mut addrs = Vec::new();
+        for peer in peers {
+            let live = self.peers.get(peer).map(|c| (c.id, c.addr));
+            let Some((id, addr)) = live.or_else(|| gone(*peer).map(|g| (g.id, g.addr))) else {
+                continue;
+            };
+            if !seen.contains(&id) {
+                seen.push(id);
+                addrs.push(addr);
+            }
+        }
+        addrs
     }
 
     fn unasked(&mut self, peer: PeerKey, len: u32) -> Fate {
@@ -298,11 +363,18 @@ impl Torrent {
         }
     }
 
-    fn give_up_all(&mut self, peer: PeerKey) {
+    /// Gives all requests back; `withdraw` tells the peer, which may still be about to answer.
+    fn give_up_all(&mut self, now: Instant, peer: PeerKey, withdraw: bool) {
         let Some(content) = &mut self.content else { return };
         let Some(connection) = self.peers.get_mut(&peer) else { return };
-        content.picker.release_all(peer);
         connection.asked.clear();
+        connection.pipeline.gave_up(0);
+        let blocks = content.picker.release_all(peer);
+        for block in blocks {
+            if withdraw {
+                self.send(now, peer, Message::Cancel(request_of(block)));
+            }
+        }
     }
 
     fn cancel(&mut self, now: Instant, others: &[PeerKey], block: Block) {

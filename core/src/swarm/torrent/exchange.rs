@@ -75,7 +75,7 @@ impl Torrent {
             MetadataMessage::Request { piece } => self.serve_metadata(now, peer, piece),
             MetadataMessage::Data { piece, total_size, data } => {
                 if self.content.is_none() {
-                    let arrived = self.fetch.data(peer, piece, total_size, &data);
+                    let arrived = self.fetch.data(now, peer, piece, total_size, &data);
                     self.on_metadata_block(now, peer, arrived);
                 }
             }
@@ -109,8 +109,22 @@ impl Torrent {
         }
     }
 
+    /// Gives up on peers that owe metadata for too long, and asks others.
+    pub(super) fn expire_metadata(&mut self, now: Instant) {
+        if self.content.is_some() {
+            return;
+        }
+        for peer in self.fetch.overdue(now) {
+            if let Some(connection) = self.peers.get_mut(&peer) {
+                self.fetch.rejected(now, peer, &mut connection.exchange);
+            }
+        }
+        self.ask_everyone_for_metadata(now);
+    }
+
     fn ask_everyone_for_metadata(&mut self, now: Instant) {
-        let everyone: Vec<PeerKey> = self.peers.keys().copied().collect();
+        let mut everyone: Vec<PeerKey> = self.peers.keys().copied().collect();
+        self.rng.shuffle(&mut everyone);
         for peer in everyone {
             self.ask_metadata(now, peer);
         }

@@ -70,13 +70,15 @@ pub(super) struct Fetch {
     want: TorrentHashes,
     size: u32,
     slots: Vec<Slot>,
+    /// When the last block came or was asked for.
+    moved: Instant,
     /// After a doubtful copy one peer delivers everything, so that the next failure has one name.
     alone: bool,
 }
 
 impl Fetch {
     pub(super) fn new(want: TorrentHashes) -> Self {
-        Self { want, size: 0, slots: Vec::new(), alone: false }
+        Self { want, size: 0, slots: Vec::new(), moved: Instant::ZERO, alone: false }
     }
 
     /// Blocks to ask of this peer now.
@@ -87,7 +89,8 @@ impl Fetch {
         exchange: &Exchange,
     ) -> Vec<u32> {
         if let Some(size) = exchange.size
-            && self.is_idle(now)
+            && exchange.usable(now, size)
+            && self.is_stuck(now)
         {
             self.start(size);
         }
@@ -103,6 +106,7 @@ impl Fetch {
         for (at, slot) in self.slots.iter_mut().enumerate() {
             if room > 0 && matches!(slot, Slot::Free) {
                 *slot = Slot::Asked(peer, now);
+                self.moved = now;
                 wanted.push(at as u32);
                 room -= 1;
             }
@@ -111,7 +115,14 @@ impl Fetch {
     }
 
     /// A block of the dictionary; `total` is the size the peer names with it.
-    pub(super) fn data(&mut self, peer: PeerKey, index: u32, total: u32, data: &Bytes) -> Arrived {
+    pub(super) fn data(
+        &mut self,
+        now: Instant,
+        peer: PeerKey,
+        index: u32,
+        total: u32,
+        data: &Bytes,
+    ) -> Arrived {
         let at = index as usize;
         let expected = metadata_range(self.size, index).map_or(0, |range| range.len());
         let asked = matches!(self.slots.get(at), Some(Slot::Asked(who, _)) if *who == peer);
@@ -120,10 +131,11 @@ impl Fetch {
         }
         // Copied out, so that 16 KiB here do not pin a read buffer of 256.
         self.slots[at] = Slot::Here(peer, Bytes::copy_from_slice(data));
+        self.moved = now;
         self.finish()
     }
 
-    /// The peer will not give this block.
+    /// The peer will not give this block, or did not in time: it is left alone for a while.
     pub(super) fn rejected(&mut self, now: Instant, peer: PeerKey, exchange: &mut Exchange) {
         exchange.not_before = now + REJECT_PAUSE;
         self.left(peer);
@@ -138,13 +150,13 @@ impl Fetch {
         }
     }
 
-    /// Frees blocks that were asked too long ago. Call now and then.
-    pub(super) fn expire(&mut self, now: Instant) {
-        for slot in &mut self.slots {
-            if matches!(slot, Slot::Asked(_, at) if now.since(*at) > ANSWER_TIMEOUT) {
-                *slot = Slot::Free;
-            }
-        }
+    /// Who owes a block for too long. Call now and then, and [`Self::rejected`] for each.
+    pub(super) fn overdue(&self, now: Instant) -> BTreeSet<PeerKey> {
+        let late = |slot: &Slot| match slot {
+            Slot::Asked(who, at) if now.since(*at) > ANSWER_TIMEOUT => Some(*who),
+            _ => None,
+        };
+        self.slots.iter().filter_map(late).collect()
     }
 
     /// Notes that this peer took part in a copy of the wrong hash.
@@ -152,18 +164,15 @@ impl Fetch {
         exchange.wrong += 1;
     }
 
-    fn is_idle(&self, now: Instant) -> bool {
-        let busy = |slot: &Slot| match slot {
-            Slot::Free => false,
-            Slot::Asked(_, at) => now.since(*at) <= ANSWER_TIMEOUT,
-            Slot::Here(..) => true,
-        };
-        // A size that nobody is delivering gives way to one that somebody might.
-        !self.slots.iter().any(busy)
+    /// Whether nobody delivers what was begun: its size, or its lone source, gives way to others.
+    fn is_stuck(&self, now: Instant) -> bool {
+        let waiting = self.slots.iter().any(|slot| matches!(slot, Slot::Asked(..)));
+        let begun = self.slots.iter().any(|slot| matches!(slot, Slot::Here(..)));
+        !waiting && (!begun || now.since(self.moved) > ANSWER_TIMEOUT)
     }
 
     fn start(&mut self, size: u32) {
-        if size != self.size {
+        if size != self.size || self.alone {
             self.size = size;
             self.slots = vec![Slot::Free; metadata_pieces(size) as usize];
         }
@@ -231,7 +240,7 @@ mod tests {
     fn deliver(fetch: &mut Fetch, who: PeerKey, info: &Bytes, indices: &[u32]) -> Arrived {
         let mut last = Arrived::Nothing;
         for &index in indices {
-            last = fetch.data(who, index, info.len() as u32, &block(info, index));
+            last = fetch.data(Instant::ZERO, who, index, info.len() as u32, &block(info, index));
         }
         last
     }
@@ -254,7 +263,10 @@ mod tests {
         assert_eq!(fetch.requests(Instant::ZERO, A, &a).len(), ASKED_MAX);
         assert!(fetch.requests(Instant::ZERO, B, &b).is_empty(), "another size is being fetched");
         let later = Instant::ZERO + ANSWER_TIMEOUT + Duration::from_millis(1);
-        fetch.expire(later);
+        assert_eq!(fetch.overdue(later).into_iter().collect::<Vec<_>>(), [A]);
+        let mut a = a;
+        fetch.rejected(later, A, &mut a);
+        assert!(fetch.requests(later, A, &a).is_empty(), "it rests");
         assert_eq!(fetch.requests(later, B, &b), [0]);
         assert_eq!(deliver(&mut fetch, B, &info, &[0]), Arrived::Complete(info));
     }
@@ -288,10 +300,10 @@ mod tests {
         fetch.requests(Instant::ZERO, A, &a);
         let block = block(&info, 1);
         let len = info.len() as u32;
-        assert_eq!(fetch.data(B, 1, len, &block), Arrived::Nothing);
-        assert_eq!(fetch.data(A, 1, len + 1, &block), Arrived::Nothing);
-        assert_eq!(fetch.data(A, 0, len, &block), Arrived::Nothing);
-        assert_eq!(fetch.data(A, u32::MAX, len, &block), Arrived::Nothing);
+        assert_eq!(fetch.data(Instant::ZERO, B, 1, len, &block), Arrived::Nothing);
+        assert_eq!(fetch.data(Instant::ZERO, A, 1, len + 1, &block), Arrived::Nothing);
+        assert_eq!(fetch.data(Instant::ZERO, A, 0, len, &block), Arrived::Nothing);
+        assert_eq!(fetch.data(Instant::ZERO, A, u32::MAX, len, &block), Arrived::Nothing);
         assert!(fetch.slots.iter().all(|slot| matches!(slot, Slot::Asked(..))));
     }
 
@@ -301,5 +313,18 @@ mod tests {
         let size = 8 * METADATA_PIECE_LEN;
         let served = (0..10_000).filter(|_| exchange.may_serve(size)).count();
         assert_eq!(served, 8 + SERVED_SLACK as usize);
+    }
+
+    #[test]
+    fn a_source_that_begins_and_leaves_does_not_block_the_others() {
+        let (info, mut fetch) = dictionary(BLOCK * 2);
+        let (liar, honest) = (peer(BLOCK * 3), peer(info.len()));
+        fetch.requests(Instant::ZERO, A, &liar);
+        let block = Bytes::from(vec![1; BLOCK]);
+        fetch.data(Instant::ZERO, A, 0, BLOCK as u32 * 3, &block);
+        fetch.left(A);
+        assert!(fetch.requests(Instant::ZERO, B, &honest).is_empty());
+        let later = Instant::ZERO + ANSWER_TIMEOUT * 2;
+        assert_eq!(fetch.requests(later, B, &honest), [0, 1]);
     }
 }

@@ -10,6 +10,7 @@ mod exchange;
 mod metadata;
 mod peers;
 mod status;
+mod tour;
 mod upload;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ use metadata::Fetch;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
+use tour::Tour;
 
 /// How often snubs, expiries and keep-alives are looked at while anybody is connected.
 const TICK: Duration = Duration::from_secs(1);
@@ -73,6 +75,13 @@ struct Content {
     done: bool,
 }
 
+/// Who a peer was that has left.
+struct Departed {
+    peer: PeerKey,
+    id: crate::id::PeerId,
+    addr: SocketAddr,
+}
+
 /// One torrent and its connections.
 pub struct Torrent {
     config: TorrentConfig,
@@ -81,7 +90,7 @@ pub struct Torrent {
     content: Option<Content>,
     fetch: Fetch,
     peers: BTreeMap<PeerKey, Connection>,
-    departed: VecDeque<(PeerKey, SocketAddr)>,
+    departed: VecDeque<Departed>,
     next_key: u32,
     roster: Roster,
     choker: Choker,
@@ -96,10 +105,21 @@ pub struct Torrent {
     storing: u64,
     fault: Option<DiskFault>,
 
+    /// When anything last came in: what outputs are made up to.
+    now: Instant,
     next_tick: Instant,
+    /// Requests came, or room for answers: uploads are looked at once per drain.
+    uploads_due: bool,
+    /// Somebody's interest changed, or somebody left: so are slots.
+    slots_due: bool,
+    /// Somebody could have been asked for more but for the disk or the memory.
+    held_back: bool,
     upload_at: Option<Instant>,
     download_at: Option<Instant>,
     upload_turn: PeerKey,
+    tour: Tour,
+    /// Bytes that hosts may still fetch while choked. See `grant_fast`.
+    fast_spent: BTreeMap<std::net::IpAddr, u64>,
 
     transmit: VecDeque<Transmit>,
     disk: VecDeque<DiskOp>,
@@ -129,10 +149,16 @@ impl Torrent {
             wasted: 0,
             storing: 0,
             fault: None,
+            now,
             next_tick: now + TICK,
+            uploads_due: false,
+            slots_due: false,
+            held_back: false,
             upload_at: None,
             download_at: None,
             upload_turn: PeerKey(0),
+            tour: Tour::default(),
+            fast_spent: BTreeMap::new(),
             transmit: VecDeque::new(),
             disk: VecDeque::new(),
             events: VecDeque::new(),
@@ -157,6 +183,9 @@ impl Torrent {
         let wanted_total = wanted.map(|piece| u64::from(geometry.size_of(piece))).sum();
         picker.set_priorities(priority);
         let done = picker.is_done();
+        if picker.have().is_full() {
+            self.tour = Tour::new(geometry.iter(), &mut self.rng);
+        }
         self.content = Some(Content { geometry, picker, info, wanted_total, done });
         if done {
             self.events.push_back(Event::Done);
@@ -181,9 +210,10 @@ impl Torrent {
 
     /// Time has passed: call when [`Self::poll_timeout`] says so; calling early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
         if self.upload_at.is_some_and(|at| at <= now) {
             self.upload_at = None;
-            self.pump_uploads(now);
+            self.uploads_due = true;
         }
         if self.download_at.is_some_and(|at| at <= now) {
             self.download_at = None;
@@ -200,11 +230,12 @@ impl Torrent {
 
     /// What the disk did.
     pub fn handle_disk(&mut self, now: Instant, done: DiskDone) {
+        self.now = now;
         match done {
             DiskDone::Stored { piece, verdict } => self.piece_checked(now, piece, verdict),
             DiskDone::StoreFailed { piece, fault } => self.store_failed(piece, fault),
-            DiskDone::ReadFailed { peer, blocks, .. } => {
-                self.read_failed(now, PeerKey(peer), &blocks);
+            DiskDone::ReadFailed { peer, blocks, fault } => {
+                self.read_failed(now, PeerKey(peer), &blocks, fault);
             }
         }
     }
@@ -214,13 +245,18 @@ impl Torrent {
         self.config.up = up;
         self.up.set_limit(now, up);
         self.down.set_limit(now, down);
-        self.pump_uploads(now);
+        (self.upload_at, self.download_at) = (None, None);
+        self.now = now;
+        self.uploads_due = true;
         self.fill_everyone(now);
     }
 
     /// The next message to send or connection to close.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        if self.transmit.is_empty() && std::mem::take(&mut self.slots_due) {
+            self.fill_slots(self.now);
+        }
         self.transmit.pop_front()
     }
 
@@ -228,12 +264,16 @@ impl Torrent {
     /// [`Self::handle_dial_failed`].
     #[must_use]
     pub fn poll_dial(&mut self, now: Instant) -> Option<SocketAddr> {
-        self.roster.poll_dial(now, true)
+        // A seed dials too: some leeches cannot be reached from each other, and some never dial.
+        self.roster.poll_dial(now, self.fault.is_none())
     }
 
     /// The next piece of work for the disk.
     #[must_use]
     pub fn poll_disk(&mut self) -> Option<DiskOp> {
+        if self.disk.is_empty() && std::mem::take(&mut self.uploads_due) {
+            self.pump_uploads(self.now);
+        }
         self.disk.pop_front()
     }
 
@@ -254,11 +294,10 @@ impl Torrent {
     }
 
     fn tick(&mut self, now: Instant) {
-        self.fetch.expire(now);
+        self.expire_metadata(now);
         let peers: Vec<PeerKey> = self.peers.keys().copied().collect();
         for peer in peers {
             self.expire_requests(now, peer);
-            self.ask_metadata(now, peer);
             self.fill_requests(now, peer);
             self.keep_alive(now, peer);
         }

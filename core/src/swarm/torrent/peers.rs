@@ -1,7 +1,7 @@
 //! Connections coming and going, and what their messages mean.
 
 use super::connection::{Connection, SUGGESTED_MAX};
-use super::{Event, PeerKey, Torrent, Transmit};
+use super::{Departed, Event, PeerKey, Torrent, Transmit};
 use crate::bitfield::Bitfield;
 use crate::blame::Blame;
 use crate::clock::Instant;
@@ -42,9 +42,15 @@ pub enum Close {
     /// Neither side has anything that the other wants.
     #[error("both complete")]
     BothComplete,
+    /// Nothing moves on it, and others wait for its place.
+    #[error("idle")]
+    Idle,
     /// It broke the protocol.
     #[error(transparent)]
     Misbehaved(#[from] PeerError),
+    /// We cannot give what we said we have.
+    #[error("our own fault")]
+    Local,
     /// Another connection to the same peer has taken its place.
     #[error("replaced by another connection")]
     Replaced,
@@ -60,7 +66,7 @@ impl Close {
     /// What the roster makes of it.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::BothComplete | Self::Replaced => Blame::Local,
+            Self::BothComplete | Self::Idle | Self::Local | Self::Replaced => Blame::Local,
             Self::Misbehaved(error) => error.blame(),
             Self::Banned | Self::RequestFlood | Self::UnaskedData => Blame::Remote,
         }
@@ -81,7 +87,14 @@ impl Torrent {
     /// A peer has shaken hands. On refusal the driver closes the socket.
     pub fn handle_connected(&mut self, now: Instant, hello: &Hello) -> Result<PeerKey, Refusal> {
         let Hello { addr, direction, peer_id, reserved } = *hello;
-        let admission = self.roster.connected(now, addr, direction, peer_id)?;
+        self.now = now;
+        let admission = match self.roster.connected(now, addr, direction, peer_id) {
+            Err(full @ Refusal::Full(_)) => {
+                self.make_room(now); // for the next one
+                return Err(full);
+            }
+            admission => admission?,
+        };
         if let Some(old) = admission.replaces {
             let old = self.peers.iter().find(|(_, c)| c.addr == old).map(|(&peer, _)| peer);
             if let Some(old) = old {
@@ -100,8 +113,9 @@ impl Torrent {
     /// The connection has ended. `fault` says whose doing it was, if it was not a plain close.
     pub fn handle_disconnected(&mut self, now: Instant, peer: PeerKey, fault: Option<Blame>) {
         if self.peers.contains_key(&peer) {
+            self.now = now;
             self.forget(now, peer, fault);
-            self.fill_slots(now);
+            self.slots_due = true;
             self.fill_everyone(now);
         }
     }
@@ -112,7 +126,10 @@ impl Torrent {
         if connection.closing {
             return;
         }
+        self.now = now;
+        let wanted = connection.session.they_want();
         match connection.session.on_message(message) {
+            Ok(Input::Interest(interest)) if interest == wanted => {} // nothing new
             Ok(input) => self.on_input(now, peer, input),
             Err(error) => self.close(peer, Close::Misbehaved(error)),
         }
@@ -125,10 +142,11 @@ impl Torrent {
             Input::Choke(Choke::Unchoked) => {
                 if let Some(connection) = self.peers.get_mut(&peer) {
                     connection.pipeline.unchoked(now);
+                    connection.last_block = now; // being choked was no snub
                 }
                 self.fill_requests(now, peer);
             }
-            Input::Interest(_) => self.fill_slots(now),
+            Input::Interest(_) => self.slots_due = true,
             Input::Have(piece) => self.on_have(now, peer, piece),
             Input::Pieces(pieces) => self.on_pieces(now, peer, pieces),
             Input::Request(block) => self.on_request(now, peer, block),
@@ -173,14 +191,19 @@ impl Torrent {
     /// Makes the peer known to the picker.
     fn join(&mut self, now: Instant, peer: PeerKey, pieces: Option<Bitfield>) {
         let Some(content) = &mut self.content else { return };
+        let told = pieces.is_some();
         let pieces = pieces.unwrap_or_else(|| Bitfield::empty(content.geometry.pieces()));
         content.picker.peer_joined(peer, pieces);
-        self.pieces_known(now, peer);
+        if let Some(connection) = self.peers.get(&peer) {
+            content.picker.set_parole(peer, self.roster.is_on_parole(connection.addr));
+        }
+        if told {
+            self.pieces_known(now, peer);
+        }
     }
 
     fn on_pieces(&mut self, now: Instant, peer: PeerKey, pieces: Bitfield) {
         let Some(content) = &mut self.content else { return };
-        content.picker.peer_left(peer); // its first message replaces the empty set it began with
         content.picker.peer_joined(peer, pieces);
         self.pieces_known(now, peer);
     }
@@ -197,6 +220,9 @@ impl Torrent {
     fn on_have(&mut self, now: Instant, peer: PeerKey, piece: PieceIndex) {
         let Some(content) = &mut self.content else { return };
         if content.picker.peer_has(peer, piece) {
+            if self.tour.finished(peer, piece) {
+                self.propose(now, peer);
+            }
             self.note_completion(peer);
             if !self.close_if_useless(peer) {
                 self.update_interest(now, peer);
@@ -206,11 +232,13 @@ impl Torrent {
     }
 
     fn on_suggest(&mut self, peer: PeerKey, piece: PieceIndex) {
-        if let Some(connection) = self.peers.get_mut(&peer)
-            && connection.suggested.len() < SUGGESTED_MAX
-            && !connection.suggested.contains(&piece)
-        {
-            connection.suggested.push_back(piece);
+        let Some(content) = &self.content else { return };
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            let have = content.picker.have();
+            connection.suggested.retain(|&other| other != piece && !have.has(other));
+            if connection.suggested.len() < SUGGESTED_MAX && !have.has(piece) {
+                connection.suggested.push_back(piece);
+            }
         }
     }
 
@@ -250,7 +278,7 @@ impl Torrent {
                 self.send_extension_handshake(now, peer);
             }
         }
-        self.fill_slots(now);
+        self.slots_due = true;
     }
 
     pub(super) fn keep_alive(&mut self, now: Instant, peer: PeerKey) {
@@ -290,6 +318,19 @@ impl Torrent {
         self.is_done() && (upload_only || self.has_everything(peer))
     }
 
+    /// Lets one connection go on which nothing moves, if there is one.
+    fn make_room(&mut self, now: Instant) {
+        let idle = |c: &Connection| {
+            c.session.they_want() == Interest::NotInterested
+                && c.session.we_want() == Interest::NotInterested
+                && now.since(c.joined) > IDLE_AFTER
+        };
+        let idle = self.peers.iter().filter(|(_, c)| idle(c)).min_by_key(|(_, c)| c.joined);
+        if let Some((&peer, _)) = idle {
+            self.close(peer, Close::Idle);
+        }
+    }
+
     /// Never again: closes every connection to that address and says why.
     pub(super) fn expel(&mut self, addr: SocketAddr, reason: &str) {
         self.roster.ban(addr);
@@ -321,16 +362,20 @@ impl Torrent {
             content.picker.peer_left(peer);
         }
         self.fetch.left(peer);
+        self.tour.left(peer);
         self.choker.peer_left(peer);
         let useful = connection.down.total() > 0 || connection.up.total() > 0;
         self.roster.disconnected(now, connection.addr, Outcome { useful, fault, sated });
         if self.departed.len() == super::DEPARTED_MAX {
             self.departed.pop_front();
         }
-        self.departed.push_back((peer, connection.addr));
+        let Connection { id, addr, .. } = connection;
+        self.departed.push_back(Departed { peer, id, addr });
     }
 }
 
+/// A connection on which neither side wants anything may be given up after this, if somebody waits for its place.
+const IDLE_AFTER: Duration = Duration::from_secs(60);
 /// What we can do: the fast extension and the extension protocol.
 const OURS: Reserved = Reserved::NONE.with_extension().with_fast();
 /// Peers remembered as complete, for the count only; beyond it the count stands still.

@@ -94,8 +94,10 @@ impl Room {
             peer_id: PeerId([host as u8 + 1; 20]),
             reserved: Torrent::reserved(),
         };
-        let on_a = self.hosts[a].handle_connected(self.now, &hello(b, Direction::Outgoing)).unwrap();
-        let on_b = self.hosts[b].handle_connected(self.now, &hello(a, Direction::Incoming)).unwrap();
+        let on_a =
+            self.hosts[a].handle_connected(self.now, &hello(b, Direction::Outgoing)).unwrap();
+        let on_b =
+            self.hosts[b].handle_connected(self.now, &hello(a, Direction::Incoming)).unwrap();
         self.links.insert((a, on_a), (b, on_b));
         self.links.insert((b, on_b), (a, on_a));
         self.settle();

@@ -6,7 +6,7 @@ use super::{Close, PeerKey, Torrent};
 use crate::clock::Instant;
 use crate::geometry::{Block, PieceIndex};
 use crate::proto::peer::{Choke, Interest, Message};
-use crate::storage::DiskOp;
+use crate::storage::{DiskFault, DiskOp};
 use crate::swarm::choker::Contender;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,8 +21,15 @@ const SENDING_MAX: u64 = 4 << 20;
 const CHOKE_GRACE: Duration = Duration::from_secs(2);
 /// Requests refused after the grace; one more closes the connection (libtorrent allows 300).
 const REFUSED_MAX: u32 = 300;
-/// Blocks of each allowed-fast piece that a choked peer may fetch: three times the piece, then no more.
-const FAST_TIMES: usize = 3;
+/// Times that an allowed-fast piece may be fetched while choked, then no more.
+const FAST_TIMES: u64 = 3;
+/// Bytes that one host may fetch while choked, over all its connections.
+const FAST_BYTES_MAX: u64 = 8 << 20;
+/// Hosts whose free bytes are remembered. At the bound no other host gets any.
+const FAST_HOSTS_MAX: usize = 1024;
+/// With a limit, at least so much time's worth is sent at a time: a timer for every block would cost more than
+/// the block.
+const TURN: Duration = Duration::from_millis(10);
 
 impl Torrent {
     pub(super) fn on_request(&mut self, now: Instant, peer: PeerKey, block: Block) {
@@ -30,16 +37,21 @@ impl Torrent {
         let Some(content) = &self.content else { return };
         let have = content.picker.have().has(block.piece) && content.geometry.contains(block);
         let choked = connection.session.we_choke() == Choke::Choked;
-        let fast_left = connection.fast_left.get_mut(&block.piece).filter(|left| **left > 0);
+        let fast_left = connection.fast_left.get_mut(&block.piece);
         if have && connection.queue.len() < REQUESTS_MAX {
-            if !choked {
+            let len = u64::from(block.len);
+            let granted = match fast_left {
+                _ if !choked => true,
+                Some(left) if *left >= len => {
+                    *left -= len;
+                    true
+                }
+                _ => false,
+            };
+            if granted {
                 connection.queue.push_back(block);
-                return self.pump_uploads(now);
-            }
-            if let Some(left) = fast_left {
-                *left -= 1;
-                connection.queue.push_back(block);
-                return self.pump_uploads(now);
+                self.uploads_due = true;
+                return;
             }
         }
         if now.since(connection.choked_at) > CHOKE_GRACE {
@@ -69,7 +81,8 @@ impl Torrent {
             connection.sent_since_unchoke += bytes;
             connection.last_sent = now;
         }
-        self.pump_uploads(now);
+        self.now = now;
+        self.uploads_due = true;
     }
 
     /// Turns queued requests into reads, peer after peer, as far as limits allow.
@@ -80,11 +93,11 @@ impl Torrent {
         let mut turn = Some(self.upload_turn);
         let mut idle = 0;
         while let Some(peer) = turn.and_then(|after| self.next_peer(after)) {
-            if self.read_for(now, peer) {
-                idle = 0;
-            } else {
-                idle += 1;
+            let read = self.read_for(now, peer);
+            if self.upload_at.is_some() && !read {
+                return; // the bucket ran dry before this one's turn, which therefore comes next
             }
+            idle = if read { 0 } else { idle + 1 };
             self.upload_turn = peer;
             if idle >= self.peers.len() || self.upload_at.is_some() {
                 return;
@@ -101,12 +114,14 @@ impl Torrent {
     /// One read for one peer; false if it has none to make now.
     fn read_for(&mut self, now: Instant, peer: PeerKey) -> bool {
         let Some(connection) = self.peers.get_mut(&peer) else { return false };
-        let half_second = connection.up.rate(now).times(Duration::from_millis(500));
-        let watermark = half_second.clamp(SENDING_MIN, SENDING_MAX);
-        if connection.queue.is_empty() || connection.sending >= watermark {
+        if connection.queue.is_empty() {
             return false;
         }
-        let group_max = if self.up.limit().is_some() { 0 } else { READ_MAX };
+        let half_second = connection.up.rate(now).times(Duration::from_millis(500));
+        let watermark = half_second.clamp(SENDING_MIN, SENDING_MAX);
+        if connection.sending >= watermark {
+            return false;
+        }
         let mut blocks: Vec<Block> = Vec::new();
         let mut bytes = 0;
         while let Some(&next) = connection.queue.front() {
@@ -114,11 +129,12 @@ impl Torrent {
                 .last()
                 .is_none_or(|b| b.piece == next.piece && b.begin + b.len == next.begin);
             let len = u64::from(next.len);
-            if !adjacent || (!blocks.is_empty() && bytes + len > group_max) {
+            if !adjacent || (!blocks.is_empty() && bytes + len > READ_MAX) {
                 break;
             }
             if !self.up.take_all(now, len) {
-                self.upload_at = Some(self.up.ready_at(now, len));
+                let turn = self.up.limit().map_or(0, |limit| limit.times(TURN));
+                self.upload_at = Some(self.up.ready_at(now, turn.min(READ_MAX).max(len)));
                 break;
             }
             connection.queue.pop_front();
@@ -133,7 +149,13 @@ impl Torrent {
         true
     }
 
-    pub(super) fn read_failed(&mut self, now: Instant, peer: PeerKey, blocks: &[Block]) {
+    pub(super) fn read_failed(
+        &mut self,
+        now: Instant,
+        peer: PeerKey,
+        blocks: &[Block],
+        fault: DiskFault,
+    ) {
         let bytes: u64 = blocks.iter().map(|block| u64::from(block.len)).sum();
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.sending = connection.sending.saturating_sub(bytes);
@@ -141,6 +163,15 @@ impl Torrent {
                 self.reject(now, peer, block);
             }
         }
+        // The piece went bad under us. Nobody can be told that we have it no more: a peer that keeps asking is
+        // rejected, and one that cannot hear that is let go.
+        if let (Some(content), Some(block)) = (&mut self.content, blocks.first()) {
+            content.picker.piece_lost(block.piece);
+        }
+        if self.peers.get(&peer).is_some_and(|c| !c.session.agreed().fast()) {
+            self.close(peer, Close::Local);
+        }
+        self.fault(fault);
     }
 
     pub(super) fn choke_round(&mut self, now: Instant) {
@@ -167,7 +198,9 @@ impl Torrent {
     fn contenders(&mut self, now: Instant) -> Vec<Contender> {
         let content = self.content.as_ref();
         let complete = |peer| {
-            content.and_then(|c| c.picker.pieces_of(peer)).is_some_and(crate::bitfield::Bitfield::is_full)
+            content
+                .and_then(|c| c.picker.pieces_of(peer))
+                .is_some_and(crate::bitfield::Bitfield::is_full)
         };
         self.peers
             .iter_mut()
@@ -192,6 +225,21 @@ impl Torrent {
         if let Some(message) = connection.session.set_choke(Choke::Unchoked) {
             self.send(now, peer, message);
         }
+        self.propose(now, peer);
+    }
+
+    /// Suggests to a peer that we serve what nobody else was suggested.
+    pub(super) fn propose(&mut self, now: Instant, peer: PeerKey) {
+        let Some(content) = &self.content else { return };
+        let Some(connection) = self.peers.get(&peer) else { return };
+        let serves = connection.session.we_choke() == Choke::Unchoked;
+        if !content.picker.have().is_full() || !serves || !connection.session.agreed().fast() {
+            return;
+        }
+        let picker = &content.picker;
+        for piece in self.tour.suggest(peer, |piece| picker.availability(piece) == 0) {
+            self.send(now, peer, Message::Suggest(piece.0));
+        }
     }
 
     fn choke(&mut self, now: Instant, peer: PeerKey) {
@@ -203,6 +251,7 @@ impl Torrent {
                 .into_iter()
                 .partition(|block| connection.fast_left.contains_key(&block.piece));
         connection.queue = kept;
+        self.tour.left(peer);
         self.send(now, peer, message);
         for block in refused {
             self.reject(now, peer, block);
@@ -213,14 +262,21 @@ impl Torrent {
     pub(super) fn grant_fast(&mut self, now: Instant, peer: PeerKey, pieces: Vec<PieceIndex>) {
         let Some(content) = &self.content else { return };
         let Some(connection) = self.peers.get_mut(&peer) else { return };
-        let geometry = content.geometry;
-        let pieces: Vec<PieceIndex> =
-            pieces.into_iter().filter(|&piece| content.picker.have().has(piece)).collect();
-        for &piece in &pieces {
-            let blocks = geometry.blocks_in(piece) as usize;
-            connection.fast_left.insert(piece, blocks * FAST_TIMES);
+        let ip = connection.addr.ip();
+        if self.fast_spent.len() >= FAST_HOSTS_MAX && !self.fast_spent.contains_key(&ip) {
+            return;
         }
+        let spent = self.fast_spent.entry(ip).or_default();
+        let mut granted = Vec::new();
         for piece in pieces {
+            let bytes = u64::from(content.geometry.size_of(piece)) * FAST_TIMES;
+            if content.picker.have().has(piece) && *spent + bytes <= FAST_BYTES_MAX {
+                *spent += bytes;
+                connection.fast_left.insert(piece, bytes);
+                granted.push(piece);
+            }
+        }
+        for piece in granted {
             self.send(now, peer, Message::AllowedFast(piece.0));
         }
     }
