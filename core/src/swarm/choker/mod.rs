@@ -29,6 +29,8 @@ pub const NEWCOMER_TURNS: u32 = 2;
 pub const SEED_DWELL_MIN: Duration = Duration::from_secs(60);
 /// While seeding it gives it away after this however little it took.
 pub const SEED_DWELL_MAX: Duration = Duration::from_secs(180);
+/// While seeding a peer that takes nothing has had its turn after this: it may have vanished without a word.
+pub const SEED_STALLED_AFTER: Duration = Duration::from_secs(15);
 /// Default quota: 20 pieces of 256 KiB (libtorrent: 20 pieces).
 pub const QUOTA: u64 = 20 * 256 * 1024;
 /// Automatic slots at and below [`SLOTS_AUTO_RATE`]: fewer, and one slow peer leaves the uplink idle (BEP 3: 4).
@@ -48,6 +50,11 @@ pub const SLOT_RATE_STEP: BytesPerSec = BytesPerSec(8 * 1024);
 pub const IDLE_BELOW_PERCENT: usize = 80;
 /// An uplink more in use than this gives one of those back each round.
 pub const FULL_ABOVE_PERCENT: usize = 95;
+
+/// Payload that anybody may take on credit. Beyond it [`TAKER_SHARE`] counts.
+pub const TAKER_MIN: u64 = 1024 * 1024;
+/// Who has given less than one part in so many of what it took is a free rider.
+pub const TAKER_SHARE: u64 = 16;
 
 /// How many peers are served at once, the optimistic one not counted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -107,6 +114,10 @@ pub struct Contender {
     pub sent: u64,
     /// Whether it has everything: it is never served.
     pub complete: bool,
+    /// Payload that it has sent us since it connected.
+    pub given: u64,
+    /// Payload that we have sent it since it connected.
+    pub taken: u64,
 }
 
 impl Contender {
@@ -132,6 +143,8 @@ pub struct Choker {
     slots: usize,
     /// Slots beyond what the limit suggests, because the uplink was not full with all of them in use.
     extra: usize,
+    /// Whether what we send comes near the limit, so that whatever one peer gets another one lacks.
+    full: bool,
     round_due: Instant,
     optimistic: Option<PeerKey>,
     optimistic_until: Instant,
@@ -151,6 +164,7 @@ impl Choker {
             rng,
             slots,
             extra: 0,
+            full: false,
             round_due: Instant::ZERO,
             optimistic: None,
             optimistic_until: Instant::ZERO,
@@ -193,6 +207,8 @@ impl Choker {
         peers: &[Contender],
     ) -> Vec<(PeerKey, Choke)> {
         self.round_due = now + ROUND;
+        self.full =
+            upload_limit.is_some_and(|limit| percent(upload_rate, limit) >= IDLE_BELOW_PERCENT);
         self.count_slots(upload_limit, upload_rate, peers);
         let regular = self.regular(now, seeding, peers);
         self.turn_optimistic(now, seeding, &regular, peers);
@@ -227,7 +243,12 @@ impl Choker {
         let mut waiting: Vec<&Contender> =
             peers.iter().filter(|peer| self.may_be_served(now, peer)).collect();
         self.rank(now, seeding, &mut waiting);
-        let mut new: Vec<PeerKey> = waiting.iter().take(free).map(|peer| peer.peer).collect();
+        let mut new: Vec<PeerKey> = waiting
+            .iter()
+            .filter(|peer| !self.is_free_rider(seeding, peer))
+            .take(free)
+            .map(|peer| peer.peer)
+            .collect();
         let holds = |peer: &Contender| Some(peer.peer) == optimistic && peer.wants();
         if !peers.iter().any(holds) && waiting.len() > free {
             let regular: BTreeSet<PeerKey> = peers
@@ -264,7 +285,8 @@ impl Choker {
         let free = |peer: &&Contender| {
             let stays_choked = !peer.unchoked && self.is_fresh(now, peer.peer);
             let snubs = peer.snubbed && !seeding; // it may have the optimistic slot
-            !regular.contains(&peer.peer) && !stays_choked && !snubs
+            let undeserving = snubs || self.is_free_rider(seeding, peer);
+            !regular.contains(&peer.peer) && !stays_choked && !undeserving
         };
         let mut rest: Vec<&Contender> = wants.into_iter().filter(free).collect();
         self.rank(now, seeding, &mut rest);
@@ -314,6 +336,10 @@ impl Choker {
         regular: &BTreeSet<PeerKey>,
         peers: &[Contender],
     ) {
+        if self.config.slots == Slots::Fixed(0) {
+            self.optimistic = None; // no slots means no uploads, not one upload
+            return;
+        }
         let holder = self.optimistic.and_then(|key| peers.iter().find(|peer| peer.peer == key));
         let keeps = holder.is_some_and(|peer| peer.wants() && !regular.contains(&peer.peer));
         if keeps && now < self.optimistic_until {
@@ -355,7 +381,7 @@ impl Choker {
         self.slots = match (self.config.slots, limit) {
             (Slots::Fixed(slots), _) => slots,
             (Slots::Auto, Some(limit)) => {
-                let used = (u128::from(rate.0) * 100 / u128::from(limit.0).max(1)) as usize;
+                let used = percent(rate, limit);
                 if used < IDLE_BELOW_PERCENT && contended {
                     self.extra += 1;
                 } else if used > FULL_ABOVE_PERCENT {
@@ -383,11 +409,25 @@ impl Choker {
         peer.wants() && !peer.unchoked && !self.is_fresh(now, peer.peer)
     }
 
+    /// Whether a peer takes and does not give, while others would use what it takes: no regular slot for it. It can
+    /// still have the optimistic one.
+    ///
+    /// Without this rule a swarm with more slots than contributors feeds free riders as well as anybody.
+    fn is_free_rider(&self, seeding: bool, peer: &Contender) -> bool {
+        self.full
+            && !seeding
+            && self.config.policy == ChokerPolicy::TitForTat
+            && peer.taken >= TAKER_MIN
+            && peer.given.saturating_mul(TAKER_SHARE) < peer.taken
+    }
+
     /// Whether a peer of a seed had its turn.
     fn is_served_out(&self, now: Instant, peer: &Contender) -> bool {
         let served =
             self.records.get(&peer.peer).map_or(Duration::ZERO, |record| now.since(record.served));
-        (peer.sent >= self.config.quota && served >= SEED_DWELL_MIN) || served >= SEED_DWELL_MAX
+        (peer.sent >= self.config.quota && served >= SEED_DWELL_MIN)
+            || served >= SEED_DWELL_MAX
+            || (peer.up.0 == 0 && served >= SEED_STALLED_AFTER)
     }
 
     fn is_fresh(&self, now: Instant, peer: PeerKey) -> bool {
@@ -401,6 +441,10 @@ impl Choker {
             record.served = now;
         }
     }
+}
+
+fn percent(rate: BytesPerSec, limit: BytesPerSec) -> usize {
+    (u128::from(rate.0) * 100 / u128::from(limit.0).max(1)) as usize
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ fn contender(peer: u32, down: u64) -> Contender {
         joined: Instant::ZERO,
         sent: 0,
         complete: false,
+        given: 0,
+        taken: 0,
     }
 }
 
@@ -181,6 +183,46 @@ fn a_snubbed_peer_loses_its_regular_slot() {
 }
 
 #[test]
+fn who_only_takes_gets_a_regular_slot_of_what_nobody_else_can_use() {
+    let peers: Vec<Contender> =
+        (0..5).map(|n| contender(n, if n < 3 { 1000 } else { 0 })).collect();
+    let mut play = Play::new(choker(4, 1), peers);
+    play.limit = Some(BytesPerSec(1000));
+    for rider in 3..5 {
+        play.peers[rider].taken = TAKER_MIN;
+    }
+    // All slots but one go to those who give; the fourth stays free, the optimistic one turns.
+    play.rate = BytesPerSec(900);
+    play.round(Instant::ZERO);
+    assert_eq!(play.unchoked().len(), 4, "three that give, one by turn");
+    assert!(play.fill(secs(1)).is_empty());
+    // What they gave may be little, but it must be something.
+    play.peers[3].given = TAKER_MIN / TAKER_SHARE;
+    play.peers[4].given = TAKER_MIN / TAKER_SHARE;
+    play.round(secs(10));
+    assert_eq!(play.unchoked().len(), 5);
+    // And an uplink that is not full feeds anybody.
+    let mut idle = Play::new(choker(4, 1), play.peers.clone());
+    for peer in &mut idle.peers {
+        (peer.unchoked, peer.given) = (false, 0);
+    }
+    idle.limit = Some(BytesPerSec(1000));
+    idle.rate = BytesPerSec(500);
+    idle.round(Instant::ZERO);
+    assert_eq!(idle.unchoked().len(), 5);
+}
+
+#[test]
+fn no_slots_means_no_uploads() {
+    let mut play = Play::new(choker(0, 1), (0..3).map(|n| contender(n, 1000)).collect());
+    for round in 0..10 {
+        play.round(secs(round * 10));
+        assert!(play.fill(secs(round * 10 + 5)).is_empty());
+        assert!(play.unchoked().is_empty());
+    }
+}
+
+#[test]
 fn a_free_slot_is_filled_at_once_and_nobody_pays_for_it() {
     let mut play = Play::new(choker(2, 3), vec![contender(0, 50)]);
     play.round(secs(0));
@@ -238,6 +280,24 @@ fn a_seed_serves_everybody_in_turn() {
 }
 
 #[test]
+fn a_peer_that_vanished_does_not_hold_a_slot_of_a_seed() {
+    let mut play = Play::new(choker(1, 1), (0..3).map(|n| contender(n, 0)).collect());
+    play.seeding = true;
+    for peer in &mut play.peers {
+        peer.up = BytesPerSec(1000);
+    }
+    play.round(secs(0));
+    let regular =
+        play.unchoked().into_iter().find(|&n| Some(PeerKey(n)) != play.choker.optimistic());
+    let regular = regular.expect("one slot");
+    play.round(secs(10));
+    assert!(play.unchoked().contains(&regular), "it takes, and has not had its turn");
+    play.peers[regular as usize].up = BytesPerSec(0);
+    play.round(secs(20));
+    assert!(!play.unchoked().contains(&regular));
+}
+
+#[test]
 fn a_peer_of_a_seed_keeps_its_slot_for_its_quota() {
     let mut play = Play::new(choker(1, 4), (0..4).map(|peer| contender(peer, 0)).collect());
     play.seeding = true;
@@ -249,6 +309,7 @@ fn a_peer_of_a_seed_keeps_its_slot_for_its_quota() {
         .unwrap();
     for peer in &mut play.peers {
         peer.sent = if peer.peer.0 == first { QUOTA } else { 0 };
+        peer.up = BytesPerSec(1000);
     }
     play.round(secs(50));
     assert!(play.unchoked().contains(&first), "quota, but not a minute yet");
@@ -338,7 +399,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn no_peer_flickers_and_slots_are_kept(seed: u64, slots in 0usize..6, seeding: bool,
+    fn no_peer_flickers_and_slots_are_kept(seed: u64, slots in 1usize..6, seeding: bool,
         events in prop::collection::vec(any_event(), 0..200)) {
         let mut play = Play::new(choker(slots, seed), vec![]);
         play.seeding = seeding;

@@ -195,7 +195,8 @@ impl Torrent {
         }
     }
 
-    fn contenders(&mut self, now: Instant) -> Vec<Contender> {
+    /// Every live peer as the choker sees it.
+    pub(crate) fn contenders(&mut self, now: Instant) -> Vec<Contender> {
         let content = self.content.as_ref();
         let complete = |peer| {
             content
@@ -214,8 +215,20 @@ impl Torrent {
                 joined: c.joined,
                 sent: c.sent_since_unchoke,
                 complete: complete(peer),
+                given: c.down.total(),
+                taken: c.up.total(),
             })
             .collect()
+    }
+
+    /// When the choker holds its next round.
+    pub(crate) fn round_due(&self) -> Instant {
+        self.choker.round_due()
+    }
+
+    /// Who has the optimistic slot.
+    pub(crate) fn optimistic(&self) -> Option<PeerKey> {
+        self.choker.optimistic()
     }
 
     fn unchoke(&mut self, now: Instant, peer: PeerKey) {
