@@ -46,7 +46,7 @@ pub(super) fn start(
     shared: &Arc<Shared>,
     add: &AddTorrent,
     info_hash: InfoHash,
-    commands: &mpsc::Sender<Command>,
+    commands: mpsc::WeakSender<Command>,
     snapshots: &watch::Receiver<Snapshot>,
 ) -> Result<Handle, EngineError> {
     let mut rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
@@ -61,7 +61,7 @@ pub(super) fn start(
     let trusted = add.trackers.iter().cloned().collect();
     let config = TrackersConfig { trusted, ..TrackersConfig::default() };
     let trackers = Trackers::new(config, shared.clock, rng.fork());
-    let (commands, mut snapshots) = (commands.clone(), snapshots.clone());
+    let mut snapshots = snapshots.clone();
     let (stop, mut stopped) = oneshot::channel();
     let (shown, statuses) = watch::channel(Vec::new());
     let clock = shared.clock;
@@ -83,7 +83,9 @@ pub(super) fn start(
                 _ = &mut stopped => break,
                 Some(peers) = peers.recv() => {
                     // A torrent that does not listen has ended, or is busy enough as it is.
-                    let _ = commands.try_send(Command::AddPeers(Source::Tracker, peers));
+                    if let Some(commands) = commands.upgrade() {
+                        let _ = commands.try_send(Command::AddPeers(Source::Tracker, peers));
+                    }
                 }
                 Ok(()) = status.changed() => {}
                 changed = snapshots.changed() => match changed {

@@ -57,7 +57,8 @@ type Routes = BTreeMap<InfoHash, Route>;
 struct Route {
     ours: Handshake,
     incoming: mpsc::Sender<Connected>,
-    commands: mpsc::Sender<Command>,
+    /// Weak, so that a torrent whose handle is dropped ends.
+    commands: mpsc::WeakSender<Command>,
     snapshots: watch::Receiver<Snapshot>,
 }
 
@@ -127,11 +128,12 @@ impl Engine {
         let (incoming, incoming_queue) = mpsc::channel(INCOMING_MAX);
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let (snapshots_in, snapshots) = watch::channel(Snapshot::default());
-        let announcer = announce::start(&shared, &add, info_hash, &commands, &snapshots)?;
+        let announcer =
+            announce::start(&shared, &add, info_hash, commands.downgrade(), &snapshots)?;
         let route = Route {
             ours: Handshake { info_hash, peer_id: shared.our_id, reserved: Torrent::reserved() },
             incoming,
-            commands: commands.clone(),
+            commands: commands.downgrade(),
             snapshots: snapshots.clone(),
         };
         let mut taken = false;
@@ -193,11 +195,16 @@ impl Download {
         if tokio::time::timeout(STOP_PATIENCE, ended).await.is_err() {
             tracing::warn!(%info_hash, "did not stop in time; what is not saved is hashed again");
         }
-        shared.routes.send_modify(|routes| drop(routes.remove(&info_hash)));
+        shared.forget(info_hash); // also when it did not end in time
     }
 }
 
 impl Shared {
+    /// No more connections for this torrent.
+    pub(super) fn forget(&self, info_hash: InfoHash) {
+        self.routes.send_if_modified(|routes| routes.remove(&info_hash).is_some());
+    }
+
     fn torrent_config(&self) -> TorrentConfig {
         TorrentConfig {
             client: concat!("gaggle ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -247,12 +254,14 @@ async fn share_limits(
         return;
     }
     let mut ticks = tokio::time::interval(SHARE_EVERY);
+    let mut shared_among = 0;
     loop {
         ticks.tick().await;
         let running: Vec<Route> = routes.borrow().values().cloned().collect();
-        if running.len() < 2 {
+        if running.len().max(shared_among) < 2 {
             continue; // a lone torrent was given the whole limit when it started
         }
+        shared_among = running.len();
         let now: Vec<Snapshot> = running.iter().map(|r| r.snapshots.borrow().clone()).collect();
         let part = |limit: Option<BytesPerSec>, used: Vec<BytesPerSec>| match limit {
             Some(limit) => rate::share(limit, &used).into_iter().map(Some).collect(),
@@ -261,7 +270,9 @@ async fn share_limits(
         let downs = part(down, now.iter().map(|s| demand(s.status.down)).collect());
         let ups = part(up, now.iter().map(|s| demand(s.status.up)).collect());
         for ((route, down), up) in running.iter().zip(downs).zip(ups) {
-            let _ = route.commands.try_send(Command::SetLimits(down, up));
+            if let Some(commands) = route.commands.upgrade() {
+                let _ = commands.try_send(Command::SetLimits(down, up));
+            }
         }
     }
 }

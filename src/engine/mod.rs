@@ -8,6 +8,7 @@ mod assembly;
 mod content;
 #[expect(clippy::module_inception, reason = "the engine itself, beside what it is made of")]
 mod engine;
+mod link;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -8,11 +8,13 @@ use super::api::{AddTorrent, DownloadEvent, EngineError, Snapshot};
 use super::assembly::Assembly;
 use super::content::{Content, Opened, Opening};
 use super::engine::Shared;
+use super::link::{Deaf, Link};
 use crate::disk::{Busy, DiskEvent};
 use crate::net::{
     ConnectError, Connected, FROM_PEER_QUEUE, FromPeer, Item, Pump, PumpConfig, TO_PEER_QUEUE,
     ToPeer,
 };
+use gaggle_core::blame::Blame;
 use gaggle_core::clock::Instant;
 use gaggle_core::id::TorrentHashes;
 use gaggle_core::metainfo::Metainfo;
@@ -23,15 +25,17 @@ use gaggle_core::swarm::picker::Priority;
 use gaggle_core::swarm::roster::{Direction, Source};
 use gaggle_core::swarm::torrent::{Event, Fate, Hello, Torrent, Transmit};
 use gaggle_core::units::BytesPerSec;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 /// How often a snapshot is published.
 const SNAPSHOT: Duration = Duration::from_millis(200);
+/// Reads taken in before the machine's outputs are looked at.
+const READS_PER_DRAIN: usize = 32;
 /// More than the disk may have under way for one torrent, so that its threads never wait for us.
 pub(super) const DISK_QUEUE: usize = 8192;
 
@@ -57,12 +61,6 @@ pub(super) struct Outputs {
     pub(super) snapshots: watch::Sender<Snapshot>,
 }
 
-/// One live connection, as far as the task holds it.
-struct Link {
-    queue: mpsc::Sender<ToPeer>,
-    pump: AbortHandle,
-}
-
 /// Everything one torrent needs of the world.
 pub(super) struct TorrentTask {
     shared: Arc<Shared>,
@@ -78,6 +76,8 @@ pub(super) struct TorrentTask {
     waiting: VecDeque<Work>,
 
     links: BTreeMap<PeerKey, Link>,
+    /// Links with something to hand over.
+    behind: BTreeSet<PeerKey>,
     pumps: JoinSet<()>,
     dials: JoinSet<(SocketAddr, Result<Connected, ConnectError>)>,
     heard: (mpsc::Sender<FromPeer>, mpsc::Receiver<FromPeer>),
@@ -110,6 +110,7 @@ impl TorrentTask {
             assembly: Assembly::default(),
             waiting: VecDeque::new(),
             links: BTreeMap::new(),
+            behind: BTreeSet::new(),
             pumps: JoinSet::new(),
             dials: JoinSet::new(),
             heard: mpsc::channel(FROM_PEER_QUEUE),
@@ -144,16 +145,20 @@ impl TorrentTask {
                 () = self.shared.clock.sleep_until(wake) => {
                     self.torrent.handle_timeout(self.shared.clock.now());
                 }
-                Some(from) = self.heard.1.recv() => self.on_heard(from),
-                Some(connected) = inputs.incoming.recv() => {
+                _ = ticks.tick() => self.publish(),
+                Some(Ok((addr, outcome))) = self.dials.join_next() => self.on_dialled(addr, outcome),
+                // A newcomer during the check would be told that we have nothing.
+                Some(connected) = inputs.incoming.recv(), if self.opening.is_none() => {
                     self.connected(connected, Direction::Incoming);
                 }
-                Some(Ok((addr, outcome))) = self.dials.join_next() => self.on_dialled(addr, outcome),
                 Some(_) = self.pumps.join_next() => {}
-                _ = ticks.tick() => self.publish(),
+                // Last, because there is always more of it while the torrent is what holds things up.
+                Some(from) = self.heard.1.recv() => self.on_reads(from),
             }
         };
+        let (shared, info_hash) = (Arc::clone(&self.shared), self.hashes.wire());
         self.stop().await;
+        shared.forget(info_hash);
         if let Some(done) = stopped {
             let _ = done.send(()); // whoever asked may have stopped waiting
         }
@@ -200,12 +205,12 @@ impl TorrentTask {
         let raw = content.metainfo.info_bytes().clone();
         let geometry = info.geometry;
         self.content = Some(content);
+        for (&peer, link) in &mut self.links {
+            link.push(ToPeer::MetadataKnown { pieces: geometry.pieces() });
+            self.behind.insert(peer);
+        }
         let now = self.shared.clock.now();
         self.torrent.set_content(now, raw, geometry, checked.have, priority);
-        for link in self.links.values() {
-            let known = ToPeer::MetadataKnown { pieces: geometry.pieces() };
-            let _ = link.queue.try_send(known); // a queue that is full is dealt with when we next send
-        }
         self.snapshot.running = true;
         self.add_peers();
         self.publish();
@@ -263,7 +268,18 @@ impl TorrentTask {
             config: PumpConfig::default(),
         };
         let pump = self.pumps.spawn(pump.run(connected));
-        self.links.insert(peer, Link { queue, pump });
+        self.links.insert(peer, Link::new(queue, pump));
+    }
+
+    /// What several reads brought, if they wait: the machine's outputs are drained once for all of them.
+    fn on_reads(&mut self, first: FromPeer) {
+        self.on_heard(first);
+        for _ in 1..READS_PER_DRAIN {
+            match self.heard.1.try_recv() {
+                Ok(next) => self.on_heard(next),
+                Err(_) => return,
+            }
+        }
     }
 
     /// Everything that one read of one connection brought.
@@ -282,7 +298,9 @@ impl TorrentTask {
                 }
                 Item::Closed(closed) => {
                     tracing::debug!(?peer, %closed, "connection over");
-                    self.links.remove(&peer);
+                    if let Some(link) = self.links.remove(&peer) {
+                        link.cut();
+                    }
                     self.torrent.handle_disconnected(now, peer, Some(closed.blame()));
                 }
             }
@@ -291,27 +309,40 @@ impl TorrentTask {
 
     fn transmit(&mut self, transmit: Transmit) {
         match transmit {
-            Transmit::Send { peer, message } => self.queue(peer, ToPeer::Message(message)),
+            Transmit::Send { peer, message } => {
+                if let Some(link) = self.links.get_mut(&peer) {
+                    link.say(message);
+                    self.behind.insert(peer);
+                }
+            }
             Transmit::Close { peer, reason } => {
                 tracing::debug!(?peer, %reason, "closing");
                 let Some(link) = self.links.remove(&peer) else { return };
                 if reason.is_hostile() {
-                    link.pump.abort();
-                } // else the pump sends what is queued, then finds its queue closed
+                    link.cut();
+                } else {
+                    link.close();
+                }
                 let now = self.shared.clock.now();
                 self.torrent.handle_disconnected(now, peer, Some(reason.blame()));
             }
         }
     }
 
-    /// A peer that lets its queue fill up does not read what we say: it is let go.
-    fn queue(&mut self, peer: PeerKey, item: ToPeer) {
-        let full = self.links.get(&peer).is_some_and(|link| link.queue.try_send(item).is_err());
-        if full && let Some(link) = self.links.remove(&peer) {
-            tracing::debug!(?peer, "does not read");
-            link.pump.abort();
-            let fault = Some(gaggle_core::blame::Blame::Network);
-            self.torrent.handle_disconnected(self.shared.clock.now(), peer, fault);
+    /// Hands over what was said since the last time. A peer that does not read is let go.
+    fn flush_links(&mut self) {
+        for peer in std::mem::take(&mut self.behind) {
+            let Some(link) = self.links.get_mut(&peer) else { continue };
+            match link.flush() {
+                Ok(()) if link.is_behind() => drop(self.behind.insert(peer)),
+                Ok(()) => {}
+                Err(Deaf) => {
+                    tracing::debug!(?peer, "does not read");
+                    self.links.remove(&peer).into_iter().for_each(Link::cut);
+                    let now = self.shared.clock.now();
+                    self.torrent.handle_disconnected(now, peer, Some(Blame::Network));
+                }
+            }
         }
     }
 
@@ -320,7 +351,13 @@ impl TorrentTask {
     fn on_disk(&mut self, event: DiskEvent) {
         match event {
             DiskEvent::Done(done) => self.torrent.handle_disk(self.shared.clock.now(), done),
-            DiskEvent::Read { peer, blocks } => self.queue(PeerKey(peer), ToPeer::Blocks(blocks)),
+            DiskEvent::Read { peer, blocks } => {
+                let peer = PeerKey(peer);
+                if let Some(link) = self.links.get_mut(&peer) {
+                    link.push(ToPeer::Blocks(blocks));
+                    self.behind.insert(peer);
+                }
+            }
             DiskEvent::SyncFailed(fault) => self.on_fault(fault),
         }
         while let Some(work) = self.waiting.pop_front() {
@@ -381,8 +418,9 @@ impl TorrentTask {
                     self.dial(addr);
                 }
             }
+            self.flush_links();
             let Some(transmit) = self.torrent.poll_transmit() else { return };
-            self.transmit(transmit); // a dead link met above may have had consequences
+            self.transmit(transmit); // a link given up just now may have had consequences
         }
     }
 
@@ -400,6 +438,7 @@ impl TorrentTask {
         match event {
             Event::Banned { peer, reason } => self.tell(DownloadEvent::Banned { peer, reason }),
             Event::Done => {
+                self.publish();
                 if let Some(content) = &self.content {
                     self.tell(DownloadEvent::Complete { path: content.path.clone() });
                 }
@@ -409,7 +448,6 @@ impl TorrentTask {
             Event::Verified(piece) => self.tell(DownloadEvent::Verified(piece)),
             _ => {}
         }
-        self.publish();
     }
 
     /// Events that nobody takes are dropped: the snapshot carries the state.

@@ -23,10 +23,9 @@ use tokio::time::MissedTickBehavior;
 /// Capacity for the channel from all connections of a torrent to it, in reads. When it is full, connections
 /// stop reading and TCP slows the peers down: at most this many times `read_max` bytes wait.
 pub const FROM_PEER_QUEUE: usize = 64;
-/// Capacity for the channel from a torrent to one connection, in messages. When it is full the peer does not
-/// read what we say, and the torrent should close the connection; how much payload waits in it is the
-/// torrent's to bound, by [`Item::Sent`].
-pub const TO_PEER_QUEUE: usize = 1024;
+/// Capacity for the channel from a torrent to one connection. When it is full the peer is slow to take what we
+/// say, and the torrent keeps the rest; how much payload waits in it is the torrent's to bound, by [`Item::Sent`].
+pub const TO_PEER_QUEUE: usize = 64;
 
 /// What one connection tells its torrent: everything that one read brought, in order.
 #[derive(Debug)]
@@ -65,8 +64,8 @@ pub enum ToPeer {
     Blocks(Vec<(Block, Bytes)>),
     /// Send what was queued before, then close.
     Close,
-    /// Send this.
-    Message(Message),
+    /// Send these, in this order.
+    Messages(Vec<Message>),
     /// How many pieces there are: from now on a bitfield has one length only.
     MetadataKnown {
         /// At least 1.

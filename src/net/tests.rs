@@ -252,7 +252,7 @@ async fn two_pumps_move_64_mib_in_order_and_report_it() {
     let feeder = tokio::spawn(async move {
         for index in 0..BATCHES {
             to.send(batch(index)).await.unwrap();
-            to.send(ToPeer::Message(Message::Have(index))).await.unwrap();
+            to.send(ToPeer::Messages(vec![Message::Have(index)])).await.unwrap();
         }
     });
     let mut next = (0, 0);
@@ -297,9 +297,9 @@ async fn two_pumps_move_64_mib_in_order_and_report_it() {
 async fn what_was_queued_before_a_close_is_still_sent() {
     let (out, inn) = connected_pair().await;
     let (a, b) = (pump(out, PumpConfig::default()), pump(inn, PumpConfig::default()));
-    a.say(ToPeer::Message(Message::HaveNone)).await;
+    a.say(ToPeer::Messages(vec![Message::HaveNone])).await;
     a.say(batch(0)).await;
-    a.say(ToPeer::Message(Message::Choke)).await;
+    a.say(ToPeer::Messages(vec![Message::Choke])).await;
     drop(a.to); // the torrent is gone, which is a close
     let (items, why) = b.until_closed().await;
     assert_eq!(items[0], Item::Message(Message::HaveNone));
@@ -324,7 +324,7 @@ async fn leftover_of_the_handshake_is_decoded_first() {
 async fn a_bitfield_is_held_to_the_metadata_once_that_is_known() {
     let (side, mut raw) = pump_and_socket(PumpConfig::default()).await;
     side.say(ToPeer::MetadataKnown { pieces: 20 }).await;
-    side.say(ToPeer::Message(Message::KeepAlive)).await;
+    side.say(ToPeer::Messages(vec![Message::KeepAlive])).await;
     let mut seen = [0; 4];
     soon(raw.read_exact(&mut seen)).await.unwrap(); // it has taken effect
     let bits = Bytes::from_static(&[0xff; 4]);

@@ -44,7 +44,9 @@ pub(super) async fn write(
         loop {
             match next {
                 Some(ToPeer::Blocks(blocks)) => outbox.blocks(blocks),
-                Some(ToPeer::Message(message)) => message.encode_into(&mut outbox.control),
+                Some(ToPeer::Messages(messages)) => {
+                    messages.iter().for_each(|message| message.encode_into(&mut outbox.control));
+                }
                 Some(ToPeer::MetadataKnown { pieces }) => {
                     shared.pieces.store(pieces, Ordering::Relaxed);
                 }
