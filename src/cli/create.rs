@@ -87,6 +87,10 @@ pub(super) struct Made {
     pub bytes: Vec<u8>,
     /// The same, read back.
     pub metainfo: Metainfo,
+    /// The folder in which the content lies.
+    pub parent: PathBuf,
+    /// How many names come out changed, because others could not have them.
+    pub renamed: usize,
     /// How long hashing took.
     pub took: Duration,
 }
@@ -198,8 +202,8 @@ impl Making {
         };
         let bytes = build.to_bytes().map_err(|e| unfit(path, &e))?;
         let metainfo = Metainfo::parse(&bytes).map_err(|e| unfit(path, &e))?;
-        report_renamed(env, &build, &metainfo);
-        Ok(Ok(Made { bytes, metainfo, took }))
+        let renamed = report_renamed(env, &build, &metainfo);
+        Ok(Ok(Made { bytes, metainfo, parent: found.parent, renamed, took }))
     }
 }
 
@@ -235,7 +239,7 @@ fn report_left_out(env: &Env, found: &Found) {
 }
 
 /// Names that other systems cannot have come out changed, and then `seed` would not find the files.
-fn report_renamed(env: &Env, build: &Build, metainfo: &Metainfo) {
+fn report_renamed(env: &Env, build: &Build, metainfo: &Metainfo) -> usize {
     let asked: Vec<Vec<u8>> = match &build.content {
         Content::File(_) => vec![build.name.clone()],
         Content::Folder(files) => files
@@ -252,6 +256,7 @@ fn report_renamed(env: &Env, build: &Build, metainfo: &Metainfo) {
             changed.len()
         ));
     }
+    changed.len()
 }
 
 fn tracker_tier(text: &str) -> Result<Vec<String>, Failure> {

@@ -11,7 +11,6 @@ use crate::config::{Color, Dirs, Layers, Progress, Settings};
 use indicatif::MultiProgress;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
-use std::path::PathBuf;
 
 /// The surroundings of a verb.
 pub(super) struct Env {
@@ -96,7 +95,7 @@ impl Env {
         let layers = Layers::of_user(&dirs).map_err(Failure::from)?;
         let settings = layers.settings().map_err(Failure::from)?;
         if let Some(dir) = args.state_dir.as_ref().or(settings.paths_state_dir.as_ref()) {
-            dirs.state = PathBuf::from(dir);
+            dirs.state = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
         }
         let progress = args.progress.unwrap_or(settings.output.progress);
         Ok(Self {

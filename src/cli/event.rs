@@ -8,6 +8,45 @@ use serde::Serialize;
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Event<'a> {
+    /// A peer is never spoken to again.
+    Banned {
+        /// The torrent in which it sinned.
+        info_hash: String,
+        /// Its address.
+        peer: String,
+        /// Why.
+        reason: &'a str,
+    },
+    /// Existing data has been looked at.
+    Checked {
+        /// Of the torrent.
+        info_hash: String,
+        /// Pieces that were read and hashed.
+        hashed_pieces: u32,
+        /// Pieces that the record vouched for.
+        trusted_pieces: u32,
+        /// Verified bytes of wanted files.
+        done: u64,
+    },
+    /// A download is verified and in its place.
+    Complete {
+        /// Of the torrent.
+        info_hash: String,
+        /// Of the file or the top folder.
+        name: &'a str,
+        /// Wanted bytes.
+        bytes: u64,
+        /// Since it was begun, metadata and checking included.
+        seconds: f64,
+        /// The file or the top folder.
+        path: &'a str,
+        /// Payload since this start.
+        downloaded: u64,
+        /// Payload since this start.
+        uploaded: u64,
+        /// Of `downloaded`, bytes that were of no use.
+        wasted: u64,
+    },
     /// Where the configuration file is looked for.
     ConfigPath {
         /// The file.
@@ -49,6 +88,15 @@ pub(super) enum Event<'a> {
     Exit {
         /// The exit code.
         code: u8,
+    },
+    /// `demo`: what one node sent to another.
+    Sent {
+        /// Who.
+        from: &'a str,
+        /// To whom.
+        to: &'a str,
+        /// Payload.
+        bytes: u64,
     },
     /// `verify` of one file.
     File {
@@ -92,6 +140,75 @@ pub(super) enum Event<'a> {
         peers: Vec<String>,
         /// The canonical link.
         magnet: String,
+    },
+    /// A magnet's metadata has come.
+    Metadata {
+        /// Of the torrent.
+        info_hash: String,
+        /// Of the file or the top folder.
+        name: &'a str,
+        /// Of all files together.
+        bytes: u64,
+    },
+    /// A running transfer, about every 300 ms.
+    Progress {
+        /// Of the torrent.
+        info_hash: String,
+        /// Verified bytes that are wanted.
+        done: u64,
+        /// Bytes that are wanted.
+        total: u64,
+        /// Of the wanted bytes, 0 to 100; 100 only when nothing is missing.
+        percent: f64,
+        /// Bytes per second now.
+        down: u64,
+        /// Bytes per second now.
+        up: u64,
+        /// Payload since this start.
+        downloaded: u64,
+        /// Payload since this start.
+        uploaded: u64,
+        /// Of `downloaded`, bytes that were of no use.
+        wasted: u64,
+        /// Live connections.
+        peers: usize,
+        /// Of these, peers that have everything.
+        seeds: usize,
+        /// Seconds to go; null when nothing moves, 0 when it is done.
+        eta: Option<u64>,
+        /// Distributed copies in the swarm as seen here.
+        copies: f64,
+    },
+    /// `tracker scrape`.
+    Scrape {
+        /// The tracker.
+        url: &'a str,
+        /// The swarm.
+        info_hash: String,
+        /// Peers that have everything.
+        seeds: u32,
+        /// Peers that do not.
+        leeches: u32,
+        /// Downloads ever completed.
+        completed: u32,
+    },
+    /// `seed` is ready: the data has been verified.
+    Seeding {
+        /// Of the torrent.
+        info_hash: String,
+        /// The link that leads here.
+        magnet: &'a str,
+        /// Address and true port.
+        listen: String,
+    },
+    /// `share` is ready.
+    Shared {
+        /// The link to paste elsewhere.
+        magnet: &'a str,
+        /// Of the torrent.
+        info_hash: String,
+        /// Where the .torrent was written.
+        torrent: &'a str,
     },
     /// One line of `config show`.
     Setting {
@@ -145,6 +262,28 @@ pub(super) enum Event<'a> {
         listen: String,
         /// To announce to.
         urls: &'a [String],
+    },
+    /// Why nothing arrives, when that changes.
+    Waiting {
+        /// Of the torrent.
+        info_hash: String,
+        /// In words.
+        reason: &'a str,
+        /// What each source has said.
+        sources: &'a [String],
+    },
+    /// `tracker check`.
+    TrackerAnswers {
+        /// The tracker.
+        url: &'a str,
+        /// How long it took.
+        seconds: f64,
+        /// Seconds between announces, as it wishes.
+        interval: Option<u64>,
+        /// Our address as it sees it.
+        external_ip: Option<String>,
+        /// Something that the user should read.
+        warning: Option<&'a str>,
     },
     /// `verify` is done.
     Verified {

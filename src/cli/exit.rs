@@ -6,6 +6,7 @@
 use super::env::Style;
 use super::event::Event;
 use crate::disk::StorageError;
+use crate::engine::EngineError;
 use gaggle_core::storage::DiskFault;
 use std::borrow::Cow;
 use std::fmt;
@@ -22,10 +23,14 @@ pub(super) enum Exit {
     Usage,
     /// Nothing of that name, or no metadata in time.
     NotFound,
+    /// A time limit ran out.
+    Stalled,
     /// Data does not match.
     Mismatch,
     /// Tracker refused, port in use, no route.
     Network,
+    /// Some of several downloads are unfinished.
+    Unfinished,
     /// Not allowed.
     Denied,
     /// No space.
@@ -44,8 +49,10 @@ impl Exit {
             Self::Other => 1,
             Self::Usage => 2,
             Self::NotFound => 3,
+            Self::Stalled => 4,
             Self::Mismatch => 5,
             Self::Network => 6,
+            Self::Unfinished => 7,
             Self::Denied => 8,
             Self::NoSpace => 9,
             Self::Interrupted => 130,
@@ -186,6 +193,23 @@ pub(super) fn of_storage(error: &StorageError) -> Failure {
         StorageError::Disk(fault) => of_disk(fault),
         _ if error.protects_data() => Failure::new(Exit::Mismatch, error.to_string()),
         _ => Failure::new(Exit::Other, error.to_string()),
+    }
+}
+
+/// What the engine, or a torrent in it, ended with.
+pub(super) fn of_engine(error: &EngineError) -> Failure {
+    match error {
+        EngineError::Disk(fault) => of_disk(fault),
+        EngineError::Storage(error) => of_storage(error),
+        EngineError::Listen { .. } => Failure::new(Exit::Network, as_words(&error.to_string()))
+            .hint("--listen IP:0 takes any free port"),
+        EngineError::AlreadyRunning(_) => Failure::usage(format!("{error}: it was named twice")),
+        EngineError::NothingSelected => Failure::usage(error.to_string())
+            .hint("`gaggle get --list TARGET` prints the files with their indices"),
+        EngineError::Glob(_) | EngineError::Layout(_) | EngineError::Metadata(_) => {
+            Failure::usage(error.to_string())
+        }
+        _ => Failure::new(Exit::Other, as_words(&error.to_string())),
     }
 }
 

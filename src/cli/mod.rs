@@ -7,16 +7,25 @@ mod arguments;
 mod config;
 mod content;
 mod create;
+mod demo;
+mod download;
 mod env;
 mod event;
 mod exit;
+mod get;
+mod giving;
 mod here;
+mod network;
 mod progress;
+mod seed;
+mod select;
+mod share;
 mod show;
 mod signal;
 mod target;
 mod tracker;
 mod verify;
+mod waiting;
 mod watched;
 
 use crate::config::{Color, Progress};
@@ -26,6 +35,7 @@ use event::Event;
 use exit::{Exit, Failure};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Move files between many machines: torrents, tracker and swarms in one binary
 #[derive(Debug, Parser)]
@@ -35,11 +45,11 @@ use std::path::PathBuf;
     max_term_width = 100,
     after_help = "\
 Examples:
-  gaggle create ./llama-70b -t http://10.1.0.5:6969/announce
-  gaggle show llama-70b.torrent
-  gaggle verify llama-70b.torrent /data
+  gaggle share ./llama-70b
+  gaggle get 'magnet:?xt=urn:btih:3f9c...' -o /data
+  gaggle demo
 
-`gaggle VERB --help` has examples for each verb."
+`gaggle TARGET` means `gaggle get TARGET`. `gaggle VERB --help` has examples for each verb."
 )]
 struct Cli {
     #[command(flatten)]
@@ -78,18 +88,26 @@ pub struct GlobalArgs {
 /// What there is to do. A verb stands here only when it works.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Config(config::Config),
+    Get(get::Get),
+    Share(share::Share),
+    Seed(seed::Seed),
     Create(create::Create),
     Show(show::Show),
-    Tracker(tracker::Tracker),
     Verify(verify::Verify),
+    Tracker(tracker::Tracker),
+    Demo(demo::Demo),
+    Config(config::Config),
 }
 
 impl Verb {
-    async fn run(self, env: &mut Env) -> anyhow::Result<Exit> {
+    async fn run(self, env: &Arc<Env>) -> anyhow::Result<Exit> {
         match self {
             Self::Config(verb) => verb.run(env),
             Self::Create(verb) => verb.run(env).await,
+            Self::Demo(verb) => verb.run(env).await,
+            Self::Get(verb) => verb.run(env).await,
+            Self::Seed(verb) => verb.run(env).await,
+            Self::Share(verb) => verb.run(env).await,
             Self::Show(verb) => verb.run(env).await,
             Self::Tracker(verb) => verb.run(env).await,
             Self::Verify(verb) => verb.run(env).await,
@@ -119,9 +137,10 @@ fn run(cli: Cli) -> Exit {
     };
     let exit = runtime.block_on(async {
         match Env::new(&cli.global) {
-            Ok(mut env) => {
+            Ok(env) => {
+                let env = Arc::new(env);
                 log_to_stderr(&cli.global, &env);
-                let ended = cli.verb.run(&mut env).await;
+                let ended = cli.verb.run(&env).await;
                 finish(&env, ended)
             }
             Err(error) => complain_early(&cli.global, &error),

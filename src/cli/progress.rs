@@ -8,6 +8,8 @@ use super::event::Event;
 use crate::config::Progress;
 use crate::net::Clock;
 use gaggle_core::clock::Instant;
+use gaggle_core::id::InfoHash;
+use gaggle_core::swarm::torrent::Status;
 use gaggle_core::units::{BytesPerSec, Size};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
@@ -21,9 +23,10 @@ const PLAIN: Duration = Duration::from_secs(5);
 pub(super) struct Meter<'e> {
     env: &'e Env,
     bar: Option<ProgressBar>,
-    /// Began with the work.
     clock: Clock,
+    /// When the last plain line was said.
     spoke: Instant,
+    plain_every: Duration,
 }
 
 impl<'e> Meter<'e> {
@@ -35,7 +38,13 @@ impl<'e> Meter<'e> {
             bar.set_style(style.expect("the template is a constant").progress_chars("=> "));
             bar
         });
-        Self { env, bar, clock: Clock::start(), spoke: Instant::ZERO }
+        Self { env, bar, clock: Clock::start(), spoke: Instant::ZERO, plain_every: PLAIN }
+    }
+
+    /// Says plain lines more often, where everything is over in seconds.
+    pub(super) fn plain_every(mut self, time: Duration) -> Self {
+        self.plain_every = time;
+        self
     }
 
     /// Since the work began.
@@ -46,11 +55,36 @@ impl<'e> Meter<'e> {
     /// Shows hashing. Call it about every [`TICK`].
     pub(super) fn hashing(&mut self, name: &str, done: u64, total: u64) {
         let rate = per_second(done, self.elapsed());
-        let event = Event::Hashing { name, done, total, rate };
         let left = eta(total.saturating_sub(done), rate);
-        let rate = BytesPerSec(rate);
-        let text = || format!("{}  {rate}{}", of_total(done, total), eta_text(left));
-        self.say(name, (done, total), text, Some(&event));
+        let rate_text = BytesPerSec(rate);
+        let text = || format!("{}  {rate_text}{}", of_total(done, total), eta_text(left));
+        self.say(name, (done, total), text, &Event::Hashing { name, done, total, rate });
+    }
+
+    /// Shows a download. `why` says why nothing arrives.
+    pub(super) fn download(
+        &mut self,
+        name: &str,
+        id: InfoHash,
+        status: &Status,
+        why: Option<&str>,
+    ) {
+        let text = || {
+            let (done, down, up) = (of_total(status.done, status.total), status.down, status.up);
+            let why = why.map_or_else(|| eta_text(eta_of(status)), |why| format!("  {why}"));
+            format!("{done}  down {down}  up {up}  {}{why}", peers(status))
+        };
+        self.say(name, (status.done, status.total), text, &progress(id, status));
+    }
+
+    /// Shows what a seed gives. `copy` is the size of the whole content.
+    pub(super) fn upload(&mut self, name: &str, id: InfoHash, status: &Status, more: &str) {
+        let text = || {
+            let copies = status.uploaded as f64 / (status.total.max(1)) as f64;
+            let (up, peers, whole) = (status.up, status.peers, status.completed_peers);
+            format!("up {up} · {peers} peers, {whole} complete · sent {copies:.1} copies{more}")
+        };
+        self.say(name, (status.done, status.total), text, &progress(id, status));
     }
 
     /// Takes the bar away; the caller says how it ended.
@@ -65,27 +99,21 @@ impl<'e> Meter<'e> {
         name: &str,
         (done, total): (u64, u64),
         text: impl FnOnce() -> String,
-        event: Option<&Event<'_>>,
+        event: &Event<'_>,
     ) {
-        match (self.env.progress, event) {
-            (Progress::Json, Some(event)) if self.env.json => _ = self.env.emit(event),
-            (Progress::Json, Some(event)) => {
-                self.env.stderr(serde_json::to_string(event).unwrap_or_default());
+        let env = self.env;
+        if env.json && env.progress != Progress::None {
+            _ = env.emit(event); // a reader that left early is no reason to stop
+        }
+        match env.progress {
+            Progress::Json if !env.json => {
+                env.stderr(serde_json::to_string(event).unwrap_or_default());
             }
-            (Progress::Plain, event) => {
-                if let Some(event) = event {
-                    _ = self.env.emit(event);
-                }
-                let now = self.clock.now();
-                if now.since(self.spoke) >= PLAIN {
-                    self.spoke = now;
-                    self.env.stderr(format!("{name}  {}", text()));
-                }
+            Progress::Plain if self.clock.now().since(self.spoke) >= self.plain_every => {
+                self.spoke = self.clock.now();
+                env.stderr(format_args!("{name}  {}", text()));
             }
-            (Progress::Bar, event) => {
-                if let Some(event) = event {
-                    _ = self.env.emit(event);
-                }
+            Progress::Bar => {
                 if let Some(bar) = &self.bar {
                     bar.set_length(total);
                     bar.set_position(done);
@@ -95,6 +123,38 @@ impl<'e> Meter<'e> {
             }
             _ => {}
         }
+    }
+}
+
+fn progress(info_hash: InfoHash, status: &Status) -> Event<'static> {
+    Event::Progress {
+        info_hash: info_hash.to_string(),
+        done: status.done,
+        total: status.total,
+        percent: if status.total == 0 { 0.0 } else { percent(status.done, status.total) },
+        down: status.down.0,
+        up: status.up.0,
+        downloaded: status.downloaded,
+        uploaded: status.uploaded,
+        wasted: status.wasted,
+        peers: status.peers,
+        seeds: status.seeds,
+        eta: eta_of(status),
+        copies: (status.copies * 1000.0).round() / 1000.0,
+    }
+}
+
+/// `37 peers (1 seed)`.
+fn peers(status: &Status) -> String {
+    let s = |count: usize| if count == 1 { "" } else { "s" };
+    let (peers, seeds) = (status.peers, status.seeds);
+    format!("{peers} peer{} ({seeds} seed{})", s(peers), s(seeds))
+}
+
+fn eta_of(status: &Status) -> Option<u64> {
+    match status.total.saturating_sub(status.done) {
+        0 if status.total > 0 => Some(0),
+        left => eta(left, status.down.0),
     }
 }
 

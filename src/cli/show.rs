@@ -3,7 +3,8 @@
 use super::env::Env;
 use super::event::{Event, ListedFile};
 use super::exit::{Exit, Failure};
-use super::target::{Target, Torrent};
+use super::target::Target;
+use crate::engine::What;
 use gaggle_core::geometry::BLOCK_LEN;
 use gaggle_core::id::TorrentHashes;
 use gaggle_core::metainfo::{Magnet, Metainfo};
@@ -36,16 +37,16 @@ impl Show {
             Err(exit) => return Ok(exit),
         };
         let magnet = match &torrent {
-            Torrent::Magnet(magnet) => (**magnet).clone(),
-            Torrent::Metainfo(metainfo) => metainfo.magnet(),
+            What::Magnet(magnet) => (**magnet).clone(),
+            What::Metainfo(metainfo) => metainfo.magnet(),
         };
         match torrent {
             _ if self.magnet && !env.json => env.result(&magnet)?,
-            Torrent::Magnet(_) if self.files => {
+            What::Magnet(_) if self.files => {
                 return Err(Failure::usage("a link does not say which files there are").into());
             }
-            Torrent::Magnet(_) => show_link(env, &magnet)?,
-            Torrent::Metainfo(metainfo) => show_torrent(env, &metainfo, &magnet, self.files)?,
+            What::Magnet(_) => show_link(env, &magnet)?,
+            What::Metainfo(metainfo) => show_torrent(env, &metainfo, &magnet, self.files)?,
         }
         Ok(Exit::Done)
     }
@@ -120,16 +121,24 @@ fn show_torrent(env: &Env, torrent: &Metainfo, magnet: &Magnet, files: bool) -> 
     env.result(rows.0.trim_end())?;
     if files {
         env.result("")?;
-        for file in listed(torrent) {
-            env.result(format_args!(
-                "{:>6} {:>11}  {}",
-                file.index,
-                Size(file.bytes).to_string(),
-                file.path
-            ))?;
-        }
+        list_files(env, torrent)?;
     }
     Ok(())
+}
+
+/// Only the files, as `get --list` prints them; with `--json` all there is.
+pub(super) fn files(env: &Env, torrent: &Metainfo) -> anyhow::Result<()> {
+    if env.json {
+        return show_torrent(env, torrent, &torrent.magnet(), true);
+    }
+    list_files(env, torrent)
+}
+
+fn list_files(env: &Env, torrent: &Metainfo) -> anyhow::Result<()> {
+    listed(torrent).try_for_each(|file| {
+        let size = Size(file.bytes).to_string();
+        env.result(format_args!("{:>6} {size:>11}  {}", file.index, file.path))
+    })
 }
 
 /// The files with their indices from 1, padding left out: it cannot be selected.

@@ -32,10 +32,16 @@ impl Signals {
     /// Waits for the first signal; returns at once if it came already.
     pub(super) async fn first(&self) -> Exit {
         let mut heard = self.0.clone();
-        match heard.wait_for(Option::is_some).await {
+        let exit = heard.wait_for(Option::is_some).await.map(|exit| *exit);
+        match exit {
             Ok(exit) => exit.unwrap_or(Exit::Interrupted),
             // The listening task lives as long as the runtime: nobody is left to wait.
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// The signal that came, if one did.
+    pub(super) fn heard(&self) -> Option<Exit> {
+        *self.0.borrow()
     }
 }

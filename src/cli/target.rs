@@ -4,6 +4,7 @@
 //! the file.
 
 use super::exit::{Exit, Failure};
+use crate::engine::What;
 use gaggle_core::bencode::Limits;
 use gaggle_core::metainfo::{Magnet, Metainfo};
 use std::io::Read as _;
@@ -28,15 +29,6 @@ pub(super) enum Target {
     Stdin,
     /// A .torrent on a web server.
     Url(String),
-}
-
-/// A torrent as far as its target tells.
-#[derive(Clone, Debug)]
-pub(super) enum Torrent {
-    /// Only hashes and hints.
-    Magnet(Box<Magnet>),
-    /// Everything.
-    Metainfo(Box<Metainfo>),
 }
 
 impl Target {
@@ -66,9 +58,9 @@ impl Target {
     }
 
     /// Reads the torrent.
-    pub(super) async fn read(self) -> Result<Torrent, Failure> {
+    pub(super) async fn read(self) -> Result<What, Failure> {
         let (name, bytes) = match self {
-            Self::Magnet(magnet) => return Ok(Torrent::Magnet(magnet)),
+            Self::Magnet(magnet) => return Ok(What::Magnet(magnet)),
             Self::File(path) => (path.display().to_string(), read_file(&path)?),
             Self::Stdin => ("standard input".to_owned(), read_all(std::io::stdin(), "stdin")?),
             Self::Url(url) => {
@@ -78,21 +70,19 @@ impl Target {
         };
         let metainfo = Metainfo::parse(&bytes)
             .map_err(|e| Failure::usage(format!("cannot read {name}: {e}")))?;
-        Ok(Torrent::Metainfo(Box::new(metainfo)))
+        Ok(What::Metainfo(Box::new(metainfo)))
     }
 }
 
-impl Torrent {
-    /// The whole torrent, where a link does not do.
-    pub(super) fn metainfo(self) -> Result<Metainfo, Failure> {
-        match self {
-            Self::Metainfo(metainfo) => Ok(*metainfo),
-            Self::Magnet(magnet) => Err(Failure::usage(format!(
-                "{} is only a link: this needs the .torrent file",
-                magnet.info_hash()
-            ))
-            .hint("give the path or the URL of a .torrent")),
-        }
+/// The whole torrent, where a link does not do.
+pub(super) fn whole(torrent: What) -> Result<Metainfo, Failure> {
+    match torrent {
+        What::Metainfo(metainfo) => Ok(*metainfo),
+        What::Magnet(magnet) => Err(Failure::usage(format!(
+            "{} is only a link: this needs the .torrent file",
+            magnet.info_hash()
+        ))
+        .hint("give the path or the URL of a .torrent")),
     }
 }
 

@@ -4,12 +4,12 @@ use super::env::Env;
 use super::event::Event;
 use super::exit::{Exit, Failure, of_storage};
 use super::progress::{clock, per_second};
-use super::target::Target;
+use super::target::{Target, whole};
 use super::watched::{Watch, watched};
 use crate::disk::hashing::{FileReport, Report, verify};
 use gaggle_core::bitfield::Bitfield;
 use gaggle_core::metainfo::Metainfo;
-use gaggle_core::storage::{FileSpec, Layout};
+use gaggle_core::storage::Layout;
 use gaggle_core::units::BytesPerSec;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,11 +40,12 @@ impl Verify {
     pub(super) async fn run(self, env: &Env) -> anyhow::Result<Exit> {
         let target = Target::parse(&self.torrent)?;
         let torrent = match env.unless_stopped(async { Ok(target.read().await?) }).await? {
-            Ok(torrent) => Arc::new(torrent.metainfo()?),
+            Ok(torrent) => Arc::new(whole(torrent)?),
             Err(exit) => return Ok(exit),
         };
         let dir = folder_of(&torrent, &self.dir)?;
-        let layout = layout(&torrent)?;
+        let layout = Layout::of(&torrent.info)
+            .map_err(|e| Failure::usage(format!("cannot use {}: {e}", self.torrent)))?;
         let fast = self.fast;
         let work = {
             let torrent = torrent.clone();
@@ -111,18 +112,6 @@ fn say(
     }
     env.result(format_args!("wrong    {name}: {wrong} of {} files, {how}", report.files.len()))?;
     Ok(Exit::Mismatch)
-}
-
-/// The torrent's files as the disk sees them.
-pub(super) fn layout(torrent: &Metainfo) -> Result<Layout, Failure> {
-    let files = torrent.info.files.iter().map(|file| FileSpec {
-        path: file.path.clone(),
-        len: file.len,
-        offset: file.offset,
-        pad: file.pad,
-    });
-    Layout::new(torrent.info.geometry, files.collect())
-        .map_err(|e| Failure::usage(format!("cannot use {}: {e}", torrent.info.name)))
 }
 
 /// The folder in which the torrent's name lies, also when the content itself was pointed at.

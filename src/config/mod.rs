@@ -14,6 +14,7 @@ mod keys;
 mod layers;
 mod raw;
 mod settings;
+mod values;
 
 pub use dirs::Dirs;
 pub use error::ConfigError;
@@ -21,5 +22,9 @@ pub use keys::{KEYS, Key};
 pub use layers::{Layers, Origin, Shown};
 pub use raw::{RawConfig, Text};
 pub use settings::{
-    Color, CreateSettings, Every, OutputSettings, PieceLength, Progress, Settings, TrackerSettings,
+    Color, CreateSettings, GetSettings, NetworkSettings, OutputSettings, Progress, Settings,
+    TrackerSettings,
+};
+pub use values::{
+    Announced, Every, Finish, PieceLength, Preallocation, Rate, Trust, Uploads, parse_ratio,
 };

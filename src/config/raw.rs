@@ -16,6 +16,10 @@ pub struct RawConfig {
     pub output: RawOutput,
     /// Where it keeps things.
     pub paths: RawPaths,
+    /// How peers are met.
+    pub network: RawNetwork,
+    /// Defaults of `gaggle get`.
+    pub get: RawGet,
     /// Defaults of `gaggle create`.
     pub create: RawCreate,
     /// Defaults of `gaggle tracker`.
@@ -37,6 +41,36 @@ pub struct RawOutput {
 #[allow(missing_docs, reason = "each key is explained in `KEYS`")]
 pub struct RawPaths {
     pub state_dir: Option<Text>,
+}
+
+/// `[network]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "each key is explained in `KEYS`")]
+pub struct RawNetwork {
+    pub listen: Option<Text>,
+    pub announce_addr: Option<Text>,
+    pub trackers: Option<Vec<Text>>,
+    pub max_peers: Option<Text>,
+    pub max_uploads: Option<Text>,
+    pub down: Option<Text>,
+    pub up: Option<Text>,
+}
+
+/// `[get]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "each key is explained in `KEYS`")]
+pub struct RawGet {
+    pub output: Option<Text>,
+    pub jobs: Option<Text>,
+    pub seed: Option<Text>,
+    pub timeout: Option<Text>,
+    pub stall_timeout: Option<Text>,
+    pub metadata_timeout: Option<Text>,
+    pub verify: Option<Text>,
+    pub preallocate: Option<Text>,
+    pub on_complete: Option<Text>,
 }
 
 /// `[create]`

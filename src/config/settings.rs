@@ -1,12 +1,12 @@
 //! The configuration checked: units in types, bad values unrepresentable.
 
-use super::raw::{RawConfig, Text};
+use super::raw::{RawConfig, RawCreate, RawGet, RawNetwork, Text};
+use super::values::{Announced, Every, Finish, PieceLength, Preallocation, Rate, Trust, Uploads};
 use super::{ConfigError, Layers};
-use gaggle_core::units::{parse_duration, parse_size};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 /// Everything that file and environment decide.
 #[derive(Clone, Debug)]
@@ -15,6 +15,10 @@ pub struct Settings {
     pub output: OutputSettings,
     /// Where it keeps its state, when not in the usual place.
     pub paths_state_dir: Option<PathBuf>,
+    /// How peers are met.
+    pub network: NetworkSettings,
+    /// Defaults of `gaggle get`.
+    pub get: GetSettings,
     /// Defaults of `gaggle create`.
     pub create: CreateSettings,
     /// Defaults of `gaggle tracker`.
@@ -28,6 +32,48 @@ pub struct OutputSettings {
     pub color: Color,
     /// Progress.
     pub progress: Progress,
+}
+
+/// How peers are met.
+#[derive(Clone, Debug)]
+pub struct NetworkSettings {
+    /// For peers; port 0 is any free one.
+    pub listen: SocketAddr,
+    /// What trackers are told.
+    pub announce_addr: Option<Announced>,
+    /// Beside those that a torrent names.
+    pub trackers: Vec<String>,
+    /// Of one torrent at a time.
+    pub max_peers: NonZeroUsize,
+    /// Peers of one torrent that are sent to at a time.
+    pub max_uploads: Uploads,
+    /// Most to fetch.
+    pub down: Option<Rate>,
+    /// Most to send.
+    pub up: Option<Rate>,
+}
+
+/// Defaults of `gaggle get`.
+#[derive(Clone, Debug)]
+pub struct GetSettings {
+    /// Folder that downloads go to.
+    pub output: PathBuf,
+    /// Downloads at a time.
+    pub jobs: NonZeroUsize,
+    /// What happens after a download.
+    pub seed: Finish,
+    /// For a whole download.
+    pub timeout: Option<Every>,
+    /// Without a byte.
+    pub stall_timeout: Option<Every>,
+    /// For the metadata of a magnet.
+    pub metadata_timeout: Option<Every>,
+    /// What to hash of data that is there.
+    pub verify: Trust,
+    /// How to make room.
+    pub preallocate: Preallocation,
+    /// To run after each download.
+    pub on_complete: Option<String>,
 }
 
 /// Defaults of `gaggle create`.
@@ -80,44 +126,6 @@ pub enum Progress {
     None,
 }
 
-/// How long a torrent's pieces are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PieceLength {
-    /// By the size of the content.
-    Auto,
-    /// A power of two, at least 16 KiB.
-    Bytes(u32),
-}
-
-/// A duration that reads as `30s`, `10m`, `2h`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Every(pub Duration);
-
-/// Longest piece that `create` makes: 128 MiB; libtorrent refuses to load longer ones.
-const PIECE_LENGTH_MAX: u64 = 128 << 20;
-
-impl FromStr for PieceLength {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "auto" {
-            return Ok(Self::Auto);
-        }
-        let bytes = parse_size(text).map_err(|e| e.to_string())?;
-        let fits = bytes.is_power_of_two() && (16 << 10..=PIECE_LENGTH_MAX).contains(&bytes);
-        match u32::try_from(bytes) {
-            Ok(bytes) if fits => Ok(Self::Bytes(bytes)),
-            _ => Err("a piece is a power of two from 16KiB to 128MiB".to_owned()),
-        }
-    }
-}
-
-impl FromStr for Every {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        parse_duration(text).map(Self).map_err(|e| e.to_string())
-    }
-}
-
 impl Settings {
     pub(super) fn check(raw: RawConfig, layers: &Layers) -> Result<Self, ConfigError> {
         let at = |key| Check { key, layers };
@@ -127,25 +135,58 @@ impl Settings {
                 progress: at("output.progress").choice(raw.output.progress)?,
             },
             paths_state_dir: raw.paths.state_dir.map(|dir| PathBuf::from(dir.0)),
-            create: CreateSettings {
-                trackers: raw
-                    .create
-                    .trackers
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|t| t.0)
-                    .collect(),
-                piece_length: at("create.piece_length").parse(raw.create.piece_length)?,
-                source: raw.create.source.map(|source| source.0),
-                include_hidden: at("create.include_hidden").flag(raw.create.include_hidden)?,
-                no_date: at("create.no_date").flag(raw.create.no_date)?,
-            },
+            network: network(raw.network, layers)?,
+            get: get(raw.get, layers)?,
+            create: create(raw.create, layers)?,
             tracker: TrackerSettings {
                 listen: at("tracker.listen").parse(raw.tracker.listen)?,
                 interval: at("tracker.interval").parse(raw.tracker.interval)?,
             },
         })
     }
+}
+
+fn network(raw: RawNetwork, layers: &Layers) -> Result<NetworkSettings, ConfigError> {
+    let at = |key| Check { key, layers };
+    Ok(NetworkSettings {
+        listen: at("network.listen").parse(raw.listen)?,
+        announce_addr: at("network.announce_addr").optional(raw.announce_addr)?,
+        trackers: texts(raw.trackers),
+        max_peers: at("network.max_peers").parse(raw.max_peers)?,
+        max_uploads: at("network.max_uploads").parse(raw.max_uploads)?,
+        down: at("network.down").optional(raw.down)?,
+        up: at("network.up").optional(raw.up)?,
+    })
+}
+
+fn get(raw: RawGet, layers: &Layers) -> Result<GetSettings, ConfigError> {
+    let at = |key| Check { key, layers };
+    Ok(GetSettings {
+        output: at("get.output").parse(raw.output)?,
+        jobs: at("get.jobs").parse(raw.jobs)?,
+        seed: at("get.seed").parse(raw.seed)?,
+        timeout: at("get.timeout").optional(raw.timeout)?,
+        stall_timeout: at("get.stall_timeout").optional(raw.stall_timeout)?,
+        metadata_timeout: at("get.metadata_timeout").optional(raw.metadata_timeout)?,
+        verify: at("get.verify").parse(raw.verify)?,
+        preallocate: at("get.preallocate").parse(raw.preallocate)?,
+        on_complete: raw.on_complete.map(|command| command.0),
+    })
+}
+
+fn create(raw: RawCreate, layers: &Layers) -> Result<CreateSettings, ConfigError> {
+    let at = |key| Check { key, layers };
+    Ok(CreateSettings {
+        trackers: texts(raw.trackers),
+        piece_length: at("create.piece_length").parse(raw.piece_length)?,
+        source: raw.source.map(|source| source.0),
+        include_hidden: at("create.include_hidden").flag(raw.include_hidden)?,
+        no_date: at("create.no_date").flag(raw.no_date)?,
+    })
+}
+
+fn texts(raw: Option<Vec<Text>>) -> Vec<String> {
+    raw.unwrap_or_default().into_iter().map(|text| text.0).collect()
 }
 
 /// Reads one value, and knows how to complain about it.
@@ -158,6 +199,14 @@ impl Check<'_> {
     fn parse<T: FromStr<Err: ToString>>(&self, raw: Option<Text>) -> Result<T, ConfigError> {
         let Text(value) = raw.unwrap_or(Text(String::new()));
         value.parse().map_err(|why: T::Err| self.wrong(value, why.to_string()))
+    }
+
+    /// For a key without default.
+    fn optional<T: FromStr<Err: ToString>>(
+        &self,
+        raw: Option<Text>,
+    ) -> Result<Option<T>, ConfigError> {
+        raw.map(|raw| self.parse(Some(raw))).transpose()
     }
 
     fn choice<T: clap::ValueEnum>(&self, raw: Option<Text>) -> Result<T, ConfigError> {

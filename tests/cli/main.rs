@@ -6,4 +6,5 @@ mod create;
 mod program;
 mod show;
 mod tracker;
+mod transfer;
 mod verify;

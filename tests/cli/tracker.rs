@@ -74,3 +74,24 @@ fn a_port_that_is_taken_is_exit_6() {
     assert!(tracker.err.contains(&addr) && tracker.err.contains("hint:"), "{}", tracker.err);
     assert_eq!(world.run(["tracker", "--interval", "0s"]).code, Some(2));
 }
+
+#[test]
+fn questions_to_a_tracker() {
+    let world = World::new();
+    let (_running, urls) = start(&world, &[]);
+    for url in &urls {
+        let check = world.run(["tracker", "check", url, "--json"]);
+        assert_eq!(check.code, Some(0), "{}", check.err);
+        assert_eq!(check.event("tracker_answers")["url"], url.as_str());
+        let scrape = world.run(["tracker", "scrape", url, &"ab".repeat(20)]);
+        assert_eq!(
+            (scrape.code, scrape.out.as_str()),
+            (Some(0), "seeds 0  leeches 0  completed 0\n")
+        );
+    }
+    for (url, code) in [("http://127.0.0.1:1/announce", 6), ("gopher://x", 2), ("nothing", 2)] {
+        let check = world.run(["tracker", "check", url]);
+        assert_eq!((check.code, check.out.as_str()), (Some(code), ""), "{url} {}", check.err);
+        assert!(check.err.contains(url), "{}", check.err);
+    }
+}

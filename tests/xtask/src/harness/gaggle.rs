@@ -39,6 +39,10 @@ impl Gaggle {
         let mut command = Command::new(&self.exe);
         command.env("HOME", home).env("XDG_CONFIG_HOME", home.join("config"));
         command.env("XDG_CACHE_HOME", home.join("cache")).env("XDG_STATE_HOME", home.join("state"));
+        // `GAGGLE_*` in the environment are its settings, and those of the tests are none.
+        let settings =
+            std::env::vars_os().filter(|(key, _)| key.as_encoded_bytes().starts_with(b"GAGGLE_"));
+        settings.for_each(|(key, _)| _ = command.env_remove(key));
         command.env_remove("RUST_LOG");
         command
     }

@@ -1,0 +1,305 @@
+//! Watches one torrent of the engine until it has what it came for: says how it stands, notices when
+//! nothing moves, and knows when to stop giving.
+//!
+//! It decides when to give up and when to end; everything between is the engine's.
+
+use super::env::Env;
+use super::event::Event;
+use super::exit::{Exit, Failure, of_engine};
+use super::get::Wishes;
+use super::progress::{Meter, TICK, clock, per_second};
+use super::waiting;
+use crate::config::Finish;
+use crate::engine::{Download, DownloadEvent, Snapshot};
+use crate::net::Clock;
+use gaggle_core::clock::Instant;
+use gaggle_core::id::InfoHash;
+use gaggle_core::units::{BytesPerSec, Size};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// Lingering ends when nobody has taken data for so long.
+const LINGER_QUIET: Duration = Duration::from_secs(10);
+/// Lingering ends in any case.
+const LINGER_MAX: Duration = Duration::from_secs(120);
+/// Waiting is explained when it has lasted so long.
+const EXPLAIN_AFTER: Duration = Duration::from_secs(3);
+/// A magnet that waits so long gets a hint of what could be wrong.
+const HINT_AFTER: Duration = Duration::from_secs(20);
+
+/// When to give up, and what to do after the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For the whole download.
+    pub timeout: Option<Duration>,
+    /// Without a byte.
+    pub stall: Option<Duration>,
+    /// For the metadata of a magnet.
+    pub metadata: Option<Duration>,
+    /// After the download.
+    pub finish: Finish,
+}
+
+/// One download under watch.
+pub(super) struct Watched<'e> {
+    env: &'e Env,
+    /// What to call it until its metadata is known.
+    pub name: String,
+    id: InfoHash,
+    /// Peers that the user named, to explain waiting.
+    pub given: Vec<SocketAddr>,
+    patience: Patience,
+    wishes: Wishes,
+    meter: Meter<'e>,
+    clock: Clock,
+    /// Bytes received so far, and when that last grew.
+    arrived: (u64, Instant),
+    /// Bytes sent so far, and when that last grew.
+    given_away: (u64, Instant),
+    /// Since when which reason to wait has been true.
+    reason: (Option<&'static str>, Instant),
+    explained: Option<&'static str>,
+    hinted: bool,
+    done_at: Option<Instant>,
+}
+
+impl<'e> Watched<'e> {
+    pub(super) fn new(env: &'e Env, name: String, patience: Patience, wishes: Wishes) -> Self {
+        let zero = Instant::ZERO;
+        Self {
+            env,
+            name,
+            id: InfoHash([0; 20]),
+            given: Vec::new(),
+            patience,
+            wishes,
+            meter: Meter::new(env, 0),
+            clock: Clock::start(),
+            arrived: (0, zero),
+            given_away: (0, zero),
+            reason: (None, zero),
+            explained: None,
+            hinted: false,
+            done_at: None,
+        }
+    }
+
+    /// Watches until the end, then stops the torrent: saved and signed off whatever the outcome.
+    /// Gives the wishes back, with what they have begun.
+    pub(super) async fn run(mut self, mut download: Download) -> (Result<Exit, Failure>, Wishes) {
+        self.id = download.info_hash();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let end = loop {
+            let step = tokio::select! {
+                biased;
+                exit = self.env.signals.first() => break Ok(self.stopped_by(exit, &download.snapshot())),
+                event = download.event() => match event {
+                    Some(event) => self.on_event(event, &download),
+                    None => Err(Failure::new(Exit::Other, format!("{} ended by itself", self.name))),
+                },
+                _ = ticks.tick() => self.on_tick(&download.snapshot()),
+            };
+            match step {
+                Ok(None) => {}
+                Ok(Some(exit)) => break Ok(exit),
+                Err(failure) => break Err(failure),
+            }
+        };
+        self.meter.finish();
+        download.stop().await;
+        (end, self.wishes)
+    }
+
+    fn on_event(
+        &mut self,
+        event: DownloadEvent,
+        download: &Download,
+    ) -> Result<Option<Exit>, Failure> {
+        let info_hash = self.id.to_string();
+        match event {
+            DownloadEvent::Banned { peer, reason } => {
+                self.env.note(format_args!("{}: banned {peer}: {reason}", self.name));
+                let event = Event::Banned { info_hash, peer: peer.to_string(), reason: &reason };
+                emit(self.env, &event)?;
+            }
+            DownloadEvent::Checked { hashed_pieces, trusted_pieces, done } => {
+                emit(self.env, &Event::Checked { info_hash, hashed_pieces, trusted_pieces, done })?;
+                self.arrived.1 = self.clock.now(); // patience begins when fetching begins
+            }
+            DownloadEvent::Complete { path } => {
+                let snapshot = download.snapshot();
+                self.on_complete(&snapshot, &path)?;
+                return self.on_tick(&snapshot);
+            }
+            DownloadEvent::Failed(error) => {
+                let failure = of_engine(&error);
+                return Err(Failure {
+                    what: format!("{}: {}", self.name, failure.what),
+                    ..failure
+                });
+            }
+            DownloadEvent::MetadataKnown(metainfo) => {
+                self.name.clone_from(&metainfo.info.name);
+                let bytes = metainfo.info.geometry.total();
+                emit(self.env, &Event::Metadata { info_hash, name: &self.name, bytes })?;
+                return self.wishes.metadata_known(self.env, &metainfo);
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn on_complete(&mut self, snapshot: &Snapshot, path: &Path) -> Result<(), Failure> {
+        let Some(metainfo) = snapshot.metainfo.clone() else { return Ok(()) };
+        let status = &snapshot.status;
+        let took = self.meter.elapsed();
+        self.meter.download(&self.name, self.id, status, None); // the last line says 100 %
+        self.env.note(format_args!("{}  {}", self.name, summary(snapshot, took)));
+        emit(
+            self.env,
+            &Event::Complete {
+                info_hash: self.id.to_string(),
+                name: &self.name,
+                bytes: status.total,
+                seconds: took.as_secs_f64(),
+                path: &path.display().to_string(),
+                downloaded: status.downloaded,
+                uploaded: status.uploaded,
+                wasted: status.wasted,
+            },
+        )?;
+        let now = self.clock.now();
+        self.done_at = Some(now);
+        self.given_away = (status.uploaded, now);
+        self.wishes.complete(self.env, &metainfo, path)
+    }
+
+    fn on_tick(&mut self, snapshot: &Snapshot) -> Result<Option<Exit>, Failure> {
+        let (now, status) = (self.clock.now(), &snapshot.status);
+        if status.downloaded > self.arrived.0 || snapshot.checking.is_some() {
+            self.arrived = (status.downloaded, now);
+        }
+        if status.uploaded > self.given_away.0 {
+            self.given_away = (status.uploaded, now);
+        }
+        if let Some(done_at) = self.done_at {
+            self.meter.download(&self.name, self.id, status, Some("done, still sending"));
+            return Ok(self.is_given_enough(snapshot, now, done_at).then_some(Exit::Done));
+        }
+        let why = waiting::why(snapshot);
+        if why != self.reason.0 {
+            self.reason = (why, now);
+        }
+        let lasting = why.filter(|_| now.since(self.reason.1) >= EXPLAIN_AFTER);
+        self.explain(snapshot, lasting, now);
+        self.meter.download(&self.name, self.id, status, lasting);
+        self.give_up(snapshot, now).map_or(Ok(None), Err)
+    }
+
+    /// Says why nothing arrives, once for each reason.
+    fn explain(&mut self, snapshot: &Snapshot, lasting: Option<&'static str>, now: Instant) {
+        let Some(reason) = lasting else {
+            self.explained = None;
+            return;
+        };
+        if snapshot.checking.is_none() && self.explained != Some(reason) {
+            self.explained = Some(reason);
+            let sources = waiting::sources(snapshot, &self.given);
+            let info_hash = self.id.to_string();
+            let event = Event::Waiting { info_hash, reason, sources: &sources };
+            _ = self.env.emit(&event); // a reader that left early is no reason to stop
+            self.env.note(format_args!("{} waits: {reason}", self.name));
+            sources.iter().for_each(|line| self.env.note(format_args!("  {line}")));
+        }
+        if snapshot.metainfo.is_none() && !self.hinted && now.since(Instant::ZERO) >= HINT_AFTER {
+            self.hinted = true;
+            let hint = "is anybody seeding? add --peer HOST:PORT, or stop with Ctrl-C";
+            self.env.note(format_args!("  {} {hint}", self.env.style.hint("hint:")));
+        }
+    }
+
+    fn give_up(&self, snapshot: &Snapshot, now: Instant) -> Option<Failure> {
+        let over = |limit: Option<Duration>, since: Instant| {
+            limit.filter(|&limit| now.since(since) >= limit)
+        };
+        let sources = || waiting::sources(snapshot, &self.given);
+        let words = |limit: Duration| clock(limit.as_secs_f64().ceil() as u64);
+        if snapshot.metainfo.is_none()
+            && let Some(limit) = over(self.patience.metadata, Instant::ZERO)
+        {
+            let what = format!("no metadata after {} for {}", words(limit), self.id);
+            let hint = "is anybody seeding? add --peer HOST:PORT or raise --metadata-timeout";
+            return Some(Failure {
+                details: sources(),
+                ..Failure::new(Exit::NotFound, what).hint(hint)
+            });
+        }
+        if let Some(limit) = over(self.patience.timeout, Instant::ZERO) {
+            let what = format!("{} is not done after {}", self.name, words(limit));
+            let hint = "the same command resumes it; raise --timeout to wait longer";
+            return Some(Failure {
+                details: sources(),
+                ..Failure::new(Exit::Stalled, what).hint(hint)
+            });
+        }
+        let limit = over(self.patience.stall, self.arrived.1)?;
+        let why = waiting::why(snapshot).unwrap_or("nothing moves");
+        let what = format!("{}: nothing arrived for {}: {why}", self.name, words(limit));
+        let hint = "the same command resumes it; raise --stall-timeout to wait longer";
+        Some(Failure { details: sources(), ..Failure::new(Exit::Stalled, what).hint(hint) })
+    }
+
+    /// Whether a finished download has served the others enough.
+    fn is_given_enough(&self, snapshot: &Snapshot, now: Instant, done_at: Instant) -> bool {
+        let status = &snapshot.status;
+        let since_done = now.since(done_at);
+        match self.patience.finish {
+            Finish::Never => true,
+            Finish::Forever => false,
+            Finish::Time(time) => since_done >= time,
+            Finish::Ratio(ratio) => status.uploaded as f64 >= ratio * status.total as f64,
+            Finish::Linger => {
+                let nobody = status.peers <= status.seeds;
+                nobody || now.since(self.given_away.1) >= LINGER_QUIET || since_done >= LINGER_MAX
+            }
+        }
+    }
+
+    fn stopped_by(&self, signal: Exit, snapshot: &Snapshot) -> Exit {
+        if self.done_at.is_some() {
+            return Exit::Done;
+        }
+        let status = &snapshot.status;
+        let at = super::progress::of_total(status.done, status.total);
+        self.env.note(format_args!("{} stopped at {at}; the same command resumes it", self.name));
+        signal
+    }
+}
+
+/// `131.4 GiB in 2m31s (891 MiB/s), verified 8212/8212, ratio 0.57, wasted 0.01 %`.
+fn summary(snapshot: &Snapshot, took: Duration) -> String {
+    let status = &snapshot.status;
+    let (good, pieces) = status.pieces;
+    if status.downloaded == 0 {
+        return format!("{} was there already, verified {good}/{pieces}", Size(status.total));
+    }
+    let rate = BytesPerSec(per_second(status.downloaded, took));
+    let of = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
+    let time = if took < Duration::from_secs(10) {
+        format!("{:.1}s", took.as_secs_f64())
+    } else {
+        clock(took.as_secs())
+    };
+    format!(
+        "{} in {time} ({rate}), verified {good}/{pieces}, ratio {:.2}, wasted {:.2} %",
+        Size(status.total),
+        of(status.uploaded, status.total),
+        of(status.wasted, status.downloaded) * 100.0,
+    )
+}
+
+fn emit(env: &Env, event: &Event<'_>) -> Result<(), Failure> {
+    env.emit(event).map_err(|error| Failure::of(&error))
+}

@@ -1,0 +1,121 @@
+//! The network flags of every verb that meets peers.
+
+use super::env::Env;
+use super::exit::{Exit, Failure, of_engine};
+use super::here;
+use super::tracker::who;
+use crate::config::{Announced, Rate, Uploads};
+use crate::engine::{Engine, EngineConfig, What};
+use gaggle_core::metainfo::{Magnet, PeerHint};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+
+/// Flags of `get`, `seed` and `share`.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Network")]
+pub(super) struct Network {
+    /// Where peers can reach us [default: any free port, all addresses]
+    #[arg(long, value_name = "IP:PORT", env = "GAGGLE_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// What trackers are told instead of what they see
+    #[arg(long, value_name = "IP[:PORT]", env = "GAGGLE_ANNOUNCE_ADDR")]
+    pub announce_addr: Option<Announced>,
+    /// Try this peer at once (repeat)
+    #[arg(long, value_name = "HOST:PORT", env = "GAGGLE_PEER", value_delimiter = ' ')]
+    pub peer: Vec<String>,
+    /// Ask this tracker, too (repeat)
+    #[arg(long, value_name = "URL", env = "GAGGLE_TRACKER", value_delimiter = ' ')]
+    pub tracker: Vec<String>,
+    /// Most peers at a time [default: 200]
+    #[arg(long, value_name = "COUNT", env = "GAGGLE_MAX_PEERS")]
+    pub max_peers: Option<NonZeroUsize>,
+    /// Most peers to send to at a time [default: auto]
+    #[arg(long, value_name = "COUNT", env = "GAGGLE_MAX_UPLOADS")]
+    pub max_uploads: Option<Uploads>,
+    /// Most bytes per second to fetch, such as 10M
+    #[arg(long, value_name = "RATE", env = "GAGGLE_DOWN")]
+    pub down: Option<Rate>,
+    /// Most bytes per second to send, such as 500K
+    #[arg(long, value_name = "RATE", env = "GAGGLE_UP")]
+    pub up: Option<Rate>,
+    #[command(flatten)]
+    without: Without,
+}
+
+/// Parts that are not built yet can be switched off already, so that scripts stay valid.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct Without {
+    #[arg(long, hide = true, env = "GAGGLE_NO_DHT")]
+    no_dht: bool,
+    #[arg(long, hide = true, env = "GAGGLE_NO_PEX")]
+    no_pex: bool,
+    #[arg(long, hide = true, env = "GAGGLE_NO_LSD")]
+    no_lsd: bool,
+    #[arg(long, hide = true, env = "GAGGLE_NO_UTP")]
+    no_utp: bool,
+    #[arg(long, hide = true, env = "GAGGLE_NO_UPNP")]
+    no_upnp: bool,
+}
+
+impl Network {
+    /// Starts an engine with these flags over the settings, and says who can reach it.
+    pub(super) async fn engine(&self, env: &Env) -> Result<Engine, Failure> {
+        let settings = &env.settings.network;
+        let engine = Engine::start(EngineConfig {
+            listen: self.listen.unwrap_or(settings.listen),
+            state_dir: env.dirs.state.clone(),
+            down: self.down.or(settings.down).map(|rate| rate.0),
+            up: self.up.or(settings.up).map(|rate| rate.0),
+            max_peers: self.max_peers.unwrap_or(settings.max_peers).get(),
+            slots: self.max_uploads.unwrap_or(settings.max_uploads).0,
+            announce_addr: self.announce_addr.or(settings.announce_addr).map(|addr| addr.0),
+        });
+        let engine = engine.await.map_err(|error| of_engine(&error))?;
+        let listen = engine.listen_addr();
+        env.note(format_args!("listening for peers on {listen}, {}", who(listen)));
+        Ok(engine)
+    }
+
+    /// Trackers beside those of the torrent.
+    pub(super) fn trackers(&self, env: &Env) -> Vec<String> {
+        let given = &self.tracker;
+        if given.is_empty() { env.settings.network.trackers.clone() } else { given.clone() }
+    }
+
+    /// Peers to try at once: those of the flags, which must exist, and those of a link.
+    pub(super) async fn peers(&self, env: &Env, what: &What) -> Result<Vec<SocketAddr>, Failure> {
+        let mut peers = Vec::new();
+        for text in &self.peer {
+            let hint = PeerHint::parse(text)
+                .ok_or_else(|| Failure::usage(format!("--peer {text} is not HOST:PORT")))?;
+            peers.extend(resolve(&hint).await.map_err(|e| {
+                let what = format!("cannot find the peer {text}: {}", super::exit::plain(&e));
+                Failure::new(Exit::Network, what)
+            })?);
+        }
+        if let What::Magnet(magnet) = what {
+            for hint in &magnet.peers {
+                match resolve(hint).await {
+                    Ok(found) => peers.extend(found),
+                    Err(e) => env.note(format_args!("the link's peer {hint} is unknown: {e}")),
+                }
+            }
+        }
+        Ok(peers)
+    }
+}
+
+async fn resolve(hint: &PeerHint) -> std::io::Result<Vec<SocketAddr>> {
+    match hint.addr() {
+        Some(addr) => Ok(vec![addr]),
+        None => Ok(tokio::net::lookup_host((hint.host.as_str(), hint.port)).await?.collect()),
+    }
+}
+
+/// The link with the way to this engine in it. `host` is what others shall use as our address.
+pub(super) fn link_here(mut magnet: Magnet, listen: SocketAddr, host: Option<&str>) -> Magnet {
+    let addr = here::reachable(listen);
+    let host = host.map_or_else(|| addr.ip().to_string(), str::to_owned);
+    magnet.peers.insert(0, PeerHint { host, port: addr.port() });
+    magnet
+}
