@@ -279,9 +279,8 @@ impl Torrent {
         self.events.push_back(Event::Verified(piece));
         let everyone: Vec<PeerKey> = self.peers.keys().copied().collect();
         for peer in everyone {
-            if !self.has_everything(peer) {
-                self.send(now, peer, Message::Have(piece.0));
-            }
+            // Seeds, too: they need no piece, but whoever shares wants to know how far others are.
+            self.send(now, peer, Message::Have(piece.0));
             self.update_interest(now, peer);
         }
         if let Some(content) = &mut self.content
