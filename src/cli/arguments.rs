@@ -124,7 +124,8 @@ mod tests {
     #[test]
     fn every_long_flag_can_come_from_the_environment() {
         // Switches that stand for one run only.
-        const ONE_RUN: [&str; 6] = ["dry-run", "files", "force", "magnet", "origin", "verbose"];
+        const ONE_RUN: [&str; 7] =
+            ["dry-run", "files", "force", "list", "magnet", "origin", "verbose"];
         fn check(command: &Command) {
             for arg in command.get_arguments() {
                 let Some(long) = arg.get_long() else { continue };

@@ -7,7 +7,7 @@ use super::env::Env;
 use super::event::Event;
 use super::exit::{Exit, Failure, of_engine};
 use super::get::Wishes;
-use super::progress::{Meter, TICK, clock, per_second};
+use super::progress::{Meter, TICK, clock, of_total, per_second};
 use super::waiting;
 use crate::config::Finish;
 use crate::engine::{Download, DownloadEvent, Snapshot};
@@ -41,6 +41,17 @@ pub(super) struct Patience {
     pub finish: Finish,
 }
 
+/// How far a download has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// Nobody has sent the metadata.
+    Metadata,
+    /// Existing data is being looked at.
+    Checking,
+    /// Pieces arrive, or ought to.
+    Fetching,
+}
+
 /// One download under watch.
 pub(super) struct Watched<'e> {
     env: &'e Env,
@@ -52,6 +63,7 @@ pub(super) struct Watched<'e> {
     patience: Patience,
     wishes: Wishes,
     meter: Meter<'e>,
+    phase: Phase,
     clock: Clock,
     /// Bytes received so far, and when that last grew.
     arrived: (u64, Instant),
@@ -75,6 +87,7 @@ impl<'e> Watched<'e> {
             patience,
             wishes,
             meter: Meter::new(env, 0),
+            phase: Phase::Metadata,
             clock: Clock::start(),
             arrived: (0, zero),
             given_away: (0, zero),
@@ -83,6 +96,11 @@ impl<'e> Watched<'e> {
             hinted: false,
             done_at: None,
         }
+    }
+
+    /// The metadata is at hand from the start.
+    pub(super) fn knows_metadata(&mut self) {
+        self.phase = Phase::Checking;
     }
 
     /// Watches until the end, then stops the torrent: saved and signed off whatever the outcome.
@@ -126,6 +144,7 @@ impl<'e> Watched<'e> {
             }
             DownloadEvent::Checked { hashed_pieces, trusted_pieces, done } => {
                 emit(self.env, &Event::Checked { info_hash, hashed_pieces, trusted_pieces, done })?;
+                self.phase = Phase::Fetching;
                 self.arrived.1 = self.clock.now(); // patience begins when fetching begins
             }
             DownloadEvent::Complete { path } => {
@@ -141,6 +160,7 @@ impl<'e> Watched<'e> {
                 });
             }
             DownloadEvent::MetadataKnown(metainfo) => {
+                self.phase = Phase::Checking;
                 self.name.clone_from(&metainfo.info.name);
                 let bytes = metainfo.info.geometry.total();
                 emit(self.env, &Event::Metadata { info_hash, name: &self.name, bytes })?;
@@ -178,7 +198,7 @@ impl<'e> Watched<'e> {
 
     fn on_tick(&mut self, snapshot: &Snapshot) -> Result<Option<Exit>, Failure> {
         let (now, status) = (self.clock.now(), &snapshot.status);
-        if status.downloaded > self.arrived.0 || snapshot.checking.is_some() {
+        if status.downloaded > self.arrived.0 {
             self.arrived = (status.downloaded, now);
         }
         if status.uploaded > self.given_away.0 {
@@ -187,6 +207,11 @@ impl<'e> Watched<'e> {
         if let Some(done_at) = self.done_at {
             self.meter.download(&self.name, self.id, status, Some("done, still sending"));
             return Ok(self.is_given_enough(snapshot, now, done_at).then_some(Exit::Done));
+        }
+        if self.phase == Phase::Checking {
+            self.meter.checking(&self.name, snapshot);
+            let late = self.too_late(snapshot, now);
+            return late.map_or(Ok(None), Err);
         }
         let why = waiting::why(snapshot);
         if why != self.reason.0 {
@@ -204,7 +229,7 @@ impl<'e> Watched<'e> {
             self.explained = None;
             return;
         };
-        if snapshot.checking.is_none() && self.explained != Some(reason) {
+        if self.explained != Some(reason) {
             self.explained = Some(reason);
             let sources = waiting::sources(snapshot, &self.given);
             let info_hash = self.id.to_string();
@@ -213,7 +238,7 @@ impl<'e> Watched<'e> {
             self.env.note(format_args!("{} waits: {reason}", self.name));
             sources.iter().for_each(|line| self.env.note(format_args!("  {line}")));
         }
-        if snapshot.metainfo.is_none() && !self.hinted && now.since(Instant::ZERO) >= HINT_AFTER {
+        if self.phase == Phase::Metadata && !self.hinted && now.since(Instant::ZERO) >= HINT_AFTER {
             self.hinted = true;
             let hint = "is anybody seeding? add --peer HOST:PORT, or stop with Ctrl-C";
             self.env.note(format_args!("  {} {hint}", self.env.style.hint("hint:")));
@@ -221,34 +246,41 @@ impl<'e> Watched<'e> {
     }
 
     fn give_up(&self, snapshot: &Snapshot, now: Instant) -> Option<Failure> {
-        let over = |limit: Option<Duration>, since: Instant| {
-            limit.filter(|&limit| now.since(since) >= limit)
-        };
-        let sources = || waiting::sources(snapshot, &self.given);
-        let words = |limit: Duration| clock(limit.as_secs_f64().ceil() as u64);
-        if snapshot.metainfo.is_none()
-            && let Some(limit) = over(self.patience.metadata, Instant::ZERO)
+        if self.phase == Phase::Metadata
+            && let Some(limit) = over(self.patience.metadata, now, Instant::ZERO)
         {
-            let what = format!("no metadata after {} for {}", words(limit), self.id);
+            let what = format!("no metadata after {limit} for {}", self.id);
             let hint = "is anybody seeding? add --peer HOST:PORT or raise --metadata-timeout";
-            return Some(Failure {
-                details: sources(),
-                ..Failure::new(Exit::NotFound, what).hint(hint)
-            });
+            return Some(self.gave_up(Exit::NotFound, what, hint, snapshot));
         }
-        if let Some(limit) = over(self.patience.timeout, Instant::ZERO) {
-            let what = format!("{} is not done after {}", self.name, words(limit));
-            let hint = "the same command resumes it; raise --timeout to wait longer";
-            return Some(Failure {
-                details: sources(),
-                ..Failure::new(Exit::Stalled, what).hint(hint)
-            });
+        if let Some(failure) = self.too_late(snapshot, now) {
+            return Some(failure);
         }
-        let limit = over(self.patience.stall, self.arrived.1)?;
+        let stall = self.patience.stall.filter(|_| self.phase == Phase::Fetching);
+        let limit = over(stall, now, self.arrived.1)?;
         let why = waiting::why(snapshot).unwrap_or("nothing moves");
-        let what = format!("{}: nothing arrived for {}: {why}", self.name, words(limit));
+        let what = format!("{}: nothing arrived for {limit}: {why}", self.name);
         let hint = "the same command resumes it; raise --stall-timeout to wait longer";
-        Some(Failure { details: sources(), ..Failure::new(Exit::Stalled, what).hint(hint) })
+        Some(self.gave_up(Exit::Stalled, what, hint, snapshot))
+    }
+
+    /// The limit for the whole download.
+    fn too_late(&self, snapshot: &Snapshot, now: Instant) -> Option<Failure> {
+        let limit = over(self.patience.timeout, now, Instant::ZERO)?;
+        let what = format!("{} is not done after {limit}", self.name);
+        let hint = "the same command resumes it; raise --timeout to wait longer";
+        Some(self.gave_up(Exit::Stalled, what, hint, snapshot))
+    }
+
+    fn gave_up(
+        &self,
+        exit: Exit,
+        what: String,
+        hint: &'static str,
+        snapshot: &Snapshot,
+    ) -> Failure {
+        let details = waiting::sources(snapshot, &self.given);
+        Failure { details, ..Failure::new(exit, what).hint(hint) }
     }
 
     /// Whether a finished download has served the others enough.
@@ -272,10 +304,20 @@ impl<'e> Watched<'e> {
             return Exit::Done;
         }
         let status = &snapshot.status;
-        let at = super::progress::of_total(status.done, status.total);
-        self.env.note(format_args!("{} stopped at {at}; the same command resumes it", self.name));
+        let at = match self.phase {
+            Phase::Metadata => "before its metadata came".to_owned(),
+            Phase::Checking => "while checking what is there".to_owned(),
+            Phase::Fetching => format!("at {}", of_total(status.done, status.total)),
+        };
+        self.env.note(format_args!("{} stopped {at}; the same command resumes it", self.name));
         signal
     }
+}
+
+/// The limit in words, if it has run out.
+fn over(limit: Option<Duration>, now: Instant, since: Instant) -> Option<String> {
+    let limit = limit.filter(|&limit| now.since(since) >= limit)?;
+    Some(clock(limit.as_secs_f64().ceil() as u64))
 }
 
 /// `131.4 GiB in 2m31s (891 MiB/s), verified 8212/8212, ratio 0.57, wasted 0.01 %`.

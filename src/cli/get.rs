@@ -189,6 +189,9 @@ impl One {
             wishes.save(metainfo)?;
         }
         let mut watched = Watched::new(env, name_of(&what), self.patience(), wishes);
+        if matches!(what, What::Metainfo(_)) {
+            watched.knows_metadata();
+        }
         watched.given.clone_from(&peers);
         let download = self.engine.add(AddTorrent {
             what,

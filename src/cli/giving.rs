@@ -102,15 +102,7 @@ impl Giving {
                     Some(_) => {}
                     None => break Err(Failure::new(Exit::Other, format!("{} ended by itself", self.name))),
                 },
-                _ = ticks.tick() => {
-                    let snapshot = self.download.snapshot();
-                    let metainfo = snapshot.metainfo.as_ref();
-                    if let (Some((hashed, of)), Some(metainfo)) = (snapshot.checking, metainfo) {
-                        let total = metainfo.info.geometry.total();
-                        let done = u128::from(total) * u128::from(hashed) / u128::from(of.max(1));
-                        meter.hashing(&self.name, u64::try_from(done).unwrap_or(total), total);
-                    }
-                }
+                _ = ticks.tick() => meter.checking(&self.name, &self.download.snapshot()),
             }
         };
         meter.finish();

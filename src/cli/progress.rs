@@ -6,6 +6,7 @@
 use super::env::Env;
 use super::event::Event;
 use crate::config::Progress;
+use crate::engine::Snapshot;
 use crate::net::Clock;
 use gaggle_core::clock::Instant;
 use gaggle_core::id::InfoHash;
@@ -61,6 +62,15 @@ impl<'e> Meter<'e> {
         self.say(name, (done, total), text, &Event::Hashing { name, done, total, rate });
     }
 
+    /// Shows how much of what is there has been looked at; nothing before that has begun.
+    pub(super) fn checking(&mut self, name: &str, snapshot: &Snapshot) {
+        if let (Some((hashed, of)), Some(metainfo)) = (snapshot.checking, &snapshot.metainfo) {
+            let total = metainfo.info.geometry.total();
+            let done = u128::from(total) * u128::from(hashed) / u128::from(of.max(1));
+            self.hashing(name, u64::try_from(done).unwrap_or(total), total);
+        }
+    }
+
     /// Shows a download. `why` says why nothing arrives.
     pub(super) fn download(
         &mut self,
@@ -70,6 +80,9 @@ impl<'e> Meter<'e> {
         why: Option<&str>,
     ) {
         let text = || {
+            if status.total == 0 {
+                return format!("waits for its metadata  {}", peers(status));
+            }
             let (done, down, up) = (of_total(status.done, status.total), status.down, status.up);
             let why = why.map_or_else(|| eta_text(eta_of(status)), |why| format!("  {why}"));
             format!("{done}  down {down}  up {up}  {}{why}", peers(status))

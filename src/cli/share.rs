@@ -12,7 +12,7 @@ use crate::config::{Every, PieceLength};
 use crate::engine::{AddTorrent, Engine, Selection, What};
 use gaggle_core::storage::Verify;
 use gaggle_tracker::{Running, TrackerConfig};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -155,11 +155,8 @@ impl Share {
         let listen = running.local_addr();
         env.note(format_args!("tracker on {listen}, {}", tracker::who(listen)));
         let reachable = here::reachable(listen);
-        let host = match (&self.print_host, reachable.ip()) {
-            (Some(host), _) => host.clone(),
-            (None, IpAddr::V4(ip)) => ip.to_string(),
-            (None, IpAddr::V6(ip)) => format!("[{ip}]"),
-        };
+        let host = self.print_host.clone().unwrap_or_else(|| reachable.ip().to_string());
+        let host = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host };
         let local = format!("http://{reachable}/announce");
         let public = format!("http://{host}:{}/announce", listen.port());
         Ok(OwnTracker { running, local, public })

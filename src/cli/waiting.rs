@@ -8,9 +8,6 @@ use std::net::SocketAddr;
 
 /// The reason in a few words; `None` while data arrives.
 pub(super) fn why(snapshot: &Snapshot) -> Option<&'static str> {
-    if snapshot.checking.is_some() {
-        return Some("checking existing data");
-    }
     match snapshot.status.waiting {
         Waiting::No => None,
         Waiting::NoPeers => Some("nobody is connected"),

@@ -359,6 +359,23 @@ fn ctrl_c_says_stopped_to_the_tracker_and_saves() {
 }
 
 #[test]
+fn sigterm_is_told_from_ctrl_c_and_names_how_to_go_on() {
+    let world = world();
+    let args = ["get", "file.torrent", "-o", "out", "--json", "-q"];
+    let mut get = world.start(args.iter().chain(&LOOPBACK));
+    next(&mut get, "progress");
+    get.signal("TERM");
+    let (code, rest) = get.wait();
+    assert_eq!(code, Some(143));
+    assert!(rest.ends_with("{\"type\":\"exit\",\"code\":143}\n"), "{rest}");
+    let magnet = "magnet:?xt=urn:btih:c12fe1c06bba254a9dc9f519b335aa7c1367a88a";
+    let mut get = world.start(["get", magnet, "--json"].iter().chain(&LOOPBACK));
+    next(&mut get, "progress");
+    get.signal("INT");
+    assert_eq!(get.wait().0, Some(130));
+}
+
+#[test]
 fn addresses_that_cannot_be_had() {
     let world = world();
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
