@@ -1,12 +1,13 @@
 //! get, seed and share with one another, over real sockets on loopback.
 
 use crate::create::noise;
-use crate::program::{PATIENCE, Running, World, may_do_everything};
+use crate::program::{Ended, PATIENCE, Running, World, ended, may_do_everything};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -408,6 +409,51 @@ fn a_folder_without_permission_is_exit_8() {
 fn free_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
+}
+
+/// Runs it with a file system of 2 MiB at `out`; `None` if this user cannot have one.
+fn on_small_disk(world: &World, before: &str, args: &[&str]) -> Option<Ended> {
+    Command::new("unshare").arg("--version").output().ok()?;
+    std::fs::create_dir_all(world.path("out")).unwrap();
+    let exe = env!("CARGO_BIN_EXE_gaggle");
+    let mount = "mount -t tmpfs -o size=2m none out || exit 99";
+    let script = format!("{mount}; {before} exec '{exe}' \"$@\"");
+    // Taken for its folders and variables; the program itself is started inside of the namespace.
+    let like = world.command([""; 0]);
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &script, "sh"]).args(args).stdin(Stdio::null());
+    command.current_dir(like.get_current_dir().unwrap());
+    for (name, value) in like.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let ended = ended(&mut command);
+    (ended.code != Some(99) && !ended.err.starts_with("unshare")).then_some(ended)
+}
+
+#[test]
+fn a_full_disk_is_exit_9_and_what_was_verified_stays() {
+    let world = world();
+    let (_seed, addr) = seed(&world, "file.torrent", &[]);
+    let get = ["get", "file.torrent", "-o", "out", "--json", "-q", "--peer", &addr];
+    let get: Vec<&str> = get.iter().chain(&LOOPBACK).copied().collect();
+    let Some(at_once) = on_small_disk(&world, "", &get) else {
+        eprintln!("SKIPPED: this user cannot mount a small file system");
+        return;
+    };
+    assert_eq!(at_once.code, Some(9), "{}", at_once.err);
+    let growing: Vec<&str> = get.iter().chain(&["--preallocate", "none"]).copied().collect();
+    // The second run, on the same file system, finds what the first one had verified.
+    let exe = env!("CARGO_BIN_EXE_gaggle");
+    let first = format!("'{exe}' \"$@\" > first; echo $? > code;");
+    let again = on_small_disk(&world, &first, &growing).unwrap();
+    assert_eq!(std::fs::read_to_string(world.path("code")).unwrap(), "9\n");
+    let checked = again.event("checked")["done"].as_u64().unwrap();
+    assert!(checked > 1 << 20, "{checked} of 2 MiB were kept");
+    assert_eq!(again.code, Some(9), "{}", again.err);
+    assert!(again.event("error")["message"].as_str().unwrap().contains("no space"));
 }
 
 #[test]
