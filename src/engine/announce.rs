@@ -59,7 +59,7 @@ pub(super) fn start(
         pace: Pace::default(),
     };
     let trusted = add.trackers.iter().cloned().collect();
-    let config = TrackersConfig { trusted, ..TrackersConfig::default() };
+    let config = TrackersConfig { trusted, from: shared.dialer.bind, ..TrackersConfig::default() };
     let trackers = Trackers::new(config, shared.clock, rng.fork());
     let mut snapshots = snapshots.clone();
     let (stop, mut stopped) = oneshot::channel();

@@ -8,7 +8,7 @@ use super::target::{Reach, is_private};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,13 +21,18 @@ const PROXY_VARIABLES: [&str; 6] =
     ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
 /// All clients.
-#[derive(Default)]
 pub(super) struct HttpClients {
+    from: Option<IpAddr>,
     clear: [OnceLock<Client>; 3],
     tls: [OnceLock<Client>; 3],
 }
 
 impl HttpClients {
+    /// Clients that ask from this address, where it can lead.
+    pub(super) fn new(from: Option<IpAddr>) -> Self {
+        Self { from, clear: <_>::default(), tls: <_>::default() }
+    }
+
     /// The client for a URL.
     pub(super) fn of(&self, url: &Url, reach: Reach) -> Result<Client, LocateError> {
         let is_tls = url.scheme() == "https";
@@ -40,7 +45,7 @@ impl HttpClients {
         if let Some(client) = slot.get() {
             return Ok(client.clone());
         }
-        let client = build(reach, is_tls)?;
+        let client = build(reach, is_tls, self.from)?;
         Ok(slot.get_or_init(|| client).clone())
     }
 }
@@ -50,14 +55,17 @@ pub(super) fn is_proxied(reach: Reach) -> bool {
     reach != Reach::Loopback && PROXY_VARIABLES.iter().any(|name| std::env::var_os(name).is_some())
 }
 
-fn build(reach: Reach, is_tls: bool) -> Result<Client, LocateError> {
+fn build(reach: Reach, is_tls: bool, from: Option<IpAddr>) -> Result<Client, LocateError> {
     static PROVIDER: OnceLock<()> = OnceLock::new();
     PROVIDER.get_or_init(|| {
         // An error means that somebody installed one before, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
+    // Only loopback can be reached from loopback.
+    let from = from.filter(|from| reach == Reach::Loopback || !from.is_loopback());
     let builder = || {
         let builder = ClientBuilder::new()
+            .local_address(from)
             .user_agent(USER_AGENT)
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)

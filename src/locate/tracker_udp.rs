@@ -11,7 +11,7 @@ use gaggle_core::id::InfoHash;
 use gaggle_core::proto::announce::Counts;
 use gaggle_core::proto::tracker_udp::{Exchange, Family, Outcome, Query, Retry};
 use gaggle_core::rng::Rng;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::UdpSocket;
@@ -28,6 +28,8 @@ const DATAGRAM_MAX: usize = 65_535;
 #[derive(Clone)]
 pub(super) struct TrackerUdp {
     pub(super) clock: Clock,
+    /// As in `TrackersConfig`.
+    pub(super) from: Option<IpAddr>,
     pub(super) retry: Retry,
     /// Forked for each exchange.
     pub(super) rng: Arc<Mutex<Rng>>,
@@ -78,10 +80,14 @@ impl TrackerUdp {
 
     async fn exchange_with(&self, to: SocketAddr, query: Query) -> Result<Outcome, LocateError> {
         let to = SocketAddr::new(to.ip().to_canonical(), to.port());
-        let from: SocketAddr = match to {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        let any: IpAddr = match to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
+        let leads = |from: &IpAddr| {
+            from.is_ipv4() == to.is_ipv4() && (to.ip().is_loopback() || !from.is_loopback())
+        };
+        let from = SocketAddr::new(self.from.filter(leads).unwrap_or(any), 0);
         let socket = UdpSocket::bind(from).await.map_err(|e| LocateError::Socket(e.kind()))?;
         socket.connect(to).await.map_err(|error| broken(&error))?;
         let rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();

@@ -11,6 +11,7 @@ use gaggle_core::proto::announce::Counts;
 use gaggle_core::proto::{tracker_http, tracker_udp};
 use gaggle_core::rng::Rng;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tracker_udp::Retry;
@@ -21,6 +22,9 @@ pub struct TrackersConfig {
     /// URLs that the user typed, as opposed to those that stand in torrents and magnets: they may lead to any path on
     /// private addresses.
     pub trusted: BTreeSet<String>,
+    /// The address that trackers are asked from, and so see; `None` leaves it to the system. It goes unused where it
+    /// cannot lead: to the other family, or from loopback to elsewhere.
+    pub from: Option<IpAddr>,
     /// The longest HTTP exchange, redirects included.
     pub http_timeout: Duration,
     /// When a UDP request is sent again.
@@ -32,6 +36,7 @@ impl Default for TrackersConfig {
     fn default() -> Self {
         Self {
             trusted: BTreeSet::new(),
+            from: None,
             http_timeout: Duration::from_secs(30),
             udp_retry: Retry::default(),
         }
@@ -55,7 +60,8 @@ enum Tracker {
 impl Trackers {
     /// Opens nothing yet.
     pub fn new(config: TrackersConfig, clock: Clock, rng: Rng) -> Self {
-        let (config, clients) = (Arc::new(config), Arc::default());
+        let clients = Arc::new(HttpClients::new(config.from));
+        let config = Arc::new(config);
         Self { config, clients, clock, rng: Arc::new(Mutex::new(rng)) }
     }
 
@@ -97,6 +103,7 @@ impl Trackers {
             }),
             Target::Udp(target) => Tracker::Udp(TrackerUdp {
                 clock: self.clock,
+                from: self.config.from,
                 retry: self.config.udp_retry,
                 rng: self.rng.clone(),
                 target,

@@ -35,6 +35,22 @@ async fn peers_meet_over_http_and_udp_in_both_families() {
 }
 
 #[tokio::test]
+async fn trackers_see_the_address_that_we_listen_on() {
+    let running = tracker("127.0.0.1:0");
+    let at = running.local_addr();
+    let from: std::net::IpAddr = "127.0.0.9".parse().unwrap();
+    let trackers = trackers_with(TrackersConfig { from: Some(from), ..TrackersConfig::default() });
+    for (n, scheme) in ["http", "udp"].into_iter().enumerate() {
+        let url = format!("{scheme}://{at}/announce");
+        let info_hash = InfoHash([n as u8; 20]);
+        let leech = |port| Announce { info_hash, ..leech(port) };
+        ask(&trackers, &url, leech(4000)).await.unwrap();
+        let (peers, _) = ask(&trackers, &url, leech(4001)).await.unwrap();
+        assert_eq!(peers, [SocketAddr::new(from, 4000)], "{url}");
+    }
+}
+
+#[tokio::test]
 async fn refusals_arrive_in_the_trackers_words() {
     let mut config = TrackerConfig::new("127.0.0.1:0".parse().unwrap());
     config.policy.limits.torrents = 0;
