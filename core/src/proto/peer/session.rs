@@ -54,6 +54,8 @@ pub enum Input {
     Have(PieceIndex),
     /// They want something of us, or nothing any more.
     Interest(Interest),
+    /// They have these, too: a bitfield that came later, instead of many [`Message::Have`].
+    MorePieces(Bitfield),
     /// Nothing to do: a keep-alive, an unknown message, or a statement kept until the metadata is known.
     Nothing,
     /// Everything they have: the first message, at most once per connection.
@@ -80,7 +82,7 @@ pub struct Session {
     we_want: Interest,
 }
 
-/// Whether bitfield, have all and have none are still legal.
+/// Whether have all and have none are still legal, and a bitfield says everything.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
     First,
@@ -100,6 +102,8 @@ struct Early {
     first: Claim,
     haves: Vec<u8>,
     last_have: Option<u32>,
+    /// Bytes of the longest bitfield among the `haves`.
+    late_len: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -185,6 +189,7 @@ impl Session {
 
     /// Checks a message and turns it into what it means. After an error the connection must be closed.
     pub fn on_message(&mut self, message: Message) -> Result<Input, PeerError> {
+        let late = self.phase == Phase::Exchange;
         self.advance(&message)?;
         Ok(match message {
             Message::KeepAlive | Message::Unknown(_) => Input::Nothing,
@@ -193,6 +198,7 @@ impl Session {
             Message::Interested => self.wants(Interest::Interested),
             Message::NotInterested => self.wants(Interest::NotInterested),
             Message::Have(index) => self.have(index)?,
+            Message::Bitfield(bits) if late => self.more(&bits)?,
             Message::Bitfield(bits) => self.claim(Claim::Bits(bits))?,
             Message::HaveAll => self.claim(Claim::All)?,
             Message::HaveNone => self.claim(Claim::None)?,
@@ -231,6 +237,10 @@ impl Session {
         if let Some(index) = early.last_have.filter(|&index| index >= pieces) {
             return Err(PeerError::PieceIndex { id: id::HAVE, index, pieces });
         }
+        let want = (pieces as usize).div_ceil(8);
+        if let Some(got) = early.late_len.filter(|&got| got != want) {
+            return Err(PeerError::BitfieldLength { got, want });
+        }
         let mut has = full_claim(&early.first, pieces)?;
         for (at, byte) in early.haves.iter().enumerate() {
             for bit in (0..8).filter(|bit| byte & (0x80 >> bit) != 0) {
@@ -244,6 +254,8 @@ impl Session {
     ///
     /// Extension handshakes, PORT and the hints of BEP 6 say nothing about what the sender has, and deployed
     /// clients (Transmission, aria2) send them before the bitfield.
+    /// By the letter a bitfield is the first message or none. aria2 also sends one later, in place of haves that
+    /// would be longer, so it counts as those haves and never takes a piece back.
     //= BEP 3 §peer messages (bitfield is only ever sent as the first message)
     fn advance(&mut self, message: &Message) -> Result<(), PeerError> {
         let (id, fast) = match message {
@@ -265,9 +277,7 @@ impl Session {
             | Message::Unknown(_)
             | Message::Suggest(_)
             | Message::AllowedFast(_) => return Ok(()),
-            Message::Bitfield(_) | Message::HaveAll | Message::HaveNone
-                if self.phase != Phase::First =>
-            {
+            Message::HaveAll | Message::HaveNone if self.phase != Phase::First => {
                 return Err(PeerError::NotFirst { id });
             }
             _ => {}
@@ -299,15 +309,28 @@ impl Session {
         Ok(Input::Nothing)
     }
 
+    /// A bitfield after the first message.
+    fn more(&mut self, bits: &Bytes) -> Result<Input, PeerError> {
+        match &mut self.pieces {
+            Pieces::Known(geometry) => {
+                full_claim(&Claim::Bits(bits.clone()), geometry.pieces()).map(Input::MorePieces)
+            }
+            Pieces::Unknown(early) => {
+                check_early_len(bits)?;
+                early.haves.resize(early.haves.len().max(bits.len()), 0);
+                early.haves.iter_mut().zip(bits).for_each(|(have, more)| *have |= more);
+                early.late_len = early.late_len.max(Some(bits.len()));
+                Ok(Input::Nothing)
+            }
+        }
+    }
+
     fn claim(&mut self, claim: Claim) -> Result<Input, PeerError> {
         match &mut self.pieces {
             Pieces::Known(geometry) => full_claim(&claim, geometry.pieces()).map(Input::Pieces),
             Pieces::Unknown(early) => {
-                if let Claim::Bits(bits) = &claim
-                    && bits.len() > PIECES_MAX as usize / 8
-                {
-                    let want = PIECES_MAX as usize / 8;
-                    return Err(PeerError::BitfieldLength { got: bits.len(), want });
+                if let Claim::Bits(bits) = &claim {
+                    check_early_len(bits)?;
                 }
                 early.first = claim;
                 Ok(Input::Nothing)
@@ -339,6 +362,15 @@ impl Session {
         let size = geometry.piece(index).map_or(0, |piece| geometry.size_of(piece));
         Err(PeerError::BlockRange { id, index, begin, len, size })
     }
+}
+
+/// The bound on a bitfield while nobody knows how many pieces there are.
+fn check_early_len(bits: &Bytes) -> Result<(), PeerError> {
+    let want = PIECES_MAX as usize / 8;
+    if bits.len() > want {
+        return Err(PeerError::BitfieldLength { got: bits.len(), want });
+    }
+    Ok(())
 }
 
 fn full_claim(claim: &Claim, pieces: u32) -> Result<Bitfield, PeerError> {

@@ -228,7 +228,9 @@ fn the_first_message_rule() {
     check(&[extended, Message::Port(1), Message::KeepAlive, Message::Unknown(99), full()], &all());
     check(&[Message::AllowedFast(3), Message::Suggest(4), Message::HaveAll], &all());
     for other in [Message::Have(1), Message::Unchoke, Message::Interested] {
-        check(&[other, full()], &Err(PeerError::NotFirst { id: 5 }));
+        // aria2 sends a bitfield in place of many haves.
+        check(&[other.clone(), full()], &Ok(Input::MorePieces(Bitfield::full(20))));
+        check(&[other, Message::HaveAll], &Err(PeerError::NotFirst { id: 14 }));
     }
 }
 
@@ -303,6 +305,9 @@ fn what_was_said_before_the_metadata_is_checked_when_it_comes() {
     check(&[bits(&[0x80, 0, 0x10]), Message::Have(9)], Ok(&[0, 9, 19]));
     check(&[Message::HaveAll], Ok(&Vec::from_iter(0..20)));
     check(&[Message::HaveNone, Message::Have(19)], Ok(&[19]));
+    check(&[Message::Have(1), bits(&[0x80, 0, 0x1f])], Ok(&[0, 1, 19]));
+    let long = PeerError::BitfieldLength { got: 4, want: 3 };
+    check(&[Message::Have(1), bits(&[0, 0, 0, 1]), bits(&[0, 0, 0])], Err(long));
     check(&[bits(&[0x80])], Err(PeerError::BitfieldLength { got: 1, want: 3 }));
     check(&[Message::Have(20)], Err(PeerError::PieceIndex { id: 4, index: 20, pieces: 20 }));
     let mut session = Session::new(both(), both(), None);
@@ -361,7 +366,7 @@ fn attack_16_a_second_statement_of_pieces() {
     let full = || bits(&[0xff, 0xff, 0xf0]);
     let first = [full(), Message::HaveAll, Message::HaveNone];
     for one in &first {
-        for (id, two) in [(5, full()), (14, Message::HaveAll), (15, Message::HaveNone)] {
+        for (id, two) in [(14, Message::HaveAll), (15, Message::HaveNone)] {
             for known in [Some(geometry()), None] {
                 let mut session = Session::new(both(), both(), known);
                 session.on_message(one.clone()).unwrap();
@@ -370,6 +375,14 @@ fn attack_16_a_second_statement_of_pieces() {
                 assert_eq!(error.blame(), Blame::Remote);
             }
         }
+        // A bitfield adds to what was said, and its size is checked again.
+        let mut session = Session::new(both(), both(), Some(geometry()));
+        session.on_message(one.clone()).unwrap();
+        let more = session.on_message(bits(&[0x40, 0, 0])).unwrap();
+        let Input::MorePieces(more) = more else { panic!("{more:?}") };
+        assert_eq!(more.ones().collect::<Vec<_>>(), [PieceIndex(1)]);
+        let error = session.on_message(bits(&[0x40, 0])).unwrap_err();
+        assert_eq!(error, PeerError::BitfieldLength { got: 2, want: 3 });
     }
 }
 

@@ -149,6 +149,7 @@ impl Torrent {
             Input::Interest(_) => self.slots_due = true,
             Input::Have(piece) => self.on_have(now, peer, piece),
             Input::Pieces(pieces) => self.on_pieces(now, peer, pieces),
+            Input::MorePieces(pieces) => self.on_more_pieces(now, peer, &pieces),
             Input::Request(block) => self.on_request(now, peer, block),
             Input::Cancel(block) => self.on_cancel(now, peer, block),
             Input::Reject(block) => self.on_reject(now, peer, block),
@@ -206,6 +207,17 @@ impl Torrent {
         let Some(content) = &mut self.content else { return };
         content.picker.peer_joined(peer, pieces);
         self.pieces_known(now, peer);
+    }
+
+    /// As so many haves: each piece counts once, however often it is named.
+    fn on_more_pieces(&mut self, now: Instant, peer: PeerKey, pieces: &Bitfield) {
+        let picker = self.content.as_ref().map(|content| &content.picker);
+        let Some(known) = picker.and_then(|picker| picker.pieces_of(peer)) else { return };
+        let mut news = pieces.clone();
+        news.remove_all(known);
+        for piece in news.ones() {
+            self.on_have(now, peer, piece);
+        }
     }
 
     fn pieces_known(&mut self, now: Instant, peer: PeerKey) {
