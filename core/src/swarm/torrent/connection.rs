@@ -34,6 +34,8 @@ pub(super) struct Connection {
     pub(super) asked: BTreeMap<Block, Instant>,
     pub(super) last_block: Instant,
     pub(super) snubbed: bool,
+    /// Silent in endgame: the last blocks are asked of others first.
+    pub(super) passed_over: bool,
     /// When they last choked us.
     pub(super) choked_us_at: Instant,
     /// Requests they rejected since their last block.
@@ -82,6 +84,7 @@ impl Connection {
             asked: BTreeMap::new(),
             last_block: now,
             snubbed: false,
+            passed_over: false,
             choked_us_at: now,
             rejected: 0,
             allowed: Vec::new(),

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// A peer that owes blocks and has sent none for so long is snubbed.
 //= BEP 3 §choking (anti-snubbing: a minute)
 const SNUB_AFTER: Duration = Duration::from_secs(60);
+/// In endgame a peer that owes blocks and has sent none for so long is passed over until it sends one. Without this,
+/// the last block waits a minute for as many silent peers as it may be asked of.
+const ENDGAME_PATIENCE: Duration = Duration::from_secs(10);
 /// A request that is not answered while others are is given up after this.
 const STALE_AFTER: Duration = Duration::from_secs(40);
 /// Requests that a peer rejects without sending a block in between, before it counts as snubbing us.
@@ -205,6 +208,10 @@ impl Torrent {
         if !choked && now.since(connection.last_block) >= SNUB_AFTER {
             return self.snub(now, peer);
         }
+        let endgame = self.content.as_ref().is_some_and(|c| c.picker.mode() == Mode::Endgame);
+        if !choked && endgame && now.since(connection.last_block) >= ENDGAME_PATIENCE {
+            return self.pass_over(now, peer);
+        }
         // A peer that serves others of our requests but never this one must not hold it for ever.
         let answered = connection.last_block;
         self.give_up(now, peer, |_, at| at < answered && now.since(at) >= STALE_AFTER);
@@ -220,6 +227,19 @@ impl Torrent {
             content.picker.set_slow(peer, true);
         }
         self.give_up_all(now, peer, true);
+        self.fill_everyone(now);
+    }
+
+    /// The end waits for a peer that may have vanished: others are asked first. It is not choked for that, and its
+    /// requests stand, for it may just be slow, and the only one.
+    fn pass_over(&mut self, now: Instant, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        connection.passed_over = true;
+        connection.pipeline.set_snubbed(true);
+        if let Some(content) = &mut self.content {
+            content.picker.set_slow(peer, true);
+        }
+        self.give_up_all(now, peer, false);
         self.fill_everyone(now);
     }
 
@@ -353,8 +373,9 @@ impl Torrent {
 
     fn unsnub(&mut self, peer: PeerKey) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
-        if connection.snubbed {
+        if connection.snubbed || connection.passed_over {
             connection.snubbed = false;
+            connection.passed_over = false;
             connection.pipeline.set_snubbed(false);
             if let Some(content) = &mut self.content {
                 content.picker.set_slow(peer, false);
