@@ -19,7 +19,7 @@ fn flash_crowd(seed: u64) -> (World, End, f64) {
 }
 
 #[test]
-fn flash_crowd_survives_churn() {
+fn claim_crashes_a_flash_crowd_finishes() {
     let mut times = Vec::new();
     let mut facts = 0;
     for seed in seeds(1..=64) {
@@ -30,7 +30,7 @@ fn flash_crowd_survives_churn() {
     }
     let worst = times.iter().copied().fold(0.0, f64::max);
     figure(
-        "ms6_flash_crowd",
+        "crashes",
         &format!(
             "{} seeds of 30 leeches, a third crashed, 1 % loss: all others finish; slowest run {worst:.1} s, \
              median {:.1} s, {facts} events",
@@ -41,7 +41,7 @@ fn flash_crowd_survives_churn() {
 }
 
 #[test]
-fn one_seed_replayed_gives_the_identical_trace() {
+fn claim_crashes_one_seed_replayed_gives_the_identical_trace() {
     let (once, ..) = flash_crowd(7);
     let (again, ..) = flash_crowd(7);
     assert_eq!(once.trace_hash(), again.trace_hash());
@@ -49,5 +49,5 @@ fn one_seed_replayed_gives_the_identical_trace() {
     assert_eq!(once.last_events(200), again.last_events(200));
     let (other, ..) = flash_crowd(8);
     assert_ne!(once.trace_hash(), other.trace_hash());
-    figure("ms6_replay", &format!("seed 7 twice: trace {:016x}", once.trace_hash()));
+    figure("crashes", &format!("seed 7 twice: trace {:016x}", once.trace_hash()));
 }

@@ -55,7 +55,7 @@ struct Summary {
     seconds: f64,
 }
 
-fn play(policy: ChokerPolicy, runs: u64, name: &str) -> Summary {
+fn play(policy: ChokerPolicy, runs: u64) -> Summary {
     let runs: Vec<Outcome> =
         seeds(1..=runs).into_iter().map(|seed| free_riders(seed, policy)).collect();
     let contested: usize = runs.iter().map(|run| run.rounds.contested).sum();
@@ -76,14 +76,14 @@ fn play(policy: ChokerPolicy, runs: u64, name: &str) -> Summary {
         summary.best * 100.0,
         summary.right * 100.0
     );
-    figure(name, &text);
+    figure("policies", &text);
     summary
 }
 
 #[test]
-fn free_riders_hold_at_most_half_when_the_median_contributor_is_done() {
-    let on = play(ChokerPolicy::TitForTat, 5, "ms5_tit_for_tat");
-    let off = play(ChokerPolicy::Random, 3, "ms5_without_tit_for_tat");
+fn claim_policies_free_riders_hold_at_most_half_when_the_median_contributor_is_done() {
+    let on = play(ChokerPolicy::TitForTat, 5);
+    let off = play(ChokerPolicy::Random, 3);
     assert!(on.best <= 0.5, "a free rider held {}", on.best);
     assert!(on.right >= 0.95, "the best had the slots in only {} of the rounds", on.right);
     assert!(off.mean > on.best * 1.5, "without it free riders hold only {}", off.mean);

@@ -29,7 +29,7 @@ fn wait_of_a_newcomer(seed: u64) -> (World, f64) {
 }
 
 #[test]
-fn a_newcomer_is_unchoked_within_three_optimistic_periods() {
+fn claim_policies_a_newcomer_is_unchoked_within_three_optimistic_periods() {
     let limit = (OPTIMISTIC * 3).as_secs_f64();
     let mut waits = Vec::new();
     for seed in seeds(1..=20) {
@@ -44,5 +44,5 @@ fn a_newcomer_is_unchoked_within_three_optimistic_periods() {
         waits.len(),
         crate::median(waits)
     );
-    figure("ms5_newcomer", &text);
+    figure("policies", &text);
 }

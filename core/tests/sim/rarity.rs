@@ -72,11 +72,11 @@ fn finishes(policy: PickerPolicy) -> (usize, usize, String) {
 }
 
 #[test]
-fn rarest_first_lets_the_seed_leave_after_1_15_copies() {
+fn claim_policies_rarest_first_lets_the_seed_leave_after_1_15_copies() {
     let (rarest, runs, text) = finishes(PickerPolicy::RarestFirst);
-    figure("ms5_rarest_first", &text);
+    figure("policies", &text);
     let (random, _, text) = finishes(PickerPolicy::Random);
-    figure("ms5_random_picking", &text);
+    figure("policies", &text);
     assert!(rarest * 20 >= runs * 19, "only {rarest} of {runs} runs finish with rarest-first");
     assert!(random < rarest, "random picking is no worse: {random} against {rarest}");
 }
