@@ -6,7 +6,7 @@ use crate::clock::Instant;
 use crate::geometry::{BLOCK_LEN, Block, PieceIndex};
 use crate::proto::peer::{Choke, Interest, Message, Request};
 use crate::storage::{DiskFault, DiskOp, Verdict};
-use crate::swarm::picker::{Arrival, Mode};
+use crate::swarm::picker::{Arrival, Mode, PickerPolicy};
 use crate::swarm::roster::Sentence;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -122,7 +122,8 @@ impl Torrent {
         if choked {
             content.picker.reserve_from(peer, &connection.allowed, want, &mut blocks);
         } else {
-            if !connection.suggested.is_empty() {
+            // A seed's suggestions say what is rare: who picks at random does not look at them.
+            if self.config.picker == PickerPolicy::RarestFirst && !connection.suggested.is_empty() {
                 let suggested = connection.suggested.make_contiguous();
                 content.picker.reserve_from(peer, suggested, want, &mut blocks);
             }
