@@ -27,7 +27,8 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Cli, Exit> {
     {
         println!(
             "{}",
-            serde_json::to_string(&Event::Exit { code: exit.code() }).unwrap_or_default()
+            serde_json::to_string(&Event::Exit { code: exit.code(), trace_hash: None })
+                .unwrap_or_default()
         );
     }
     parsed

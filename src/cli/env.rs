@@ -11,6 +11,7 @@ use crate::config::{Color, Dirs, Layers, Progress, Settings};
 use indicatif::MultiProgress;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 /// The surroundings of a verb.
 pub(super) struct Env {
@@ -32,6 +33,8 @@ pub(super) struct Env {
     pub dirs: Dirs,
     /// Ctrl-C and SIGTERM.
     pub signals: Signals,
+    /// Of a simulation that was played; goes into the last line of JSON.
+    pub trace_hash: OnceLock<String>,
 }
 
 /// Colours, or none.
@@ -108,6 +111,7 @@ impl Env {
             settings,
             dirs,
             signals: Signals::listen()?,
+            trace_hash: OnceLock::new(),
         })
     }
 

@@ -88,6 +88,20 @@ pub(super) enum Event<'a> {
     Exit {
         /// The exit code.
         code: u8,
+        /// Of a simulation in the lab: equal for equal runs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trace_hash: Option<&'a str>,
+    },
+    /// An expectation of a scenario, judged.
+    Expectation {
+        /// Where it stands in the file.
+        line: usize,
+        /// As it stands there.
+        expectation: &'a str,
+        /// Whether it has come true.
+        ok: bool,
+        /// The figures, or who failed and how.
+        why: &'a str,
     },
     /// `demo`: what one node sent to another.
     Sent {
@@ -140,6 +154,32 @@ pub(super) enum Event<'a> {
         peers: Vec<String>,
         /// The canonical link.
         magnet: String,
+    },
+    /// A scenario has been played.
+    Lab {
+        /// Of the scenario.
+        name: &'a str,
+        /// `real` or `sim`.
+        mode: &'a str,
+        /// With which it can be played again.
+        seed: u64,
+        /// Whether every expectation has come true.
+        ok: bool,
+        /// How long it took, in its own time.
+        seconds: f64,
+        /// Of a simulation: equal for equal runs.
+        trace_hash: Option<&'a str>,
+    },
+    /// Something that happened while a scenario was played.
+    LabPeer {
+        /// Its name in the scenario.
+        peer: &'a str,
+        /// `banned`, `complete`, `error`, `killed`, `started` or `stopped`.
+        what: &'a str,
+        /// Seconds since the beginning.
+        seconds: f64,
+        /// Whom it banned, or its complaint.
+        about: Option<&'a str>,
     },
     /// A magnet's metadata has come.
     Metadata {

@@ -15,6 +15,7 @@ mod exit;
 mod get;
 mod giving;
 mod here;
+mod lab;
 mod network;
 mod progress;
 mod seed;
@@ -95,6 +96,7 @@ enum Verb {
     Show(show::Show),
     Verify(verify::Verify),
     Tracker(tracker::Tracker),
+    Lab(lab::Lab),
     Demo(demo::Demo),
     Config(config::Config),
 }
@@ -106,6 +108,7 @@ impl Verb {
             Self::Create(verb) => verb.run(env).await,
             Self::Demo(verb) => verb.run(env).await,
             Self::Get(verb) => verb.run(env).await,
+            Self::Lab(verb) => verb.run(env).await,
             Self::Seed(verb) => verb.run(env).await,
             Self::Share(verb) => verb.run(env).await,
             Self::Show(verb) => verb.run(env).await,
@@ -159,7 +162,8 @@ fn finish(env: &Env, ended: anyhow::Result<Exit>) -> Exit {
         _ = env.emit(&exit::event(&failure));
         failure.exit
     });
-    _ = env.emit(&Event::Exit { code: exit.code() });
+    let trace_hash = env.trace_hash.get().map(String::as_str);
+    _ = env.emit(&Event::Exit { code: exit.code(), trace_hash });
     exit
 }
 
@@ -169,7 +173,9 @@ fn complain_early(args: &GlobalArgs, error: &anyhow::Error) -> Exit {
     let style = env::Style::of_stderr(args.color.unwrap_or(Color::Auto));
     eprintln!("{}", exit::text(&failure, style));
     if args.json {
-        for event in [exit::event(&failure), Event::Exit { code: failure.exit.code() }] {
+        for event in
+            [exit::event(&failure), Event::Exit { code: failure.exit.code(), trace_hash: None }]
+        {
             println!("{}", serde_json::to_string(&event).unwrap_or_default());
         }
     }

@@ -27,7 +27,7 @@ impl HostId {
     }
 
     /// The host with this address, whatever the port.
-    pub(super) fn of(addr: SocketAddr) -> Self {
+    pub fn of(addr: SocketAddr) -> Self {
         let IpAddr::V4(ip) = addr.ip() else { return Self::NOBODY };
         let offset = u32::from(ip).wrapping_sub(FIRST_IP);
         if offset & 0xff == 0 { Self(offset >> 8) } else { Self::NOBODY }
