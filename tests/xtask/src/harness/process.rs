@@ -177,6 +177,28 @@ impl Process {
         Ok(())
     }
 
+    /// Ends it as `kill -9` does and returns everything that it had said.
+    ///
+    /// # Errors
+    /// It had ended by itself.
+    pub fn kill(mut self) -> anyhow::Result<Vec<Said>> {
+        self.still_runs()?;
+        self.child.kill()?;
+        self.child.wait()?;
+        // The reader holds the other half until it has read to the end.
+        while Arc::strong_count(&self.lines) > 1 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Ok(self.said())
+    }
+
+    /// The most memory that it ever held at once, in bytes; `None` once it is gone.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(peak.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()? * 1024)
+    }
+
     /// CPU seconds so far, user and system, measured at this call or, once it ended, at the last look before.
     pub fn cpu_s(&mut self) -> f64 {
         if self.status.is_none()
