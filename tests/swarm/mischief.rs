@@ -83,6 +83,11 @@ impl Wire {
         Self::new(stream, scene.metainfo.info_hash(), pieces, new_id(), Arc::default())
     }
 
+    /// The torrent that it is about.
+    pub(crate) fn info_hash(&self) -> InfoHash {
+        self.info_hash
+    }
+
     /// Exchanges handshakes, with the fast extension and that for extensions.
     pub(crate) fn shake(&mut self) -> io::Result<()> {
         let (info_hash, peer_id) = (self.info_hash, self.peer_id);
@@ -129,7 +134,9 @@ impl Wire {
     pub(crate) fn hear(&mut self) -> io::Result<Frame> {
         loop {
             let next = self.decoder.next(&mut self.input);
-            if let Some(frame) = next.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))? {
+            if let Some(frame) =
+                next.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?
+            {
                 return Ok(frame);
             }
             let mut buffer = [0; 64 << 10];

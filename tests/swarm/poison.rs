@@ -49,7 +49,10 @@ fn claim_poison_the_program_bans_a_poisoner_and_says_so() {
     seed.still_runs().unwrap();
     scene.is_calm("seed");
     let seconds = watch.seconds();
-    figure("poison", &format!("one of two peers, {bad} bad blocks: banned, done in {seconds:.1} s"));
+    figure(
+        "poison",
+        &format!("one of two peers, {bad} bad blocks: banned, done in {seconds:.1} s"),
+    );
 }
 
 #[test]
