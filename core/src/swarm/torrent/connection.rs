@@ -57,6 +57,8 @@ pub(super) struct Connection {
     pub(super) choked_at: Instant,
     /// Requests refused since we last unchoked the peer.
     pub(super) refused: u32,
+    /// Requests refused so soon after we choked the peer that it may not have known.
+    pub(super) crossed: u32,
     pub(super) last_sent: Instant,
 
     /// What it says of itself: name, port, extensions.
@@ -98,6 +100,7 @@ impl Connection {
             sent_since_unchoke: 0,
             choked_at: now,
             refused: 0,
+            crossed: 0,
             last_sent: now,
             theirs: ExtensionHandshake::default(),
             closing: false,

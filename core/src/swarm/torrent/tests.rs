@@ -278,6 +278,24 @@ fn attack_18_requests_beyond_the_bound_are_rejected_and_a_flood_ends_the_connect
 }
 
 #[test]
+fn attack_18_a_flood_in_the_grace_after_a_choke_ends_the_connection_too() {
+    let mut room = Room::new(1, 1);
+    let on_seed = room.attach(0);
+    let request = |n: u32| Message::Request(Request { index: n % PIECES, begin: 0, len: 16 });
+    let allowed = connection::REQUESTS_MAX as u32;
+    for n in 0..allowed {
+        room.hosts[0].handle_message(room.now, on_seed, request(n));
+    }
+    room.settle();
+    assert!(room.closed.is_empty(), "so many may have crossed our choke: {:?}", room.closed);
+    for n in 0..allowed {
+        room.hosts[0].handle_message(room.now, on_seed, request(n));
+    }
+    room.settle();
+    assert!(room.closed.contains(&(0, Close::RequestFlood)));
+}
+
+#[test]
 fn a_silent_peer_is_snubbed_and_its_blocks_go_elsewhere() {
     let mut room = Room::new(3, 2);
     room.silent.insert(0);

@@ -21,6 +21,9 @@ const SENDING_MAX: u64 = 4 << 20;
 const CHOKE_GRACE: Duration = Duration::from_secs(2);
 /// Requests refused after the grace; one more closes the connection (libtorrent allows 300).
 const REFUSED_MAX: u32 = 300;
+/// Requests refused during the grace: no more than it may leave with us can have crossed our choke on the way. One
+/// more closes the connection.
+const CROSSED_MAX: u32 = REQUESTS_MAX as u32;
 /// Times that an allowed-fast piece may be fetched while choked, then no more.
 const FAST_TIMES: u64 = 3;
 /// Bytes that one host may fetch while choked, over all its connections.
@@ -54,11 +57,15 @@ impl Torrent {
                 return;
             }
         }
-        if now.since(connection.choked_at) > CHOKE_GRACE {
-            connection.refused += 1;
-            if connection.refused > REFUSED_MAX {
-                return self.close(peer, Close::RequestFlood);
-            }
+        // Every refusal is answered, so their number is bounded from the first moment.
+        let (refused, max) = if now.since(connection.choked_at) > CHOKE_GRACE {
+            (&mut connection.refused, REFUSED_MAX)
+        } else {
+            (&mut connection.crossed, CROSSED_MAX)
+        };
+        *refused += 1;
+        if *refused > max {
+            return self.close(peer, Close::RequestFlood);
         }
         self.reject(now, peer, block);
     }
@@ -259,6 +266,7 @@ impl Torrent {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let Some(message) = connection.session.set_choke(Choke::Choked) else { return };
         connection.choked_at = now;
+        connection.crossed = 0;
         let (kept, refused): (VecDeque<Block>, VecDeque<Block>) =
             std::mem::take(&mut connection.queue)
                 .into_iter()
