@@ -27,7 +27,11 @@ pub const FROM_PEER_QUEUE: usize = 64;
 /// say, and the torrent keeps the rest; how much payload waits in it is the torrent's to bound, by [`Item::Sent`].
 pub const TO_PEER_QUEUE: usize = 64;
 
-/// What one connection tells its torrent: everything that one read brought, in order.
+/// Most items of one [`FromPeer`]: an item in memory is larger than the four bytes that a stranger needs for one, so
+/// what waits is bounded by their number, too. At the bound the rest of a read comes as the next `FromPeer`.
+const ITEMS_MAX: usize = 1024;
+
+/// What one connection tells its torrent: what one read brought, in order.
 #[derive(Debug)]
 pub struct FromPeer {
     /// Which connection.
@@ -196,7 +200,7 @@ impl Reader {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let (items, ended) = self.decode(shared);
-            let complete = !items.is_empty();
+            let (complete, cut) = (!items.is_empty(), items.len() == ITEMS_MAX);
             if complete {
                 let items = shared.take_sent().chain(items).collect();
                 // Waits while the torrent is busy: the peer is not read, and not blamed for it.
@@ -207,6 +211,9 @@ impl Reader {
             }
             if let Err(error) = ended {
                 return Closed::Peer(error);
+            }
+            if cut {
+                continue;
             }
             self.note_progress(complete);
             if let Err(closed) = self.fill(&mut socket, &mut ticks).await {
@@ -246,11 +253,11 @@ impl Reader {
         }
     }
 
-    /// Everything complete in the buffer, and how it ends.
+    /// What is complete in the buffer, at most [`ITEMS_MAX`] of it, and how it ends.
     fn decode(&mut self, shared: &Shared) -> (Vec<Item>, Result<(), PeerError>) {
         self.decoder.set_bounds(shared.bounds());
         let mut items = Vec::new();
-        loop {
+        while items.len() < ITEMS_MAX {
             match self.decoder.next(self.buffer.bytes()) {
                 Ok(Some(Frame::Message(message))) => items.push(Item::Message(message)),
                 Ok(Some(Frame::Block { index, begin, data })) => {
@@ -262,6 +269,7 @@ impl Reader {
                 Err(error) => return (items, Err(error.into())),
             }
         }
+        (items, Ok(()))
     }
 
     /// Starts the clock of a message that was begun, and stops it when none is.
@@ -315,6 +323,35 @@ mod tests {
             self.taken += head.len() + zeros;
             Poll::Ready(Ok(()))
         }
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_small_messages_reaches_the_torrent_in_bounded_portions() {
+        let (out, mut from) = mpsc::channel(1);
+        let (clock, config) = (Clock::start(), PumpConfig::default());
+        let mut reader = Reader {
+            buffer: ReadBuffer::new(bytes::BytesMut::new(), config.read_max),
+            decoder: Decoder::new(Bounds::new(None)),
+            heard: clock.now(),
+            begun: None,
+            clock,
+            config,
+        };
+        let shared = Shared::new(PeerKey(0), None);
+        let keepalives = vec![0; 1 << 20];
+        let read = reader.read(&keepalives[..], &out, &shared);
+        let count = async {
+            let mut all = 0;
+            while all < keepalives.len() / 4 {
+                let FromPeer { items, .. } = from.recv().await.unwrap();
+                assert!(items.len() <= ITEMS_MAX, "{} at once", items.len());
+                all += items.len();
+            }
+            all
+        };
+        let (ended, all) = tokio::join!(read, count);
+        assert!(matches!(ended, Closed::ByPeer), "{ended:?}");
+        assert_eq!(all, keepalives.len() / 4, "none is lost");
     }
 
     #[tokio::test]
