@@ -188,6 +188,35 @@ fn flood(wire: &mut Wire) -> io::Result<()> {
 }
 
 #[test]
+fn a_seed_under_a_flood_of_small_messages_serves_on() {
+    let scene = scene();
+    let (mut seed, addr) = scene.seed(&[]);
+    let floods: Vec<_> = [Message::KeepAlive, Message::Have(3), Message::Unknown(77)]
+        .into_iter()
+        .map(|message| {
+            let mut wire = Wire::dial(&scene, addr);
+            std::thread::spawn(move || -> io::Result<()> {
+                wire.shake()?;
+                wire.say(&Message::HaveNone)?;
+                let batch = message.to_bytes().repeat(10_000);
+                for _ in 0..200 {
+                    wire.raw(&batch)?;
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    let leech = scene.leech("leech", &[addr]);
+    scene.finish("leech", leech, PATIENCE_S);
+    // Whether it hears them out or closes the door is its own choice.
+    floods.into_iter().for_each(|flood| drop(flood.join().unwrap()));
+    seed.still_runs().unwrap();
+    let peak = seed.peak_bytes().unwrap();
+    assert!(peak < PEAK_MAX, "{peak} bytes for messages of no use");
+    scene.is_calm("seed");
+}
+
+#[test]
 fn wrong_metadata_from_one_and_right_from_another() {
     let scene = Scene::new(LEN, "16K"); // its info dictionary is of 10 KiB and more
     let info = scene.metainfo.info_bytes().clone();

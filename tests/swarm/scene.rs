@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Nothing that starts takes longer.
 const START_S: u64 = 20;
 /// What a process may hold at most while strangers do their worst.
-pub(crate) const PEAK_MAX: u64 = 100 << 20;
+pub(crate) const PEAK_MAX: u64 = 64 << 20;
 /// Written as gaggle's flags take it: any free port.
 const LISTEN: &str = "127.0.0.1:0";
 
