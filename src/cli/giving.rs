@@ -5,10 +5,11 @@ use super::env::Env;
 use super::event::Event;
 use super::exit::{Exit, Failure, of_engine};
 use super::progress::{Meter, TICK};
-use crate::engine::{AddTorrent, Download, DownloadEvent, Engine, Snapshot, What};
+use crate::engine::{AddTorrent, Download, DownloadEvent, Engine, What};
 use crate::net::Clock;
 use gaggle_core::clock::Instant;
 use gaggle_core::id::InfoHash;
+use gaggle_core::metainfo::Metainfo;
 use gaggle_core::swarm::torrent::Status;
 use gaggle_core::units::Size;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub(super) struct Giving {
     /// Name of the file or the top folder.
     pub name: String,
     id: InfoHash,
+    /// Known once [`Giving::begin`] is over.
+    metainfo: Option<Box<Metainfo>>,
     total: u64,
     /// When the slowest peer was first seen, and how far it was.
     slowest: Option<(Instant, f64)>,
@@ -45,16 +48,15 @@ impl Giving {
         engine: &Engine,
         add: AddTorrent,
     ) -> Result<Result<Self, Exit>, Failure> {
-        let (dir, name) = (
-            add.out_dir.clone(),
-            match &add.what {
-                What::Metainfo(metainfo) => metainfo.info.name.clone(),
-                What::Magnet(magnet) => magnet.info_hash().to_string(),
-            },
-        );
+        let dir = add.out_dir.clone();
+        let (name, metainfo) = match &add.what {
+            What::Metainfo(metainfo) => (metainfo.info.name.clone(), Some(metainfo.clone())),
+            What::Magnet(magnet) => (magnet.info_hash().to_string(), None),
+        };
         let download = engine.add(add).await.map_err(|e| of_engine(&e))?;
         let id = download.info_hash();
-        let mut this = Self { env: env.clone(), download, name, id, total: 0, slowest: None };
+        let mut this =
+            Self { env: env.clone(), download, name, id, metainfo, total: 0, slowest: None };
         let done = match this.checked().await {
             Ok(Ok(done)) => done,
             Ok(Err(exit)) => {
@@ -66,7 +68,8 @@ impl Giving {
                 return Err(failure);
             }
         };
-        let metainfo = this.download.snapshot().metainfo;
+        // Not from a snapshot: the one that tells of the metadata may come after this event.
+        let metainfo = this.metainfo.as_ref();
         this.total = metainfo.map_or(0, |metainfo| metainfo.info.geometry.total());
         if done < this.total {
             this.download.stop().await;
@@ -98,6 +101,7 @@ impl Giving {
                     Some(DownloadEvent::Failed(error)) => break Err(of_engine(&error)),
                     Some(DownloadEvent::MetadataKnown(metainfo)) => {
                         self.name.clone_from(&metainfo.info.name);
+                        self.metainfo = Some(Box::new(Metainfo::clone(&metainfo)));
                     }
                     Some(_) => {}
                     None => break Err(Failure::new(Exit::Other, format!("{} ended by itself", self.name))),
@@ -109,9 +113,9 @@ impl Giving {
         end
     }
 
-    /// What is known about the torrent.
-    pub(super) fn snapshot(&self) -> Snapshot {
-        self.download.snapshot()
+    /// The torrent that is given.
+    pub(super) fn metainfo(&self) -> Option<&Metainfo> {
+        self.metainfo.as_deref()
     }
 
     /// Gives until it is enough or a signal comes; both are a good end.
@@ -151,8 +155,9 @@ impl Giving {
         let copies = status.uploaded as f64 / self.total.max(1) as f64;
         let (sent, whole) = (Size(status.uploaded), status.completed_peers);
         env.note(format_args!(
-            "{} stopped: sent {sent} ({copies:.2} copies), {whole} peers complete",
-            self.name
+            "{} stopped: sent {sent} ({copies:.2} copies), {whole} peer{} complete",
+            self.name,
+            if whole == 1 { "" } else { "s" }
         ));
         self.download.stop().await;
         end

@@ -95,7 +95,8 @@ impl<'e> Meter<'e> {
         let text = || {
             let copies = status.uploaded as f64 / (status.total.max(1)) as f64;
             let (up, peers, whole) = (status.up, status.peers, status.completed_peers);
-            format!("up {up} · {peers} peers, {whole} complete · sent {copies:.1} copies{more}")
+            let s = if peers == 1 { "" } else { "s" };
+            format!("up {up} · {peers} peer{s}, {whole} complete · sent {copies:.1} copies{more}")
         };
         self.say(name, (status.done, status.total), text, &progress(id, status));
     }

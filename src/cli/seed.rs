@@ -67,7 +67,7 @@ impl Seed {
                 Err(exit) => return Ok(exit),
             };
             let listen = engine.listen_addr();
-            if let Some(metainfo) = giving.snapshot().metainfo {
+            if let Some(metainfo) = giving.metainfo() {
                 let magnet = link_here(metainfo.magnet(), listen, None).to_string();
                 let info_hash = metainfo.info_hash().to_string();
                 let listen = listen.to_string();
