@@ -62,7 +62,7 @@ struct Run {
     #[arg(long, value_name = "N", env = "GAGGLE_SEED")]
     seed: Option<u64>,
     /// Write report.json here, and what the processes said on stderr
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "GAGGLE_REPORT")]
     report: Option<PathBuf>,
 }
 
