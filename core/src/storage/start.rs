@@ -22,7 +22,8 @@ pub enum Verify {
     /// Believe the record where sizes and times fit, hash the rest.
     #[default]
     Auto,
-    /// Believe the record without looking at times; without a record, believe files of the right size.
+    /// Believe the record without looking at times, though never a piece of the unsynced list, which may be half
+    /// written; without a record, believe files of the right size.
     Trust,
 }
 
@@ -73,7 +74,7 @@ pub fn plan(layout: &Layout, found: &Found<'_>, verify: Verify) -> StartPlan {
         let set = match (verify, found.record) {
             (Verify::Always, _) | (Verify::Auto, None) => &mut plan.hash,
             (Verify::Trust, None) if signs.right_size(layout, found, piece) => &mut plan.trusted,
-            (Verify::Trust, Some(_)) if known && !moved => &mut plan.trusted,
+            (Verify::Trust, Some(_)) if durable(found, piece) && !moved => &mut plan.trusted,
             (Verify::Trust, None) => &mut plan.hash,
             (_, Some(_)) if sign == Sign::Changed => &mut plan.hash,
             (_, Some(_)) if moved => continue,
