@@ -373,9 +373,15 @@ impl Inner {
             let made: BTreeSet<usize> = books.made.iter().copied().filter(written).collect();
             (batch, holders, made)
         };
-        let synced = self.flush(&holders, &made).and_then(|()| self.save(Some(&batch)));
+        if let Err(error) = self.flush(&holders, &made) {
+            let mut books = held(&self.books);
+            books.dirty.extend(holders);
+            books.journal.sync_lost(batch);
+            return Err(error);
+        }
+        let saved = self.save(Some(&batch));
         let mut books = held(&self.books);
-        match synced {
+        match saved {
             Ok(()) => {
                 books.made.retain(|file| !made.contains(file));
                 books.journal.synced(batch);

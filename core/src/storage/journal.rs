@@ -33,6 +33,7 @@ pub struct Journal {
     writing: BTreeSet<PieceIndex>,
     unsynced: BTreeSet<PieceIndex>,
     syncing: BTreeSet<PieceIndex>,
+    doubtful: BTreeSet<PieceIndex>, // the system failed to sync them: never durable in this run
     waiting_bytes: u64,
     due: Option<Instant>,
 }
@@ -45,6 +46,7 @@ impl Journal {
             writing: BTreeSet::new(),
             unsynced: BTreeSet::new(),
             syncing: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             waiting_bytes: 0,
             due: None,
         }
@@ -109,8 +111,19 @@ impl Journal {
         }
     }
 
-    /// The sync failed: nobody knows what reached the disk. The pieces stay listed, to be hashed at the next
-    /// start, and are tried again after [`SYNC_RETRY`].
+    /// The files were not synced: nobody knows what reached the disk, and another sync would not tell, for the
+    /// kernel marks what it could not write as clean and then reports success. The pieces stay listed, to be hashed
+    /// at the next start, and no record of this run names them.
+    #[expect(clippy::needless_pass_by_value, reason = "a batch is spent once")]
+    pub fn sync_lost(&mut self, batch: Batch) {
+        for piece in &batch.pieces {
+            self.syncing.remove(piece);
+            self.doubtful.insert(*piece);
+        }
+    }
+
+    /// The data is safe, but the record could not be saved. The pieces stay listed and are tried again after
+    /// [`SYNC_RETRY`].
     #[expect(clippy::needless_pass_by_value, reason = "a batch is spent once")]
     pub fn sync_failed(&mut self, now: Instant, batch: Batch) {
         for piece in &batch.pieces {
@@ -127,12 +140,14 @@ impl Journal {
 
     /// What the unsynced list must hold: every piece that is touched and not durable.
     pub fn listed(&self) -> impl Iterator<Item = PieceIndex> + '_ {
-        self.writing.iter().chain(&self.unsynced).chain(&self.syncing).copied()
+        let touched = self.writing.iter().chain(&self.unsynced).chain(&self.syncing);
+        touched.chain(&self.doubtful).copied()
     }
 
     /// Whether the piece is in its place, durable or not.
     pub fn has(&self, piece: PieceIndex) -> bool {
-        self.durable.has(piece) || self.unsynced.contains(&piece) || self.syncing.contains(&piece)
+        let waits = [&self.unsynced, &self.syncing, &self.doubtful];
+        self.durable.has(piece) || waits.iter().any(|pieces| pieces.contains(&piece))
     }
 }
 
@@ -175,6 +190,18 @@ mod tests {
         assert!(journal.durable().is_empty());
         assert_eq!(journal.poll_timeout(), Some(later + SYNC_RETRY));
         assert_eq!(journal.listed().count(), 2);
+    }
+
+    #[test]
+    fn what_a_failed_sync_may_have_lost_is_never_durable_afterwards() {
+        let mut journal = Journal::new(Bitfield::empty(8));
+        assert!(journal.begin(PieceIndex(0)));
+        journal.stored(Instant::ZERO, PieceIndex(0), 1);
+        let batch = journal.flush().unwrap();
+        journal.sync_lost(batch);
+        assert_eq!(journal.flush(), None, "the next sync would succeed whatever was lost");
+        assert!(journal.has(PieceIndex(0)) && !journal.begin(PieceIndex(0)));
+        assert!(journal.listed().eq([PieceIndex(0)]));
     }
 
     #[test]
