@@ -156,7 +156,8 @@ struct Shard {
     rng: Rng,
 }
 
-/// One swarm in two families. It outlives its last peer by the expiry time, so that the completed count does.
+/// One swarm in two families. It outlives its last peer by the expiry time, so that the completed count does; not
+/// where half of the allowed swarms exist.
 #[derive(Default)]
 struct Torrent {
     v4: Swarm<6>,
@@ -197,10 +198,17 @@ impl Store {
         let mut guard = self.shard(ask.info_hash);
         let shard = &mut *guard;
         if ask.event == Event::Stopped {
+            let mut emptied = false;
             let counts = shard.torrents.get_mut(&ask.info_hash).map(|torrent| {
-                torrent.forget(asker.addr, &mut self.ledger());
+                let mut ledger = self.ledger();
+                torrent.forget(asker.addr, &mut ledger);
+                emptied = torrent.len() == 0 && !self.keeps_empty(&ledger);
+                ledger.torrents -= usize::from(emptied);
                 torrent.counts()
             });
+            if emptied {
+                shard.torrents.remove(&ask.info_hash);
+            }
             return Ok(self.told(&mut shard.rng, ip, counts.unwrap_or_default(), Vec::new()));
         }
         self.admit(shard, &asker, ask)?;
@@ -235,7 +243,8 @@ impl Store {
         let mut ledger = self.ledger();
         shard.torrents.retain(|_, torrent| {
             torrent.expire(oldest_s, &mut ledger);
-            let keep = torrent.len() > 0 || torrent.heard_s >= oldest_s;
+            let keep =
+                torrent.len() > 0 || (torrent.heard_s >= oldest_s && self.keeps_empty(&ledger));
             ledger.torrents -= usize::from(!keep);
             keep
         });
@@ -251,6 +260,12 @@ impl Store {
     pub fn life(&self) -> Duration {
         let longest = self.policy.interval + self.policy.interval / JITTER_DIVISOR as u32;
         longest * SILENT_INTERVALS + SILENT_GRACE
+    }
+
+    /// Whether there is room to remember swarms without peers. They count against no source, so whoever opens swarms
+    /// and leaves them at once must not fill the table.
+    fn keeps_empty(&self, ledger: &Ledger) -> bool {
+        ledger.torrents <= self.policy.limits.torrents / 2
     }
 
     /// Puts the asker into its swarm, making the swarm if need be.

@@ -363,3 +363,16 @@ mod model {
         }
     }
 }
+
+#[test]
+fn attack_39_swarms_that_are_opened_and_left_do_not_fill_the_table() {
+    let scene = Scene::with(Limits { torrents: 8, ..Limits::default() });
+    let of = |hash: u8, event| Announce { info_hash: InfoHash([hash; 20]), event, ..leech() };
+    for hash in 0..50 {
+        for event in [Event::Started, Event::Completed, Event::Stopped] {
+            scene.ask("10.0.0.1:1000", &of(hash, event)).unwrap();
+        }
+    }
+    assert!(scene.store.stats().torrents <= 5);
+    assert!(scene.ask("10.0.0.2:1000", &of(99, Event::Started)).is_ok());
+}
