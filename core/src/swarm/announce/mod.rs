@@ -2,7 +2,7 @@
 //!
 //! Decides tiers, events, intervals and backoff of one torrent; never opens a socket and never touches the peers
 //! it hears about. One tracker is asked at a time: the first of the first tier that works, as BEP 12 wants it, so
-//! that a swarm gathers in one place. The driver takes [`Ask`]s from [`Announcer::poll`], gives back each outcome
+//! that a swarm gathers in one place; only when it knows nobody and peers are needed, the next ones too. The driver takes [`Ask`]s from [`Announcer::poll`], gives back each outcome
 //! through [`Announcer::handle_answer`], and calls again at [`Announcer::poll_timeout`].
 //= BEP 3 §trackers
 //= BEP 12
@@ -124,8 +124,10 @@ pub struct Announcer {
     rng: Rng,
     /// The announce under way.
     asking: Option<Asking>,
-    /// A walk over the tiers has begun and nobody has answered yet.
+    /// A walk over the tiers has begun and nobody has answered yet, or not with peers.
     walking: bool,
+    /// Somebody answered in this walk, and so has said when the next one begins.
+    heard: bool,
     /// When the next walk begins.
     due: Instant,
     /// When it begins if peers are needed.
@@ -191,6 +193,7 @@ impl Announcer {
             rng,
             asking: None,
             walking: false,
+            heard: false,
             due: Instant::ZERO,
             due_in_need: Instant::ZERO,
             needs_peers: true,
@@ -215,7 +218,11 @@ impl Announcer {
             !tracker.tried && tracker.not_before <= now
         });
         let Some(place) = next else {
+            let heard = self.heard;
             self.end_walk();
+            if heard {
+                return None;
+            }
             let soonest = self.trackers.iter().map(|tracker| tracker.not_before).min();
             self.due = soonest.unwrap_or(Instant::FAR_FUTURE);
             self.due_in_need = self.due;
@@ -331,7 +338,12 @@ impl Announcer {
         if let Some(at) = tier.iter().position(|&place| place == asking.tracker) {
             tier[..=at].rotate_right(1);
         }
-        self.end_walk();
+        // The others of the swarm may have found another tracker first: a tier is in another order for each of us.
+        let goes_on = peers == 0 && self.needs_peers && !owes_more;
+        self.heard = true;
+        if !goes_on {
+            self.end_walk();
+        }
         let Pace { interval_min, interval_max, .. } = self.pace;
         let interval = terms.interval.unwrap_or(INTERVAL_DEFAULT);
         let interval = interval.clamp(interval_min, interval_max);
@@ -361,7 +373,7 @@ impl Announcer {
     }
 
     fn end_walk(&mut self) {
-        self.walking = false;
+        (self.walking, self.heard) = (false, false);
         self.trackers.iter_mut().for_each(|tracker| tracker.tried = false);
     }
 }

@@ -314,3 +314,19 @@ fn answers_that_nobody_waits_for_are_ignored() {
     scene.answer(second, 6000);
     assert_eq!(scene.wait_for_it(), 60.0);
 }
+
+#[test]
+fn a_tracker_that_knows_nobody_does_not_hide_the_others() {
+    let mut scene = Scene::new(&[&["a"], &["b"], &["c"]]);
+    scene.announcer.set_needs_peers(true);
+    let terms = Terms { interval: Some(Duration::from_secs(600)), ..Terms::default() };
+    for url in ["a", "b", "c"] {
+        let tracker = scene.asks(url, Event::Started);
+        scene.announcer.handle_answer(scene.now, tracker, Ok((&terms, 0)));
+    }
+    scene.silent();
+    assert!(scene.wait_for_it() >= 60.0, "the walk ends, and the next one waits");
+    let first = scene.asks("a", Event::None);
+    scene.announcer.handle_answer(scene.now, first, Ok((&terms, 1)));
+    scene.silent();
+}
