@@ -59,7 +59,7 @@ impl Roster {
         host.failures += 1;
         if host.failures >= HOST_FAILURES_MAX {
             let beyond = host.failures - HOST_FAILURES_MAX + 1;
-            host.rests_until = now + timers::retry_after(addr.ip(), beyond);
+            host.rests_until = now + timers::host_rest(addr.ip(), beyond);
         }
         self.prune_host(addr.ip());
     }

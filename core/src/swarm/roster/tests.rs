@@ -490,3 +490,18 @@ fn a_peer_that_needs_nothing_and_gives_nothing_is_left_alone_for_long() {
     assert_eq!(roster.poll_dial(ms(60_000), true), None);
     assert_eq!(roster.poll_dial(ms(31 * 60_000), true), Some(addr));
 }
+
+#[test]
+fn the_dead_ports_of_a_near_host_do_not_hide_a_living_one() {
+    for seed in 0..20 {
+        let mut roster = Roster::new(RosterConfig::default(), US, Rng::seeded(seed));
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        (5000..5040).for_each(|port| _ = roster.add(ms(0), Source::Tracker, at(port)));
+        let dialled = (0..30_000).step_by(50).find(|&now| {
+            let dialled = dials(&mut roster, ms(now));
+            dialled.iter().for_each(|&addr| roster.dial_failed(ms(now), addr));
+            dialled.contains(&at(5039))
+        });
+        assert!(dialled.is_some_and(|now| now <= 10_000), "{dialled:?} ms");
+    }
+}

@@ -39,6 +39,13 @@ pub(super) fn retry_after(ip: IpAddr, failures: u32) -> Duration {
     }
 }
 
+/// How long a whole host rests after `beyond` failures more than it may have. A near one, never long: there the ports of
+/// programs that have ended stand beside those of living ones, and a tracker lists them all.
+pub(super) fn host_rest(ip: IpAddr, beyond: u32) -> Duration {
+    let rest = retry_after(ip, beyond);
+    if is_near(ip) { rest.min(NEAR_RETRIES[2]) } else { rest }
+}
+
 /// How long to wait after a useful connection ended.
 pub(super) fn reconnect_after(ip: IpAddr) -> Duration {
     if is_near(ip) { NEAR_RETRIES[0] } else { FAR_RECONNECT }
