@@ -41,7 +41,7 @@ pub struct Dialer {
     pub connect_timeout: Duration,
     /// Most time for the handshakes. Default [`HANDSHAKE_TIMEOUT`].
     pub handshake_timeout: Duration,
-    /// Local address to dial from, for addresses of its family. Default: the system chooses.
+    /// Local address to dial from, for addresses of its family that it can lead to. Default: the system chooses.
     pub bind: Option<IpAddr>,
 }
 
@@ -76,7 +76,11 @@ impl Dialer {
 
     async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
         let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(from) = self.bind.filter(|from| from.is_ipv4() == to.is_ipv4()) {
+        // From loopback nothing leads elsewhere.
+        let leads = |from: &IpAddr| {
+            from.is_ipv4() == to.is_ipv4() && (to.ip().is_loopback() || !from.is_loopback())
+        };
+        if let Some(from) = self.bind.filter(leads) {
             socket.bind(SocketAddr::new(from, 0))?;
         }
         let stream = socket.connect(to).await?;
