@@ -128,9 +128,19 @@ pub fn main() -> i32 {
     i32::from(exit.code())
 }
 
+/// Takes as many file descriptors as the system grants: the customary 1024 are fewer than the peers and files of a few
+/// torrents, or the connections of a tracker, and a file that cannot be opened ends its torrent.
+fn allow_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    _ = setrlimit(Resource::Nofile, limit); // what is refused stays as it was
+}
+
 fn run(cli: Cli) -> Exit {
     // The process's only TLS user is reqwest, which was built without a provider of its own.
     _ = rustls::crypto::ring::default_provider().install_default();
+    allow_descriptors();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
