@@ -308,16 +308,19 @@ fn refuse_to_replace(output: &Path, force: bool) -> Result<(), Failure> {
         let (output, folder) = (output.display(), folder.display());
         return Err(Failure::usage(format!("cannot write {output}: there is no folder {folder}")));
     }
-    match std::fs::read(output) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Ok(_) if force => Ok(()),
+    if output.is_dir() {
+        return Err(Failure::usage(format!("cannot write {}: it is a folder", output.display())));
+    }
+    // What is too long for a torrent is somebody's disk image; it must not be read into memory.
+    match super::target::read_file(output) {
+        _ if force => Ok(()),
         Ok(bytes) if bytes.is_empty() || Metainfo::parse(&bytes).is_ok() => Ok(()),
-        Ok(_) => Err(Failure::new(
+        Err(_) if !output.exists() => Ok(()),
+        _ => Err(Failure::new(
             Exit::Denied,
             format!("{} exists and is no torrent", output.display()),
         )
         .hint("choose another name with -o, or replace it with --force")),
-        Err(e) => Err(Failure::io(format_args!("cannot write {}", output.display()), &e)),
     }
 }
 

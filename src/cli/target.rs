@@ -86,7 +86,8 @@ pub(super) fn whole(torrent: What) -> Result<Metainfo, Failure> {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+/// Reads a file, but not one that is too long for a torrent.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     let what = || format!("cannot read {}", path.display());
     if path.is_dir() {
         return Err(Failure::usage(format!("{}: it is a folder, not a .torrent", what()))

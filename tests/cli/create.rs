@@ -130,6 +130,13 @@ fn a_dry_run_writes_nothing_and_a_foreign_file_is_kept() {
         Some(0),
         "a torrent may be replaced"
     );
+    let image = std::fs::File::create(world.path("image")).unwrap();
+    image.set_len(1 << 40).unwrap(); // more than any memory
+    assert_eq!(world.run(["create", "file", "-o", "image"]).code, Some(8));
+    std::fs::create_dir(world.path("folder")).unwrap();
+    let refused = world.run(["create", "file", "-o", "folder"]);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.err.contains("it is a folder"), "{}", refused.err);
 }
 
 #[test]
