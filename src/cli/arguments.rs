@@ -3,15 +3,15 @@
 use super::Cli;
 use super::event::Event;
 use super::exit::Exit;
-use clap::{ColorChoice, Command, CommandFactory as _, FromArgMatches as _};
+use clap::builder::{BoolishValueParser, Resettable};
+use clap::{Arg, ArgAction, ColorChoice, Command, CommandFactory as _, FromArgMatches as _};
 use std::ffi::{OsStr, OsString};
 
 /// The parsed arguments, or how to end when there is nothing to run: help was asked for, or the
 /// usage is wrong and has been complained about.
 pub(super) fn parse(args: Vec<OsString>) -> Result<Cli, Exit> {
     let json = args.iter().skip(1).any(|arg| arg == "--json");
-    let quiet_env = |command: Command| command.mut_args(|arg| arg.hide_env_values(true));
-    let command = quiet_env(Cli::command()).mut_subcommands(quiet_env).color(color(&args));
+    let command = with_env(Cli::command()).color(color(&args));
     let args = with_verb(&command, args);
     let parsed = command
         .try_get_matches_from(args)
@@ -32,6 +32,22 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Cli, Exit> {
         );
     }
     parsed
+}
+
+/// Lets variables be what people write: `GAGGLE_JSON=1` switches on, an empty one says nothing. Help
+/// does not show their values.
+fn with_env(command: Command) -> Command {
+    fn tame(arg: Arg) -> Arg {
+        let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
+        let name = arg.get_env().map(OsStr::to_owned);
+        let arg = arg.hide_env_values(true);
+        let arg = if is_switch { arg.value_parser(BoolishValueParser::new()) } else { arg };
+        match name.and_then(std::env::var_os) {
+            Some(value) if value.is_empty() => arg.env(Resettable::Reset),
+            _ => arg,
+        }
+    }
+    command.mut_args(tame).mut_subcommands(with_env)
 }
 
 /// Puts `get` before a first word that is no verb but looks like a target.

@@ -25,6 +25,18 @@ fn file_then_environment_then_flag() {
 }
 
 #[test]
+fn switches_in_the_environment_are_1_or_0_and_an_empty_variable_says_nothing() {
+    let world = World::new();
+    for (value, json) in [("1", true), ("true", true), ("0", false), ("", false)] {
+        let shown = ended(world.command(["config", "path"]).env("GAGGLE_JSON", value));
+        assert_eq!(shown.code, Some(0), "{value:?}: {}", shown.err);
+        assert_eq!(shown.out.starts_with('{'), json, "{value:?}: {}", shown.out);
+    }
+    let got = ended(world.command(["get", "x.torrent"]).env("GAGGLE_PEER", ""));
+    assert!(got.err.contains("cannot read x.torrent"), "{}", got.err);
+}
+
+#[test]
 fn show_prints_toml_and_json() {
     let world = World::new();
     let shown = world.run(["config", "show"]);
