@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Without a terminal nobody can press Ctrl-C: a magnet gets this long for its metadata.
@@ -98,11 +98,15 @@ impl Get {
         }
         let targets =
             self.target.iter().map(|t| Target::parse(t)).collect::<Result<Vec<_>, _>>()?;
-        let engine = self.network.engine(env).await?;
+        let engine = Arc::new(OnceCell::new());
         let jobs = how.jobs.unwrap_or(env.settings.get.jobs).get();
         let slots = Arc::new(Semaphore::new(jobs));
         let mut running = JoinSet::new();
         let several = targets.len() > 1;
+        if several && !how.list {
+            // Once for all, so that a port in use is one error and not one for each.
+            engine.get_or_try_init(|| self.network.engine(env)).await?;
+        }
         for target in targets {
             let one = One {
                 env: env.clone(),
@@ -142,7 +146,8 @@ fn together(exits: &[Exit], signal: Option<Exit>) -> Exit {
 /// One download of a command, with all it needs to run on its own.
 struct One {
     env: Arc<Env>,
-    engine: Engine,
+    /// Started by the first that needs it: what cannot be read, or is only listed, opens no port.
+    engine: Arc<OnceCell<Engine>>,
     get: Get,
     slots: Arc<Semaphore>,
 }
@@ -182,6 +187,7 @@ impl One {
         peers: Vec<SocketAddr>,
     ) -> Result<Exit, Failure> {
         let (how, env) = (&self.get.how, &*self.env);
+        let engine = self.engine.get_or_try_init(|| self.get.network.engine(env)).await?;
         let settings = &env.settings.get;
         let output = how.output.clone().unwrap_or_else(|| settings.output.clone());
         let wishes = self.wishes(&what, &output);
@@ -193,7 +199,7 @@ impl One {
             watched.knows_metadata();
         }
         watched.given.clone_from(&peers);
-        let download = self.engine.add(AddTorrent {
+        let download = engine.add(AddTorrent {
             what,
             out_dir: output,
             select,

@@ -48,11 +48,22 @@ impl Target {
         if has_scheme("http://") || has_scheme("https://") {
             return Ok(Self::Url(text.to_owned()));
         }
+        if text.is_empty() {
+            return Err(Failure::usage("the target is empty"));
+        }
         let path = Path::new(text);
         if !path.exists()
             && let Some(magnet) = Magnet::from_hash(text)
         {
             return Ok(Self::Magnet(Box::new(magnet)));
+        }
+        if !path.exists()
+            && let Some((scheme, _)) = text.split_once("://")
+        {
+            return Err(Failure::usage(format!(
+                "cannot fetch {text}: {scheme}:// is not understood"
+            ))
+            .hint("give a path, an http:// or https:// URL, a magnet link or a hash"));
         }
         Ok(Self::File(path.to_owned()))
     }
@@ -184,6 +195,7 @@ mod tests {
         check("YEX6DQDLXISUVHOJ6UM3GNNKPQJWPKEK", "magnet");
         check(&"ab".repeat(32), "magnet");
         check(&"g".repeat(40), "file");
-        check("", "file");
+        check("", "usage");
+        check("ftp://x/y.torrent", "usage");
     }
 }
