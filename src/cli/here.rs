@@ -32,6 +32,12 @@ pub(super) fn is_public(listen: SocketAddr) -> bool {
     !listen.ip().is_loopback()
 }
 
+/// Whether it listens to others, but does not know under which address they could reach it: without
+/// a default route the routing table does not say.
+pub(super) fn is_stuck(listen: SocketAddr) -> bool {
+    is_public(listen) && !is_public(reachable(listen))
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

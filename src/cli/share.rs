@@ -69,7 +69,16 @@ struct OwnTracker {
 impl Share {
     /// A signal, or enough copies or time, is a good end.
     pub(super) async fn run(self, env: &Arc<Env>) -> anyhow::Result<Exit> {
+        for path in &self.path {
+            // A wrong path shall open no port.
+            std::fs::metadata(path)
+                .map_err(|e| Failure::io(format_args!("cannot read {}", path.display()), &e))?;
+        }
         let engine = self.network.engine(env).await?;
+        if self.print_host.is_none() && here::is_stuck(engine.listen_addr()) {
+            let what = "warning: no way leads from here to other machines, so the line works on this one only";
+            env.stderr(format_args!("{what}; name this machine with --print-host"));
+        }
         let tracker = if self.no_tracker { None } else { Some(self.tracker(env, &engine)?) };
         let mut all = Vec::new();
         for path in &self.path {
