@@ -179,12 +179,20 @@ pub(super) fn exit_of(kind: ErrorKind) -> Exit {
 
 /// What the disk said.
 pub(super) fn of_disk(fault: &DiskFault) -> Failure {
-    let exit = match fault {
-        DiskFault::NoSpace(_) => Exit::NoSpace,
-        DiskFault::Denied(_) => Exit::Denied,
-        _ => Exit::Other,
+    let (exit, text) = match fault {
+        DiskFault::NoSpace(text) => (Exit::NoSpace, text),
+        DiskFault::Denied(text) => (Exit::Denied, text),
+        DiskFault::Io(text) => (Exit::Other, text),
+        _ => return Failure::new(Exit::Other, without_errno(&fault.to_string())),
     };
-    Failure::new(exit, without_errno(&fault.to_string()))
+    // `PATH: What the system said`, which says it all.
+    Failure::new(
+        exit,
+        match text.rsplit_once(": ") {
+            Some((path, said)) => format!("{path}: {}", as_words(said)),
+            None => text.clone(),
+        },
+    )
 }
 
 /// What opening or reading a torrent's files led to.
@@ -201,8 +209,10 @@ pub(super) fn of_engine(error: &EngineError) -> Failure {
     match error {
         EngineError::Disk(fault) => of_disk(fault),
         EngineError::Storage(error) => of_storage(error),
-        EngineError::Listen { .. } => Failure::new(Exit::Network, as_words(&error.to_string()))
-            .hint("--listen IP:0 takes any free port"),
+        EngineError::Listen { addr, text } => {
+            Failure::new(Exit::Network, format!("cannot listen on {addr}: {}", as_words(text)))
+                .hint("--listen IP:0 takes any free port")
+        }
         EngineError::AlreadyRunning(_) => Failure::usage(format!("{error}: it was named twice")),
         EngineError::NothingSelected => Failure::usage(error.to_string())
             .hint("`gaggle get --list TARGET` prints the files with their indices"),
@@ -248,6 +258,14 @@ mod tests {
         let failure = Failure::of(&anyhow::Error::from(gone).context("cannot open /nonexistent/x"));
         assert_eq!(failure.what, "cannot open /nonexistent/x: No such file or directory");
         assert_eq!(failure.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn the_disk_says_what_is_wrong_once() {
+        let fault = |text: &str| of_disk(&DiskFault::NoSpace(text.to_owned()));
+        let full = fault("/a: b/x: No space left on device (os error 28)");
+        assert_eq!((full.exit, &*full.what), (Exit::NoSpace, "/a: b/x: no space left on device"));
+        assert_eq!(fault("full").what, "full");
     }
 
     #[test]
