@@ -7,7 +7,7 @@ use super::content::{Filter, Found, find};
 use super::env::Env;
 use super::event::Event;
 use super::exit::{Exit, Failure};
-use super::progress::{clock, per_second};
+use super::progress::{per_second, stopwatch};
 use super::watched::{Watch, watched};
 use crate::config::PieceLength;
 use crate::disk::hashing::{HashingError, Source, hash_content};
@@ -142,15 +142,12 @@ pub(super) fn summary(made: &Made) -> String {
     let files = info.files.iter().filter(|file| !file.pad).count();
     let s = if files == 1 { "" } else { "s" };
     let (pieces, piece) = (info.geometry.pieces(), Size(info.geometry.piece_len().into()));
+    let plural = if pieces == 1 { "" } else { "s" };
     let rate = BytesPerSec(per_second(bytes, made.took));
-    let took = if made.took.as_secs() == 0 {
-        format!("{} ms", made.took.as_millis())
-    } else {
-        clock(made.took.as_secs())
-    };
+    let took = stopwatch(made.took);
     let size = Size(bytes);
     format!(
-        "{}  {size}  {files} file{s}  {pieces} pieces of {piece}  hashed in {took} ({rate})",
+        "{}  {size}  {files} file{s}  {pieces} piece{plural} of {piece}  hashed in {took} ({rate})",
         info.name
     )
 }

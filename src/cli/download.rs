@@ -7,7 +7,7 @@ use super::env::Env;
 use super::event::Event;
 use super::exit::{Exit, Failure, of_engine};
 use super::get::Wishes;
-use super::progress::{Meter, TICK, clock, of_total, per_second};
+use super::progress::{Meter, TICK, clock, of_total, per_second, stopwatch};
 use super::waiting;
 use crate::config::Finish;
 use crate::engine::{Download, DownloadEvent, Snapshot};
@@ -329,11 +329,7 @@ fn summary(snapshot: &Snapshot, took: Duration) -> String {
     }
     let rate = BytesPerSec(per_second(status.downloaded, took));
     let of = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
-    let time = if took < Duration::from_secs(10) {
-        format!("{:.1}s", took.as_secs_f64())
-    } else {
-        clock(took.as_secs())
-    };
+    let time = stopwatch(took);
     format!(
         "{} in {time} ({rate}), verified {good}/{pieces}, ratio {:.2}, wasted {:.2} %",
         Size(status.total),

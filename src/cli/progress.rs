@@ -20,6 +20,9 @@ pub(super) const TICK: Duration = Duration::from_millis(300);
 /// How often a plain line appears.
 const PLAIN: Duration = Duration::from_secs(5);
 
+/// Longest name beside a bar, in characters.
+const NAME_MAX: usize = 28;
+
 /// Shows one piece of work.
 pub(super) struct Meter<'e> {
     env: &'e Env,
@@ -34,8 +37,8 @@ impl<'e> Meter<'e> {
     /// For work over `total` bytes; 0 when that is not known yet.
     pub(super) fn new(env: &'e Env, total: u64) -> Self {
         let bar = (env.progress == Progress::Bar).then(|| {
-            let bar = env.bars.add(ProgressBar::new(total));
-            let style = ProgressStyle::with_template("{prefix}  [{bar:24}]  {msg}");
+            let bar = env.bars.add(ProgressBar::new(total.max(1))); // of nothing it would look full
+            let style = ProgressStyle::with_template("{prefix}  [{wide_bar}]  {msg}");
             bar.set_style(style.expect("the template is a constant").progress_chars("=> "));
             bar
         });
@@ -129,15 +132,24 @@ impl<'e> Meter<'e> {
             }
             Progress::Bar => {
                 if let Some(bar) = &self.bar {
-                    bar.set_length(total);
-                    bar.set_position(done);
-                    bar.set_prefix(name.to_owned());
+                    // The words first: each call may draw, and a bar without words says nothing.
+                    bar.set_prefix(short(name));
                     bar.set_message(text());
+                    bar.set_length(total.max(1));
+                    bar.set_position(done);
                 }
             }
             _ => {}
         }
     }
+}
+
+/// A name that leaves room for numbers on its line.
+fn short(name: &str) -> String {
+    if name.chars().count() <= NAME_MAX {
+        return name.to_owned();
+    }
+    name.chars().take(NAME_MAX - 1).chain(['…']).collect()
 }
 
 fn progress(info_hash: InfoHash, status: &Status) -> Event<'static> {
@@ -200,6 +212,15 @@ pub(super) fn eta(left: u64, rate: u64) -> Option<u64> {
     (rate > 0).then(|| left.div_ceil(rate))
 }
 
+/// `124 ms` and `2.8s` while that says more than [`clock`].
+pub(super) fn stopwatch(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{} ms", time.as_millis()),
+        1..10 => format!("{:.1}s", time.as_secs_f64()),
+        seconds => clock(seconds),
+    }
+}
+
 /// `55s`, `2m10s`, `1h05m`, `3d04h`.
 pub(super) fn clock(seconds: u64) -> String {
     match seconds {
@@ -226,6 +247,9 @@ mod tests {
         assert_eq!(percent(99_999_999, 100_000_000), 99.99);
         for (seconds, text) in [(55, "55s"), (130, "2m10s"), (3900, "1h05m"), (273_600, "3d04h")] {
             assert_eq!(clock(seconds), text);
+        }
+        for (millis, text) in [(7, "7 ms"), (2766, "2.8s"), (65_000, "1m05s")] {
+            assert_eq!(stopwatch(Duration::from_millis(millis)), text);
         }
         assert_eq!(eta(10, 0), None);
         assert_eq!(eta(10, 3), Some(4));

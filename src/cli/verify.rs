@@ -3,7 +3,7 @@
 use super::env::Env;
 use super::event::Event;
 use super::exit::{Exit, Failure, of_storage};
-use super::progress::{clock, per_second};
+use super::progress::{per_second, stopwatch};
 use super::target::{Target, whole};
 use super::watched::{Watch, watched};
 use crate::disk::hashing::{FileReport, Report, verify};
@@ -104,7 +104,7 @@ fn say(
     let rate = BytesPerSec(per_second(torrent.info.geometry.total(), took));
     let how = match fast {
         true => "sizes compared, nothing hashed".to_owned(),
-        false => format!("{good} of {pieces} pieces right, {} ({rate})", clock(took.as_secs())),
+        false => format!("{good} of {pieces} pieces right, {} ({rate})", stopwatch(took)),
     };
     if ok {
         env.result(format_args!("ok       {name}: {how}"))?;
