@@ -137,7 +137,6 @@ async fn start(
         up,
         max_peers: 10,
         slots: Slots::Auto,
-        announce_addr: None,
     });
     let engine = engine.await.map_err(|e| of_engine(&e))?;
     env.note(format_args!("{name:<12} {}", engine.listen_addr()));

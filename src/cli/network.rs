@@ -4,7 +4,7 @@ use super::env::Env;
 use super::exit::{Exit, Failure, of_engine};
 use super::here;
 use super::tracker::who;
-use crate::config::{Announced, Rate, Uploads};
+use crate::config::{Rate, Uploads};
 use crate::engine::{Engine, EngineConfig, What};
 use gaggle_core::metainfo::{Magnet, PeerHint};
 use std::net::SocketAddr;
@@ -17,9 +17,6 @@ pub(super) struct Network {
     /// Where peers can reach us [default: any free port, all addresses]
     #[arg(long, value_name = "IP:PORT", env = "GAGGLE_LISTEN")]
     pub listen: Option<SocketAddr>,
-    /// What trackers are told instead of what they see
-    #[arg(long, value_name = "IP[:PORT]", env = "GAGGLE_ANNOUNCE_ADDR")]
-    pub announce_addr: Option<Announced>,
     /// Try this peer at once (repeat)
     #[arg(long, value_name = "HOST:PORT", env = "GAGGLE_PEER", value_delimiter = ' ')]
     pub peer: Vec<String>,
@@ -68,7 +65,6 @@ impl Network {
             up: self.up.or(settings.up).map(|rate| rate.0),
             max_peers: self.max_peers.unwrap_or(settings.max_peers).get(),
             slots: self.max_uploads.unwrap_or(settings.max_uploads).0,
-            announce_addr: self.announce_addr.or(settings.announce_addr).map(|addr| addr.0),
         });
         let engine = engine.await.map_err(|error| of_engine(&error))?;
         let listen = engine.listen_addr();

@@ -31,12 +31,6 @@ pub const KEYS: &[Key] = &[
         "[::]:0",
         "Where get, seed and share listen for peers; port 0 is any free one.",
     ),
-    one(
-        "network.announce_addr",
-        "GAGGLE_ANNOUNCE_ADDR",
-        "",
-        "IP or IP:PORT that trackers are told instead of what they see.",
-    ),
     Key {
         path: "network.trackers",
         env: "GAGGLE_TRACKER",

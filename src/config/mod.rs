@@ -25,6 +25,4 @@ pub use settings::{
     Color, CreateSettings, GetSettings, NetworkSettings, OutputSettings, Progress, Settings,
     TrackerSettings,
 };
-pub use values::{
-    Announced, Every, Finish, PieceLength, Preallocation, Rate, Trust, Uploads, parse_ratio,
-};
+pub use values::{Every, Finish, PieceLength, Preallocation, Rate, Trust, Uploads, parse_ratio};

@@ -49,7 +49,6 @@ pub struct RawPaths {
 #[allow(missing_docs, reason = "each key is explained in `KEYS`")]
 pub struct RawNetwork {
     pub listen: Option<Text>,
-    pub announce_addr: Option<Text>,
     pub trackers: Option<Vec<Text>>,
     pub max_peers: Option<Text>,
     pub max_uploads: Option<Text>,

@@ -1,7 +1,7 @@
 //! The configuration checked: units in types, bad values unrepresentable.
 
 use super::raw::{RawConfig, RawCreate, RawGet, RawNetwork, Text};
-use super::values::{Announced, Every, Finish, PieceLength, Preallocation, Rate, Trust, Uploads};
+use super::values::{Every, Finish, PieceLength, Preallocation, Rate, Trust, Uploads};
 use super::{ConfigError, Layers};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -39,8 +39,6 @@ pub struct OutputSettings {
 pub struct NetworkSettings {
     /// For peers; port 0 is any free one.
     pub listen: SocketAddr,
-    /// What trackers are told.
-    pub announce_addr: Option<Announced>,
     /// Beside those that a torrent names.
     pub trackers: Vec<String>,
     /// Of one torrent at a time.
@@ -150,7 +148,6 @@ fn network(raw: RawNetwork, layers: &Layers) -> Result<NetworkSettings, ConfigEr
     let at = |key| Check { key, layers };
     Ok(NetworkSettings {
         listen: at("network.listen").parse(raw.listen)?,
-        announce_addr: at("network.announce_addr").optional(raw.announce_addr)?,
         trackers: texts(raw.trackers),
         max_peers: at("network.max_peers").parse(raw.max_peers)?,
         max_uploads: at("network.max_uploads").parse(raw.max_uploads)?,

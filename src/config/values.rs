@@ -1,11 +1,9 @@
 //! The kinds of values that settings and flags share, as people write them.
 
 use crate::disk::Preallocate;
-use crate::engine::AnnounceAddr;
 use gaggle_core::storage::Verify;
 use gaggle_core::swarm::choker::Slots;
 use gaggle_core::units::{BytesPerSec, parse_duration, parse_rate, parse_size};
-use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -98,26 +96,6 @@ pub fn parse_ratio(text: &str) -> Result<f64, String> {
     }
 }
 
-/// What trackers are told: `IP` or `IP:PORT`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Announced(pub AnnounceAddr);
-
-impl FromStr for Announced {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-        if let Ok(ip) = bare.parse::<IpAddr>() {
-            return Ok(Self(AnnounceAddr { ip: Some(ip), port: None }));
-        }
-        match text.parse::<SocketAddr>() {
-            Ok(addr) if addr.port() != 0 => {
-                Ok(Self(AnnounceAddr { ip: Some(addr.ip()), port: Some(addr.port()) }))
-            }
-            _ => Err(format!("`{text}` is neither IP nor IP:PORT")),
-        }
-    }
-}
-
 /// How many peers are sent to at a time: `auto` or a number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Uploads(pub Slots);
@@ -182,19 +160,6 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Finish>().ok(), want, "{text}");
         }
-    }
-
-    #[test]
-    fn addresses_to_announce() {
-        let read = |text: &str| text.parse::<Announced>().ok().map(|a| (a.0.ip, a.0.port));
-        let (v4, v6) = ("10.0.0.1".parse().ok(), "::1".parse().ok());
-        assert_eq!(read("10.0.0.1"), Some((v4, None)));
-        assert_eq!(read("10.0.0.1:7"), Some((v4, Some(7))));
-        assert_eq!(read("::1"), Some((v6, None)));
-        assert_eq!(read("[::1]"), Some((v6, None)));
-        assert_eq!(read("[::1]:7"), Some((v6, Some(7))));
-        assert_eq!(read("10.0.0.1:0"), None);
-        assert_eq!(read("host:1"), None);
     }
 
     #[test]

@@ -115,13 +115,16 @@ fn tiers(add: &AddTorrent) -> Vec<Vec<String>> {
 
 fn progress(snapshot: &Snapshot) -> Progress {
     let status = &snapshot.status;
-    let known = snapshot.metainfo.is_some();
-    let left = if known { status.total - status.done } else { LEFT_UNKNOWN };
+    let known = status.pieces.1 > 0; // the metadata alone says nothing of what is there
+    let left = if known { status.missing } else { LEFT_UNKNOWN };
+    let wants = !known || status.done < status.total;
     Progress {
         uploaded: status.uploaded,
         downloaded: status.downloaded,
         left,
-        needs_peers: left > 0 && status.peers + status.candidates < PEERS_ENOUGH,
-        complete: known && left == 0,
+        needs_peers: wants
+            && (status.peers == 0 || status.peers + status.candidates < PEERS_ENOUGH),
+        // What was here already when we began was completed in another run.
+        complete: known && left == 0 && status.downloaded > 0,
     }
 }

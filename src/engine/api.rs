@@ -29,17 +29,6 @@ pub struct EngineConfig {
     pub max_peers: usize,
     /// Most peers to upload to at a time, per torrent.
     pub slots: Slots,
-    /// Address or port that trackers are told instead of what they see and we listen on.
-    pub announce_addr: Option<AnnounceAddr>,
-}
-
-/// What to tell trackers about where we are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct AnnounceAddr {
-    /// Sent as `ip=`; most trackers ignore it.
-    pub ip: Option<std::net::IpAddr>,
-    /// The port peers are told to dial.
-    pub port: Option<u16>,
 }
 
 /// A torrent by its file or by its link.

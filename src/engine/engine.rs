@@ -22,7 +22,7 @@ use tokio::task::{JoinHandle, JoinSet};
 /// Most time that stopping waits: enough to save, and for `stopped` to leave.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Events a user of the engine may leave unread; more are dropped, the snapshot carries the state.
-const EVENTS_MAX: usize = 4096;
+pub(super) const EVENTS_MAX: usize = 4096;
 /// Connections with a finished handshake that may wait for their torrent.
 const INCOMING_MAX: usize = 64;
 /// Commands that may wait.
@@ -223,8 +223,7 @@ impl Shared {
 
     /// The port that others are told.
     pub(super) fn port(&self) -> u16 {
-        let told = self.config.announce_addr.and_then(|addr| addr.port);
-        told.unwrap_or(self.listen.port())
+        self.listen.port()
     }
 }
 

@@ -13,7 +13,5 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-pub use api::{
-    AddTorrent, AnnounceAddr, DownloadEvent, EngineConfig, EngineError, Selection, Snapshot, What,
-};
+pub use api::{AddTorrent, DownloadEvent, EngineConfig, EngineError, Selection, Snapshot, What};
 pub use engine::{Download, Engine};

@@ -7,7 +7,7 @@
 use super::api::{AddTorrent, DownloadEvent, EngineError, Snapshot};
 use super::assembly::Assembly;
 use super::content::{Content, Opened, Opening};
-use super::engine::Shared;
+use super::engine::{EVENTS_MAX, Shared};
 use super::link::{Deaf, Link};
 use crate::disk::{Busy, DiskEvent};
 use crate::net::{
@@ -445,7 +445,10 @@ impl TorrentTask {
             }
             Event::Fault(fault) => self.on_fault(fault),
             Event::Metadata(info) => self.on_metadata(info),
-            Event::Verified(piece) => self.tell(DownloadEvent::Verified(piece)),
+            // The snapshot counts them; a queue full of pieces would leave no room for what ends a transfer.
+            Event::Verified(piece) if self.out.events.capacity() > EVENTS_MAX / 2 => {
+                self.tell(DownloadEvent::Verified(piece));
+            }
             _ => {}
         }
     }

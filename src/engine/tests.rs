@@ -20,7 +20,6 @@ async fn engine(state: &Path) -> Engine {
         up: None,
         max_peers: 50,
         slots: Slots::Auto,
-        announce_addr: None,
     };
     Engine::start(config).await.unwrap()
 }

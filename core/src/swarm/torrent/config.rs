@@ -60,6 +60,8 @@ pub struct Status {
     pub done: u64,
     /// Bytes of wanted pieces.
     pub total: u64,
+    /// Bytes of all pieces that are not verified, unwanted ones included.
+    pub missing: u64,
     /// Pieces verified, and all of them.
     pub pieces: (u32, u32),
     /// Payload arriving now.

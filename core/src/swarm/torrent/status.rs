@@ -80,6 +80,8 @@ impl Torrent {
         if let Some(content) = &self.content {
             status.total = content.wanted_total;
             status.done = content.wanted_total - content.picker.wanted_left();
+            let missing = content.picker.have().zeros();
+            status.missing = missing.map(|piece| u64::from(content.geometry.size_of(piece))).sum();
             status.pieces = (content.picker.have().count(), content.geometry.pieces());
             status.copies = content.picker.copies();
             for pieces in self.peers.keys().filter_map(|&peer| content.picker.pieces_of(peer)) {
