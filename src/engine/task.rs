@@ -32,6 +32,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+/// Time for connections to take what was said before a stop.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How often a snapshot is published.
 const SNAPSHOT: Duration = Duration::from_millis(200);
 /// Reads taken in before the machine's outputs are looked at.
@@ -196,11 +198,6 @@ impl TorrentTask {
             .map(|piece| u64::from(info.geometry.size_of(piece)))
             .sum();
         self.snapshot.path = Some(content.path.clone());
-        self.tell(DownloadEvent::Checked {
-            hashed_pieces: checked.hashed_pieces,
-            trusted_pieces: checked.trusted_pieces,
-            done,
-        });
         let priority = |piece| if wanted.has(piece) { Priority::Normal } else { Priority::Skip };
         let raw = content.metainfo.info_bytes().clone();
         let geometry = info.geometry;
@@ -214,6 +211,12 @@ impl TorrentTask {
         self.snapshot.running = true;
         self.add_peers();
         self.publish();
+        // After the snapshot, which whoever hears this will look at.
+        self.tell(DownloadEvent::Checked {
+            hashed_pieces: checked.hashed_pieces,
+            trusted_pieces: checked.trusted_pieces,
+            done,
+        });
     }
 
     fn add_peers(&mut self) {
@@ -485,7 +488,11 @@ impl TorrentTask {
     async fn stop(mut self) {
         self.publish();
         self.dials.abort_all();
-        self.links.clear();
+        // The last words, that our last pieces have come, matter to whoever counts copies.
+        self.flush_links();
+        std::mem::take(&mut self.links).into_values().for_each(Link::close);
+        let said = async { while self.pumps.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(LAST_WORDS, said).await;
         self.pumps.abort_all();
         self.opening = None;
         if let Some(Content { storage, .. }) = self.content.take() {
