@@ -1,7 +1,8 @@
 //! Whom to serve.
 //!
 //! While downloading: the peers that send us most, and one more in turn, so that newcomers get a first piece and
-//! better partners are found. While seeding: everybody in turn, each for a quota.
+//! better partners are found. While seeding: everybody in turn, each for a quota; of a full uplink those first who
+//! pass on what they are given.
 //! Sees measured rates and states only; never cuts a connection, never counts a byte and never sends.
 //= BEP 3 §choking and optimistic unchoking
 
@@ -25,6 +26,8 @@ pub const FIBRILLATION_GUARD: Duration = Duration::from_secs(10);
 /// Of three turns of the optimistic slot in a row at most so many go to peers that were never served, while others
 /// wait: about BEP 3's triple chance, but with a bound, and no gain in reconnecting over and over.
 pub const NEWCOMER_TURNS: u32 = 2;
+/// Free riders together get the optimistic slot of a full uplink once in so many turns: enough to mend their ways.
+pub const RIDER_TURNS: u32 = 8;
 /// While seeding a peer gives its slot away after [`ChokerConfig::quota`] and not before this (libtorrent).
 pub const SEED_DWELL_MIN: Duration = Duration::from_secs(60);
 /// While seeding it gives it away after this however little it took.
@@ -118,6 +121,8 @@ pub struct Contender {
     pub given: u64,
     /// Payload that we have sent it since it connected.
     pub taken: u64,
+    /// Whether it keeps to itself what a seed gives it, while others pass it on.
+    pub hoards: bool,
 }
 
 impl Contender {
@@ -149,6 +154,8 @@ pub struct Choker {
     optimistic: Option<PeerKey>,
     optimistic_until: Instant,
     newcomer_turns: u32,
+    /// When free riders may next have the optimistic slot.
+    riders_due: Instant,
     records: BTreeMap<PeerKey, Record>,
 }
 
@@ -169,6 +176,7 @@ impl Choker {
             optimistic: None,
             optimistic_until: Instant::ZERO,
             newcomer_turns: 0,
+            riders_due: Instant::ZERO,
             records: BTreeMap::new(),
         }
     }
@@ -363,6 +371,17 @@ impl Choker {
                 (served, peer.joined, fastest(peer), peer.peer)
             });
         }
+        let (riders, givers): (Vec<&Contender>, Vec<&Contender>) =
+            waiting.into_iter().partition(|peer| self.is_free_rider(seeding, peer));
+        let riders_turn = !riders.is_empty() && now >= self.riders_due;
+        let waiting = if riders_turn { riders } else { givers };
+        if waiting.is_empty() {
+            self.optimistic = None; // rather nobody: what a free rider took now, others would lack
+            return;
+        }
+        if riders_turn {
+            self.riders_due = now + OPTIMISTIC * RIDER_TURNS;
+        }
         let is_new = |peer: &&Contender| !self.records.contains_key(&peer.peer);
         let others = waiting.iter().copied().find(|peer| !is_new(peer));
         let chosen = match others {
@@ -409,16 +428,17 @@ impl Choker {
         peer.wants() && !peer.unchoked && !self.is_fresh(now, peer.peer)
     }
 
-    /// Whether a peer takes and does not give, while others would use what it takes: no regular slot for it. It can
-    /// still have the optimistic one.
+    /// Whether a peer takes and does not give, while others would use what it takes: no regular slot for it, and the
+    /// optimistic one only in its turn, see [`RIDER_TURNS`]. A seed is given nothing by anybody: there a free rider is
+    /// who keeps what others would pass on.
     ///
-    /// Without this rule a swarm with more slots than contributors feeds free riders as well as anybody.
+    /// Without this rule a swarm with more slots than contributors feeds free riders as well as anybody, and every
+    /// piece that a seed gives to them alone it must give once more.
     fn is_free_rider(&self, seeding: bool, peer: &Contender) -> bool {
+        let takes = peer.taken >= TAKER_MIN && peer.given.saturating_mul(TAKER_SHARE) < peer.taken;
         self.full
-            && !seeding
             && self.config.policy == ChokerPolicy::TitForTat
-            && peer.taken >= TAKER_MIN
-            && peer.given.saturating_mul(TAKER_SHARE) < peer.taken
+            && if seeding { peer.hoards } else { takes }
     }
 
     /// Whether a peer of a seed had its turn.

@@ -23,6 +23,7 @@ fn contender(peer: u32, down: u64) -> Contender {
         complete: false,
         given: 0,
         taken: 0,
+        hoards: false,
     }
 }
 
@@ -277,6 +278,38 @@ fn a_seed_serves_everybody_in_turn() {
     }
     let (least, most) = (got.iter().min().unwrap(), got.iter().max().unwrap());
     assert!(*least > 0 && most / least < 4, "{got:?}");
+}
+
+#[test]
+fn a_full_seed_serves_who_passes_on_and_lets_the_others_try_now_and_then() {
+    let mut play = Play::new(choker(2, 1), (0..6).map(|n| contender(n, 0)).collect());
+    (play.seeding, play.limit, play.rate) = (true, Some(BytesPerSec(1000)), BytesPerSec(1000));
+    for hoarder in 4..6 {
+        play.peers[hoarder].hoards = true;
+    }
+    let mut served = [0; 6];
+    for round in 0..96 {
+        play.round(secs(round * 10));
+        for peer in &mut play.peers {
+            peer.up = BytesPerSec(if peer.unchoked { 500 } else { 0 });
+        }
+        for n in play.unchoked() {
+            let regular = Some(PeerKey(n)) != play.choker.optimistic();
+            assert!(!(regular && n >= 4), "round {round}: no regular slot for {n}");
+            served[n as usize] += 1;
+        }
+    }
+    // 960 s are 32 turns of the optimistic slot.
+    let turns: u32 = (served[4] + served[5]) * 10 / OPTIMISTIC.as_secs() as u32;
+    assert_eq!(turns, 32 / RIDER_TURNS, "{served:?}");
+    assert!(served[..4].iter().all(|&rounds| rounds > 40), "{served:?}");
+    // An uplink with room to spare feeds anybody.
+    play.rate = BytesPerSec(100);
+    for peer in &mut play.peers[..4] {
+        peer.interested = false;
+    }
+    play.round(secs(1000));
+    assert!(play.unchoked().contains(&4) && play.unchoked().contains(&5));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod download;
 mod exchange;
 mod metadata;
 mod peers;
+mod spread;
 mod status;
 mod tour;
 mod upload;
@@ -37,6 +38,7 @@ use crate::units::BytesPerSec;
 use bytes::Bytes;
 use connection::Connection;
 use metadata::Fetch;
+use spread::Spread;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -118,6 +120,7 @@ pub struct Torrent {
     download_at: Option<Instant>,
     upload_turn: PeerKey,
     tour: Tour,
+    spread: Spread,
     /// Bytes that hosts may still fetch while choked. See `grant_fast`.
     fast_spent: BTreeMap<std::net::IpAddr, u64>,
 
@@ -158,6 +161,7 @@ impl Torrent {
             download_at: None,
             upload_turn: PeerKey(0),
             tour: Tour::default(),
+            spread: Spread::default(),
             fast_spent: BTreeMap::new(),
             transmit: VecDeque::new(),
             disk: VecDeque::new(),

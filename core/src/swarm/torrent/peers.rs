@@ -232,6 +232,7 @@ impl Torrent {
     fn on_have(&mut self, now: Instant, peer: PeerKey, piece: PieceIndex) {
         let Some(content) = &mut self.content else { return };
         if content.picker.peer_has(peer, piece) {
+            self.spread.has(now, peer, piece);
             if self.tour.finished(peer, piece) {
                 self.propose(now, peer);
             }
@@ -375,6 +376,7 @@ impl Torrent {
         }
         self.fetch.left(peer);
         self.tour.left(peer);
+        self.spread.left(peer);
         self.choker.peer_left(peer);
         let useful = connection.down.total() > 0 || connection.up.total() > 0;
         self.roster.disconnected(now, connection.addr, Outcome { useful, fault, sated });

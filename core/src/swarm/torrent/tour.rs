@@ -8,7 +8,7 @@
 use crate::geometry::PieceIndex;
 use crate::rng::Rng;
 use crate::swarm::PeerKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Pieces suggested to one peer that it has not finished: one in hand, and the next ones to ask for.
 const AHEAD: usize = 4;
@@ -48,6 +48,24 @@ impl Tour {
         fresh
     }
 
+    /// Once everything was proposed: proposes what is `missing` again, or still, because those who had it left or
+    /// keep it. What the `slow` have not finished is then for anybody.
+    pub(super) fn go_round_again(
+        &mut self,
+        slow: impl Iterator<Item = PeerKey>,
+        missing: impl Iterator<Item = PieceIndex>,
+        rng: &mut Rng,
+    ) {
+        if self.ahead.is_empty() {
+            for peer in slow {
+                self.open.remove(&peer);
+            }
+            let open: BTreeSet<PieceIndex> = self.open.values().flatten().copied().collect();
+            self.ahead = missing.filter(|piece| !open.contains(piece)).collect();
+            rng.shuffle(&mut self.ahead);
+        }
+    }
+
     /// The peer has finished a piece; true if it was one of its own.
     pub(super) fn finished(&mut self, peer: PeerKey, piece: PieceIndex) -> bool {
         let Some(open) = self.open.get_mut(&peer) else { return false };
@@ -56,7 +74,8 @@ impl Tour {
         open.len() < before
     }
 
-    /// The peer has gone, or is served no more: what it has not finished is proposed to others.
+    /// The peer has gone: what it has not finished is proposed to others. One that is only choked comes back to it,
+    /// and would fetch it a second time if somebody else were told to.
     pub(super) fn left(&mut self, peer: PeerKey) {
         self.ahead.extend(self.open.remove(&peer).unwrap_or_default());
     }
@@ -83,5 +102,28 @@ mod tests {
         assert!(for_b.contains(&tour.suggest(a, |_| true)[0]));
         tour.finished(a, for_a[2]);
         assert!(tour.suggest(a, |_| false).is_empty(), "somebody has them all");
+    }
+
+    #[test]
+    fn the_next_lap_takes_what_is_missing_and_what_the_slow_left_open() {
+        let mut rng = Rng::seeded(1);
+        let mut tour = Tour::new((0..8).map(PieceIndex), &mut rng);
+        let (a, b, c) = (PeerKey(1), PeerKey(2), PeerKey(3));
+        let (for_a, for_b) = (tour.suggest(a, |_| true), tour.suggest(b, |_| true));
+        assert_eq!((for_a.len(), for_b.len()), (4, 4));
+        assert!(tour.finished(a, for_a[0]));
+        let missing = || (0..8).map(PieceIndex).filter(|&piece| piece != for_a[1]);
+        tour.go_round_again(std::iter::once(b), missing(), &mut rng);
+        let mut again: Vec<PieceIndex> = Vec::new();
+        for peer in [b, c] {
+            again.extend(tour.suggest(peer, |_| true));
+        }
+        again.sort_unstable();
+        let mut want = for_b.clone();
+        want.push(for_a[0]); // finished once, and gone with somebody since
+        want.sort_unstable();
+        assert_eq!(again, want, "what a has open stays a's");
+        tour.go_round_again([a, b, c].into_iter(), std::iter::empty(), &mut rng);
+        assert!(tour.suggest(a, |_| true).is_empty(), "nothing is missing");
     }
 }

@@ -152,8 +152,18 @@ impl Torrent {
             return false;
         }
         connection.sending += bytes;
+        self.watch(now, peer, blocks[0].piece);
         self.disk.push_back(DiskOp::Read { peer: peer.0, blocks });
         true
+    }
+
+    /// Notes who is given what nobody else has: see [`super::spread`].
+    fn watch(&mut self, now: Instant, peer: PeerKey, piece: PieceIndex) {
+        if let Some(content) = &self.content
+            && content.picker.have().is_full()
+        {
+            self.spread.gave(now, peer, piece, content.picker.availability(piece) == 0);
+        }
     }
 
     pub(super) fn read_failed(
@@ -182,6 +192,7 @@ impl Torrent {
     }
 
     pub(super) fn choke_round(&mut self, now: Instant) {
+        self.review_spread(now);
         let contenders = self.contenders(now);
         let rate = self.up_meter.rate(now);
         let seeding = self.is_done();
@@ -190,6 +201,29 @@ impl Torrent {
                 Choke::Choked => self.choke(now, peer),
                 Choke::Unchoked => self.unchoke(now, peer),
             }
+        }
+    }
+
+    /// As a seed: looks who keeps what they are given, and proposes to others what those alone have.
+    fn review_spread(&mut self, now: Instant) {
+        let Some(content) = self.content.as_ref().filter(|c| c.picker.have().is_full()) else {
+            return;
+        };
+        self.spread.judge(now);
+        let missing = |&piece: &PieceIndex| {
+            content.picker.availability(piece) == 0 || self.spread.is_hoarded(piece)
+        };
+        let slow = self.peers.iter().filter(|&(&peer, c)| {
+            c.session.we_choke() == Choke::Choked || self.spread.hoards(peer)
+        });
+        self.tour.go_round_again(
+            slow.map(|(&peer, _)| peer),
+            content.geometry.iter().filter(missing),
+            &mut self.rng,
+        );
+        let everyone: Vec<PeerKey> = self.peers.keys().copied().collect();
+        for peer in everyone {
+            self.propose(now, peer);
         }
     }
 
@@ -210,6 +244,7 @@ impl Torrent {
                 .and_then(|c| c.picker.pieces_of(peer))
                 .is_some_and(crate::bitfield::Bitfield::is_full)
         };
+        let spread = &self.spread;
         self.peers
             .iter_mut()
             .map(|(&peer, c)| Contender {
@@ -224,6 +259,7 @@ impl Torrent {
                 complete: complete(peer),
                 given: c.down.total(),
                 taken: c.up.total(),
+                hoards: spread.hoards(peer),
             })
             .collect()
     }
@@ -256,8 +292,12 @@ impl Torrent {
         if !content.picker.have().is_full() || !serves || !connection.session.agreed().fast() {
             return;
         }
-        let picker = &content.picker;
-        for piece in self.tour.suggest(peer, |piece| picker.availability(piece) == 0) {
+        if self.spread.hoards(peer) {
+            return;
+        }
+        let wanted =
+            |piece| content.picker.availability(piece) == 0 || self.spread.is_hoarded(piece);
+        for piece in self.tour.suggest(peer, wanted) {
             self.send(now, peer, Message::Suggest(piece.0));
         }
     }
@@ -272,7 +312,6 @@ impl Torrent {
                 .into_iter()
                 .partition(|block| connection.fast_left.contains_key(&block.piece));
         connection.queue = kept;
-        self.tour.left(peer);
         self.send(now, peer, message);
         for block in refused {
             self.reject(now, peer, block);
