@@ -3,7 +3,8 @@
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -65,6 +66,28 @@ impl World {
     /// Runs it to its end.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ended {
         ended(&mut self.command(args))
+    }
+
+    /// Makes a folder `closed` that nobody may write to, and runs the program so that this holds for root too.
+    pub(crate) fn run_beside_a_closed_folder(&self, args: &[&str]) -> Ended {
+        let closed = self.path("closed");
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o500)).unwrap();
+        if std::fs::write(closed.join("x"), "x").is_err() {
+            return self.run(args);
+        }
+        // Root without the right to pass over permissions is like anybody.
+        let like = self.command([""; 0]);
+        let mut command = Command::new("setpriv");
+        command.arg("--bounding-set=-dac_override,-dac_read_search").arg(like.get_program());
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        for (name, value) in like.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        ended(&mut command)
     }
 
     /// Starts it and reads its stdout line by line.
@@ -138,13 +161,4 @@ impl Drop for Running {
         _ = self.child.kill();
         _ = self.child.wait();
     }
-}
-
-/// Whether permissions mean anything to this user.
-pub(crate) fn may_do_everything(dir: &Path) -> bool {
-    let probe = dir.join("closed");
-    std::fs::create_dir(&probe).unwrap();
-    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o500);
-    std::fs::set_permissions(&probe, closed).unwrap();
-    std::fs::write(probe.join("x"), "x").is_ok()
 }
