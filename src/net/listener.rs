@@ -6,6 +6,7 @@ use super::handshake::{Connected, answer, canonical};
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::peer::Handshake;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use tokio::task::JoinSet;
 /// Most connections that may be in the middle of their handshake. At the bound no more are accepted until one
 /// is done or late; the system's backlog holds the others.
 pub const HANDSHAKES_MAX: usize = 256;
+/// Most of them from one host; more are closed at once. Else a single host could keep all others out.
+pub const HANDSHAKES_PER_HOST: usize = 64;
 /// Connections that the system holds for us until they are accepted; beyond, it drops them.
 const BACKLOG: i32 = 512;
 /// Pause after the system could not accept, most likely for lack of file descriptors.
@@ -60,14 +63,24 @@ impl Listener {
         lookup: impl Fn(InfoHash) -> Option<Handshake> + Clone + Send + Sync + 'static,
         out: mpsc::Sender<Connected>,
     ) {
-        let mut handshakes = JoinSet::new();
+        let mut handshakes: JoinSet<IpAddr> = JoinSet::new();
+        let mut hosts: BTreeMap<IpAddr, usize> = BTreeMap::new();
         loop {
             tokio::select! {
                 () = out.closed() => return,
-                Some(_) = handshakes.join_next() => {}
+                Some(ended) = handshakes.join_next() => if let Ok(host) = ended {
+                    release(&mut hosts, host);
+                },
                 accepted = self.socket.accept(), if handshakes.len() < HANDSHAKES_MAX => {
                     match accepted {
                         Ok((stream, from)) => {
+                            let host = canonical(from).ip();
+                            let open = hosts.entry(host).or_default();
+                            if *open >= HANDSHAKES_PER_HOST {
+                                tracing::debug!(%host, "too many handshakes at once");
+                                continue; // closes it
+                            }
+                            *open += 1;
                             let (lookup, out) = (lookup.clone(), out.clone());
                             handshakes.spawn(async move {
                                 match answer(stream, from, within, lookup).await {
@@ -78,6 +91,7 @@ impl Listener {
                                         tracing::debug!(%from, %error, "no handshake");
                                     }
                                 }
+                                host
                             });
                         }
                         Err(error) => {
@@ -87,6 +101,15 @@ impl Listener {
                     }
                 }
             }
+        }
+    }
+}
+
+fn release(hosts: &mut BTreeMap<IpAddr, usize>, host: IpAddr) {
+    if let Some(open) = hosts.get_mut(&host) {
+        *open -= 1;
+        if *open == 0 {
+            hosts.remove(&host);
         }
     }
 }

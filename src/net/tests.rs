@@ -143,12 +143,47 @@ async fn dialling_finds_the_wrong_torrent_the_silent_and_the_absent() {
     assert_eq!(error.blame(), Blame::Network);
 }
 
+/// From 127.0.0.`host`.
+async fn connect_from(host: u8, to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, host], 0))).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[tokio::test]
+async fn one_host_cannot_keep_the_others_out() {
+    let (addr, mut incoming) = serve(loopback(), PATIENCE);
+    let mut silent = Vec::new();
+    for _ in 0..HANDSHAKES_PER_HOST {
+        silent.push(connect_from(2, addr).await);
+    }
+    let mut refused = connect_from(2, addr).await;
+    let mut answer = Vec::new();
+    assert_eq!(soon(refused.read_to_end(&mut answer)).await.unwrap_or(0), 0, "closed at once");
+    let dialer = Dialer::default();
+    let (out, inn) =
+        soon(async { tokio::join!(dialer.dial(addr, hello(2)), incoming.recv()) }).await;
+    assert!(out.is_ok() && inn.is_some(), "another host is welcome");
+    drop(silent.pop());
+    // Its place is free again once the listener has noticed.
+    let again = async {
+        loop {
+            let mut raw = connect_from(2, addr).await;
+            raw.write_all(&hello(4).encode()).await.unwrap();
+            if raw.read_exact(&mut [0; 68]).await.is_ok() {
+                break;
+            }
+        }
+    };
+    soon(again).await;
+}
+
 #[tokio::test]
 async fn no_more_strangers_than_the_bound_are_in_a_handshake() {
     let (addr, mut incoming) = serve(loopback(), PATIENCE);
     let mut silent = Vec::new();
-    for _ in 0..HANDSHAKES_MAX {
-        silent.push(TcpStream::connect(addr).await.unwrap());
+    for nth in 0..HANDSHAKES_MAX {
+        silent.push(connect_from(2 + (nth / HANDSHAKES_PER_HOST) as u8, addr).await);
     }
     let hasty = Dialer { handshake_timeout: Duration::from_millis(300), ..Dialer::default() };
     let error = soon(hasty.dial(addr, hello(2))).await.unwrap_err();
