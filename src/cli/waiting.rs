@@ -49,7 +49,8 @@ pub(super) fn sources(snapshot: &Snapshot, given: &[SocketAddr]) -> Vec<String> 
     }
     let connected = |addr: &&SocketAddr| snapshot.peers.iter().any(|peer| peer.addr == **addr);
     for addr in given.iter().filter(|addr| !connected(addr)) {
-        rows.push((format!("peer {addr}"), "no connection".to_owned()));
+        let why = snapshot.refused.get(addr).map(|error| format!(": {error}")).unwrap_or_default();
+        rows.push((format!("peer {addr}"), format!("no connection{why}")));
     }
     if rows.is_empty() {
         return vec!["no tracker and no peer is known".to_owned()];
@@ -75,6 +76,7 @@ const ROWS_MAX: usize = 30;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::ConnectError;
     use gaggle_core::proto::announce::Counts;
     use gaggle_core::swarm::announce::TrackerStatus;
 
@@ -93,13 +95,16 @@ mod tests {
                 ),
                 tracker("http://c/a", LastAnswer::NotYet),
             ],
+            refused: [("10.0.0.2:5".parse().unwrap(), ConnectError::Closed)].into(),
             ..Snapshot::default()
         };
-        let lines = sources(&snapshot, &["10.0.0.1:5".parse().unwrap()]);
+        let given = ["10.0.0.1:5", "10.0.0.2:5"].map(|addr| addr.parse().unwrap());
+        let lines = sources(&snapshot, &given);
         assert_eq!(lines[0], "tracker udp://a:1                     timed out (2 tries)");
         assert_eq!(lines[1], "tracker http://long.example/announce  answered: 0 peers");
         assert!(lines[2].ends_with("no answer yet"));
         assert!(lines[3].starts_with("peer 10.0.0.1:5") && lines[3].ends_with("no connection"));
+        assert!(lines[4].ends_with("no connection: closed during the handshake"), "{}", lines[4]);
         assert_eq!(sources(&Snapshot::default(), &[]), ["no tracker and no peer is known"]);
     }
 }

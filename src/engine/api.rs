@@ -1,6 +1,7 @@
 //! What a user of the engine says and hears: settings, requests, snapshots, events, errors.
 
 use crate::disk::Preallocate;
+use crate::net::ConnectError;
 use gaggle_core::geometry::PieceIndex;
 use gaggle_core::id::InfoHash;
 use gaggle_core::metainfo::{Magnet, Metainfo};
@@ -10,6 +11,7 @@ use gaggle_core::swarm::announce::TrackerStatus;
 use gaggle_core::swarm::choker::Slots;
 use gaggle_core::swarm::torrent::Status;
 use gaggle_core::units::BytesPerSec;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,6 +95,8 @@ pub struct Snapshot {
     pub trackers: Vec<TrackerStatus>,
     /// Peers, one by one.
     pub peers: Vec<gaggle_core::swarm::torrent::PeerStatus>,
+    /// Why the last attempt to connect failed, for each peer that was given by hand and is not connected.
+    pub refused: BTreeMap<SocketAddr, ConnectError>,
     /// Where every wanted file lies: the single file, or the torrent's folder.
     pub path: Option<PathBuf>,
 }

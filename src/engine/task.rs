@@ -243,6 +243,9 @@ impl TorrentTask {
             Err(error) => {
                 tracing::debug!(%addr, %error, "cannot connect");
                 self.torrent.handle_dial_failed(self.shared.clock.now(), addr);
+                if self.add.peers.contains(&addr) {
+                    self.snapshot.refused.insert(addr, error);
+                }
             }
         }
     }
@@ -261,6 +264,7 @@ impl TorrentTask {
             Err(refusal) => return tracing::debug!(%addr, %refusal, "refused"),
         };
         tracing::debug!(%addr, ?peer, ?direction, "connected");
+        self.snapshot.refused.remove(&addr);
         let (queue, from_torrent) = mpsc::channel(TO_PEER_QUEUE);
         let pump = Pump {
             peer,

@@ -106,3 +106,34 @@ async fn a_seed_a_leech_and_a_magnet_exchange_a_file() {
     get.stop().await;
     seeding.stop().await;
 }
+
+/// A share that counts copies hears of them by the last haves, and leeches leave as soon as they have all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_once_complete_has_told_that_it_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = content(3 * PIECE);
+    let metainfo = torrent_of(&data);
+    let dir = |name: String| scratch.path().join(name);
+    std::fs::create_dir(dir("seed".into())).unwrap();
+    std::fs::write(dir("seed".into()).join("f.bin"), &data).unwrap();
+    let seed = engine(&dir("state".into())).await;
+    let what = What::Metainfo(Box::new(metainfo));
+    let giving = AddTorrent { seed_only: true, ..add(what.clone(), &dir("seed".into()), vec![]) };
+    let mut seeding = seed.add(giving).await.unwrap();
+    complete(&mut seeding).await;
+    for nth in 1..=20 {
+        let leech = engine(&dir(format!("state{nth}"))).await;
+        let to = dir(format!("leech{nth}"));
+        let mut get = leech.add(add(what.clone(), &to, vec![seed.listen_addr()])).await.unwrap();
+        complete(&mut get).await;
+        get.stop().await;
+        let counted = async {
+            while seeding.snapshot().status.completed_peers < nth {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let told = tokio::time::timeout(Duration::from_secs(5), counted).await;
+        assert!(told.is_ok(), "leech {nth} left without a word");
+    }
+    seeding.stop().await;
+}
