@@ -335,9 +335,9 @@ pub(super) enum Event<'a> {
         ok: bool,
         /// Number of pieces.
         pieces: u32,
-        /// Pieces that are right.
-        good_pieces: u32,
-        /// First and last index of every run of pieces that are not.
+        /// Pieces that are right; null with `--fast`, which hashes none.
+        good_pieces: Option<u32>,
+        /// First and last index of every run of pieces that are not, or cannot be.
         bad_ranges: &'a [(u32, u32)],
         /// How long it took.
         seconds: f64,

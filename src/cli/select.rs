@@ -4,7 +4,7 @@ use super::exit::Failure;
 use crate::engine::Selection;
 use std::ops::RangeInclusive;
 
-/// `1`, `4-6`, `7-` and globs such as `*.json` or `{a,b}/*`. No text at all selects everything.
+/// `1`, `4-6`, `7-` and globs such as `*.json` or `{a,b}/*`. Without the flag everything is selected.
 pub(super) fn parse(texts: &[String]) -> Result<Selection, Failure> {
     let (mut ranges, mut globs) = (Vec::new(), Vec::new());
     for part in texts.iter().flat_map(|text| parts(text)).filter(|part| !part.is_empty()) {
@@ -14,8 +14,14 @@ pub(super) fn parse(texts: &[String]) -> Result<Selection, Failure> {
             None => globs.push(part.to_owned()),
         }
     }
-    if ranges.is_empty() && globs.is_empty() {
+    if texts.is_empty() {
         return Ok(Selection::All);
+    }
+    if ranges.is_empty() && globs.is_empty() {
+        let failure = Failure::usage("--select names no file".to_owned());
+        return Err(
+            failure.hint("leave it out to take all files; `gaggle show --files` lists them")
+        );
     }
     Ok(Selection::Some { ranges, globs })
 }
@@ -60,7 +66,8 @@ mod tests {
     #[test]
     fn indices_ranges_and_globs() {
         let parse = |text: &str| parse(&[text.to_owned()]);
-        assert_eq!(parse("").unwrap(), Selection::All);
+        assert_eq!(super::parse(&[]).unwrap(), Selection::All);
+        assert!(parse("").is_err() && parse(" , ").is_err(), "nothing is not everything");
         let Selection::Some { ranges, globs } = parse("1, 4-6,*.json,{a,b}/*,9-").unwrap() else {
             panic!("a selection")
         };

@@ -97,7 +97,7 @@ fn say(
         name,
         ok,
         pieces,
-        good_pieces: good,
+        good_pieces: (!fast).then_some(good),
         bad_ranges: &bad,
         seconds: took.as_secs_f64(),
     })?;

@@ -75,6 +75,8 @@ fn fast_compares_sizes_only() {
     let fast = world.run(["verify", "top.torrent", "--fast"]);
     assert_eq!(fast.code, Some(0));
     assert!(fast.out.contains("nothing hashed"), "{}", fast.out);
+    let json = world.run(["verify", "top.torrent", "--fast", "--json"]).event("verified");
+    assert!(json["good_pieces"].is_null(), "nobody looked: {json}");
     fs::write(world.path("top/a"), &a[1..]).unwrap();
     assert_eq!(world.run(["verify", "top.torrent", "--fast"]).code, Some(5));
 }
