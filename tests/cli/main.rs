@@ -6,6 +6,7 @@ mod create;
 mod lab;
 mod program;
 mod show;
+mod tls;
 mod tracker;
 mod transfer;
 mod verify;

@@ -16,6 +16,7 @@ const PACKAGES: &[(&str, Probe)] = &[
     ("opentracker", Probe::Program("opentracker")),
     ("mktorrent", Probe::Program("mktorrent")),
     ("iproute2", Probe::Program("ip")),
+    ("openssl", Probe::Program("openssl")),
 ];
 
 enum Probe {
