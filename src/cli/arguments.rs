@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 /// The parsed arguments, or how to end when there is nothing to run: help was asked for, or the
 /// usage is wrong and has been complained about.
 pub(super) fn parse(args: Vec<OsString>) -> Result<Cli, Exit> {
-    let json = args.iter().skip(1).any(|arg| arg == "--json");
+    let json = args.iter().skip(1).any(|arg| arg == "--json") || is_on("GAGGLE_JSON");
     let command = with_env(Cli::command()).color(color(&args));
     let args = with_verb(&command, args);
     let parsed = command
@@ -32,6 +32,12 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Cli, Exit> {
         );
     }
     parsed
+}
+
+/// Whether a variable switches something on, read as clap will read it.
+fn is_on(name: &str) -> bool {
+    let value = std::env::var(name).unwrap_or_default().to_ascii_lowercase();
+    !matches!(value.as_str(), "" | "0" | "f" | "false" | "n" | "no" | "off")
 }
 
 /// Lets variables be what people write: `GAGGLE_JSON=1` switches on, an empty one says nothing. Help

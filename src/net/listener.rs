@@ -17,7 +17,8 @@ use tokio::task::JoinSet;
 /// Most connections that may be in the middle of their handshake. At the bound no more are accepted until one
 /// is done or late; the system's backlog holds the others.
 pub const HANDSHAKES_MAX: usize = 256;
-/// Most of them from one host; more are closed at once. Else a single host could keep all others out.
+/// Most of them from one host, or one /64 of IPv6, which a host can fill at will; more are closed at once. Else a
+/// single host could keep all others out.
 pub const HANDSHAKES_PER_HOST: usize = 64;
 /// Connections that the system holds for us until they are accepted; beyond, it drops them.
 const BACKLOG: i32 = 512;
@@ -74,7 +75,7 @@ impl Listener {
                 accepted = self.socket.accept(), if handshakes.len() < HANDSHAKES_MAX => {
                     match accepted {
                         Ok((stream, from)) => {
-                            let host = canonical(from).ip();
+                            let host = network_of(canonical(from).ip());
                             let open = hosts.entry(host).or_default();
                             if *open >= HANDSHAKES_PER_HOST {
                                 tracing::debug!(%host, "too many handshakes at once");
@@ -105,6 +106,13 @@ impl Listener {
     }
 }
 
+fn network_of(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+    }
+}
+
 fn release(hosts: &mut BTreeMap<IpAddr, usize>, host: IpAddr) {
     if let Some(open) = hosts.get_mut(&host) {
         *open -= 1;
@@ -132,4 +140,17 @@ fn is_no_ipv6(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     let no_family = code == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
     no_family || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_ipv6_host_counts_as_one_whatever_address_it_takes() {
+        let network = |text: &str| network_of(text.parse().unwrap());
+        assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff::7"));
+        assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+    }
 }

@@ -57,6 +57,8 @@ fn json_ends_with_the_exit_code_whatever_happens() {
         assert_eq!(last.to_string(), r#"{"code":2,"type":"exit"}"#, "{args:?}");
         assert!(ended.err.starts_with("error: "), "{}", ended.err);
     }
+    let by_variable = ended(world.command(["show", "--nonsense"]).env("GAGGLE_JSON", "1"));
+    assert_eq!(by_variable.out, "{\"type\":\"exit\",\"code\":2}\n");
     world.write("config/gaggle/config.toml", "colour = 1");
     let ended = world.run(["config", "show", "--json"]);
     let kinds: Vec<_> = ended.json().iter().map(|event| event["type"].clone()).collect();

@@ -132,6 +132,8 @@ fn attack_20_corrupt_piece_by_many() {
         let liar = Setup::new(Role::Poisoner);
         let outcome = Attack { leeches: 8, liars: 6, liar, within_s: 900 }.play(seed);
         assert!(outcome.waste < 0.75, "GAGGLE_SEED={seed}: waste {}", outcome.waste);
+        let (banned, met) = outcome.banned_by_its_victims();
+        assert!(banned * 2 >= met, "GAGGLE_SEED={seed}: {banned} of {met} were banned");
         outcome.nobody_honest_is_banned();
         outcomes.push(outcome);
     }
@@ -145,6 +147,8 @@ fn attack_20_alternating_versions_of_a_block() {
         let liar = poisoner(if seed % 2 == 0 { Poison::Alternating } else { Poison::OneIn(4) });
         let outcome = Attack { leeches: 8, liars: 2, liar, within_s: 900 }.play(seed);
         assert!(outcome.waste < 0.5, "GAGGLE_SEED={seed}: waste {}", outcome.waste);
+        let (banned, met) = outcome.banned_by_its_victims();
+        assert!(banned * 2 >= met, "GAGGLE_SEED={seed}: {banned} of {met} were banned");
         outcome.nobody_honest_is_banned();
         outcomes.push(outcome);
     }

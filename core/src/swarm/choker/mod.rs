@@ -1,9 +1,10 @@
 //! Whom to serve.
 //!
 //! While downloading: the peers that send us most, and one more in turn, so that newcomers get a first piece and
-//! better partners are found. While seeding: everybody in turn, each for a quota; of a full uplink those first who
-//! pass on what they are given.
-//! Sees measured rates and states only; never cuts a connection, never counts a byte and never sends.
+//! better partners are found. While seeding: everybody in turn, each for a quota, and those first who pass on what
+//! they are given. Free riders come last: in rank, and by whoever spends a limit.
+//! Sees measured rates, states and the caller's verdict on hoarders only; never cuts a connection, never counts a
+//! byte and never sends.
 //= BEP 3 §choking and optimistic unchoking
 
 use crate::clock::Instant;
@@ -26,7 +27,8 @@ pub const FIBRILLATION_GUARD: Duration = Duration::from_secs(10);
 /// Of three turns of the optimistic slot in a row at most so many go to peers that were never served, while others
 /// wait: about BEP 3's triple chance, but with a bound, and no gain in reconnecting over and over.
 pub const NEWCOMER_TURNS: u32 = 2;
-/// Free riders together get the optimistic slot of a full uplink once in so many turns: enough to mend their ways.
+/// Free riders together get the optimistic slot once in so many turns: enough to mend their ways (measured in
+/// `core/tests/sim/fairness.rs`: at 4 they hold a quarter more).
 pub const RIDER_TURNS: u32 = 8;
 /// While seeding a peer gives its slot away after [`ChokerConfig::quota`] and not before this (libtorrent).
 pub const SEED_DWELL_MIN: Duration = Duration::from_secs(60);
@@ -54,7 +56,15 @@ pub const IDLE_BELOW_PERCENT: usize = 80;
 /// An uplink more in use than this gives one of those back each round.
 pub const FULL_ABOVE_PERCENT: usize = 95;
 
-/// Payload that anybody may take on credit. Beyond it [`TAKER_SHARE`] counts.
+/// From so much of a limit on, used by those who give, free riders get no regular slot, until it is less than
+/// [`GIVERS_SPARE_PERCENT`]. Free riders get only what is left at any moment, yet a slot of theirs finds some whenever
+/// the others' requests are on their way, and these then find less. What free riders take does not count here, so
+/// they do not come and go by their own doing.
+pub const GIVERS_NEED_PERCENT: usize = 60;
+/// See [`GIVERS_NEED_PERCENT`].
+pub const GIVERS_SPARE_PERCENT: usize = 40;
+/// Payload that anybody may take on credit, or two pieces if that is more: who has none cannot give any. Beyond it
+/// [`TAKER_SHARE`] counts.
 pub const TAKER_MIN: u64 = 1024 * 1024;
 /// Who has given less than one part in so many of what it took is a free rider.
 pub const TAKER_SHARE: u64 = 16;
@@ -148,8 +158,10 @@ pub struct Choker {
     slots: usize,
     /// Slots beyond what the limit suggests, because the uplink was not full with all of them in use.
     extra: usize,
-    /// Whether what we send comes near the limit, so that whatever one peer gets another one lacks.
-    full: bool,
+    /// See [`TAKER_MIN`].
+    credit: u64,
+    /// Whether those who give use much of the limit: see [`GIVERS_NEED_PERCENT`].
+    needed: bool,
     round_due: Instant,
     optimistic: Option<PeerKey>,
     optimistic_until: Instant,
@@ -171,7 +183,8 @@ impl Choker {
             rng,
             slots,
             extra: 0,
-            full: false,
+            credit: TAKER_MIN,
+            needed: false,
             round_due: Instant::ZERO,
             optimistic: None,
             optimistic_until: Instant::ZERO,
@@ -201,6 +214,11 @@ impl Choker {
         self.config.slots = slots;
     }
 
+    /// Tells how large pieces are.
+    pub fn set_piece_len(&mut self, bytes: u64) {
+        self.credit = TAKER_MIN.max(bytes * 2);
+    }
+
     /// Gives the slots away anew. Returns what changes; `peers` is every peer of the torrent, once.
     ///
     /// Peers that want nothing keep their state while slots are left: an interest that comes back in a second
@@ -215,9 +233,11 @@ impl Choker {
         peers: &[Contender],
     ) -> Vec<(PeerKey, Choke)> {
         self.round_due = now + ROUND;
-        self.full =
-            upload_limit.is_some_and(|limit| percent(upload_rate, limit) >= IDLE_BELOW_PERCENT);
         self.count_slots(upload_limit, upload_rate, peers);
+        let givers = peers.iter().filter(|peer| !self.is_free_rider(seeding, peer));
+        let rate = BytesPerSec(givers.map(|peer| peer.up.0).sum());
+        let much = if self.needed { GIVERS_SPARE_PERCENT } else { GIVERS_NEED_PERCENT };
+        self.needed = upload_limit.is_some_and(|limit| percent(rate, limit) >= much);
         let regular = self.regular(now, seeding, peers);
         self.turn_optimistic(now, seeding, &regular, peers);
         let mut kept = regular;
@@ -245,26 +265,23 @@ impl Choker {
     #[must_use]
     pub fn fill(&mut self, now: Instant, seeding: bool, peers: &[Contender]) -> Vec<PeerKey> {
         let optimistic = self.optimistic;
-        let served =
-            |peer: &&Contender| peer.unchoked && peer.wants() && Some(peer.peer) != optimistic;
-        let free = self.slots.saturating_sub(peers.iter().filter(served).count());
-        let mut waiting: Vec<&Contender> =
-            peers.iter().filter(|peer| self.may_be_served(now, peer)).collect();
+        // Free riders wait for the next round, and hold no slot that anybody else could want.
+        let served = |peer: &&Contender| {
+            let regular = peer.unchoked && peer.wants() && Some(peer.peer) != optimistic;
+            regular && !self.is_free_rider(seeding, peer)
+        };
+        let regular: BTreeSet<PeerKey> =
+            peers.iter().filter(served).map(|peer| peer.peer).collect();
+        let free = self.slots.saturating_sub(regular.len());
+        let may =
+            |peer: &&Contender| self.may_be_served(now, peer) && !self.is_free_rider(seeding, peer);
+        let mut waiting: Vec<&Contender> = peers.iter().filter(may).collect();
         self.rank(now, seeding, &mut waiting);
-        let mut new: Vec<PeerKey> = waiting
-            .iter()
-            .filter(|peer| !self.is_free_rider(seeding, peer))
-            .take(free)
-            .map(|peer| peer.peer)
-            .collect();
+        let mut new: Vec<PeerKey> = waiting.iter().take(free).map(|peer| peer.peer).collect();
         let holds = |peer: &Contender| Some(peer.peer) == optimistic && peer.wants();
         if !peers.iter().any(holds) && waiting.len() > free {
-            let regular: BTreeSet<PeerKey> = peers
-                .iter()
-                .filter(served)
-                .map(|peer| peer.peer)
-                .chain(new.iter().copied())
-                .collect();
+            let regular: BTreeSet<PeerKey> =
+                regular.into_iter().chain(new.iter().copied()).collect();
             self.turn_optimistic(now, seeding, &regular, peers);
             new.extend(self.optimistic);
         }
@@ -286,14 +303,15 @@ impl Choker {
     fn regular(&mut self, now: Instant, seeding: bool, peers: &[Contender]) -> BTreeSet<PeerKey> {
         let wants: Vec<&Contender> = peers.iter().filter(|peer| peer.wants()).collect();
         let bound = |peer: &&Contender| {
-            peer.unchoked && self.is_fresh(now, peer.peer) && Some(peer.peer) != self.optimistic
+            let fresh = peer.unchoked && self.is_fresh(now, peer.peer);
+            fresh && Some(peer.peer) != self.optimistic && !self.is_free_rider(seeding, peer)
         };
         let mut regular: BTreeSet<PeerKey> =
             wants.iter().copied().filter(bound).map(|peer| peer.peer).collect();
         let free = |peer: &&Contender| {
             let stays_choked = !peer.unchoked && self.is_fresh(now, peer.peer);
             let snubs = peer.snubbed && !seeding; // it may have the optimistic slot
-            let undeserving = snubs || self.is_free_rider(seeding, peer);
+            let undeserving = snubs || (self.needed && self.is_free_rider(seeding, peer));
             !regular.contains(&peer.peer) && !stays_choked && !undeserving
         };
         let mut rest: Vec<&Contender> = wants.into_iter().filter(free).collect();
@@ -314,7 +332,14 @@ impl Choker {
                 let class = if peer.unchoked && !done { 0 } else { 1 + u8::from(done) };
                 let waits = self.records.get(&peer.peer).map(|record| record.served);
                 let order = if class == 1 { waits } else { None };
-                (class, order, Reverse(peer.up), peer.joined, peer.peer)
+                (
+                    self.is_free_rider(seeding, peer),
+                    class,
+                    order,
+                    Reverse(peer.up),
+                    peer.joined,
+                    peer.peer,
+                )
             });
         } else {
             peers.sort_by_key(|peer| {
@@ -326,6 +351,7 @@ impl Choker {
                 let class = if chance < OPTIMISTIC { 0 } else { 1 + u8::from(peer.unchoked) };
                 (
                     Reverse(peer.down),
+                    self.is_free_rider(seeding, peer),
                     class,
                     record.map(|record| record.served),
                     peer.joined,
@@ -371,12 +397,16 @@ impl Choker {
                 (served, peer.joined, fastest(peer), peer.peer)
             });
         }
-        let (riders, givers): (Vec<&Contender>, Vec<&Contender>) =
+        let (mut riders, givers): (Vec<&Contender>, Vec<&Contender>) =
             waiting.into_iter().partition(|peer| self.is_free_rider(seeding, peer));
+        self.rng.shuffle(&mut riders); // else all who serve would choose the same one
         let riders_turn = !riders.is_empty() && now >= self.riders_due;
         let waiting = if riders_turn { riders } else { givers };
         if waiting.is_empty() {
-            self.optimistic = None; // rather nobody: what a free rider took now, others would lack
+            // Rather nobody than a free rider longer than its turn: what it took, others would lack.
+            if !keeps || holder.is_some_and(|peer| self.is_free_rider(seeding, peer)) {
+                self.optimistic = None;
+            }
             return;
         }
         if riders_turn {
@@ -428,17 +458,16 @@ impl Choker {
         peer.wants() && !peer.unchoked && !self.is_fresh(now, peer.peer)
     }
 
-    /// Whether a peer takes and does not give, while others would use what it takes: no regular slot for it, and the
-    /// optimistic one only in its turn, see [`RIDER_TURNS`]. A seed is given nothing by anybody: there a free rider is
-    /// who keeps what others would pass on.
+    /// Whether a peer takes and does not give. It comes last when slots are given away, has the optimistic one only in
+    /// its turn, see [`RIDER_TURNS`], and elsewhere what the others leave of a limit. A seed is given nothing by
+    /// anybody: there a free rider is who keeps what others would pass on.
     ///
     /// Without this rule a swarm with more slots than contributors feeds free riders as well as anybody, and every
     /// piece that a seed gives to them alone it must give once more.
-    fn is_free_rider(&self, seeding: bool, peer: &Contender) -> bool {
-        let takes = peer.taken >= TAKER_MIN && peer.given.saturating_mul(TAKER_SHARE) < peer.taken;
-        self.full
-            && self.config.policy == ChokerPolicy::TitForTat
-            && if seeding { peer.hoards } else { takes }
+    pub fn is_free_rider(&self, seeding: bool, peer: &Contender) -> bool {
+        let takes =
+            peer.taken >= self.credit && peer.given.saturating_mul(TAKER_SHARE) < peer.taken;
+        self.config.policy == ChokerPolicy::TitForTat && if seeding { peer.hoards } else { takes }
     }
 
     /// Whether a peer of a seed had its turn.

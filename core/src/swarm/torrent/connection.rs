@@ -48,6 +48,8 @@ pub(super) struct Connection {
 
     // What they ask of us.
     pub(super) queue: VecDeque<Block>,
+    /// A free rider, as of the last choke round: it gets what the others leave of a limit.
+    pub(super) served_last: bool,
     /// Bytes read or being read for this peer and not yet on the wire.
     pub(super) sending: u64,
     /// Pieces the peer may fetch while choked, and how many bytes of each are left to it.
@@ -94,6 +96,7 @@ impl Connection {
             down: Meter::new(now),
             unasked: 0,
             queue: VecDeque::new(),
+            served_last: false,
             sending: 0,
             fast_left: BTreeMap::new(),
             up: Meter::new(now),

@@ -186,6 +186,7 @@ impl Torrent {
         let wanted = geometry.iter().filter(|&piece| priority(piece) != Priority::Skip);
         let wanted_total = wanted.map(|piece| u64::from(geometry.size_of(piece))).sum();
         picker.set_priorities(priority);
+        self.choker.set_piece_len(u64::from(geometry.piece_len()));
         let done = picker.is_done();
         if picker.have().is_full() {
             self.tour = Tour::new(geometry.iter(), &mut self.rng);

@@ -33,6 +33,8 @@ pub struct PeerStatus {
     pub unchokes_us: bool,
     /// Whether we let it fetch.
     pub unchoked: bool,
+    /// Whether it takes and does not give, so that it gets what others leave.
+    pub free_rider: bool,
     /// Part of the content it has, 0 to 1.
     pub progress: f64,
 }
@@ -109,6 +111,7 @@ impl Torrent {
                 up: c.up.rate(now),
                 unchokes_us: c.session.they_choke() == Choke::Unchoked,
                 unchoked: c.session.we_choke() == Choke::Unchoked,
+                free_rider: c.served_last,
                 progress: pieces.and_then(|p| p.pieces_of(peer)).map_or(0.0, share),
             })
             .collect()

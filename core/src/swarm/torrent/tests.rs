@@ -106,15 +106,30 @@ impl Room {
 
     /// Connects a host to a peer that only does what the test does.
     fn attach(&mut self, host: usize) -> PeerKey {
+        self.attach_as(host, 100)
+    }
+
+    /// The same, if there are several.
+    fn attach_as(&mut self, host: usize, name: u8) -> PeerKey {
         let hello = Hello {
-            addr: addr(100),
+            addr: addr(name.into()),
             direction: Direction::Incoming,
-            peer_id: PeerId([100; 20]),
+            peer_id: PeerId([name; 20]),
             reserved: Torrent::reserved(),
         };
         let peer = self.hosts[host].handle_connected(self.now, &hello).unwrap();
         self.settle();
         peer
+    }
+
+    /// What a scripted peer says, and what it or others are told at once.
+    fn hear(&mut self, host: usize, peer: PeerKey, messages: &[Message]) -> Vec<Message> {
+        self.sent.clear();
+        for message in messages {
+            self.hosts[host].handle_message(self.now, peer, message.clone());
+        }
+        self.settle();
+        self.sent.iter().map(|(_, message)| message.clone()).collect()
     }
 
     /// Delivers everything until nobody has anything to say.
@@ -274,6 +289,8 @@ fn attack_18_requests_beyond_the_bound_are_rejected_and_a_flood_ends_the_connect
     let queued = room.hosts[0].peers.get(&on_seed).map_or(0, |c| c.queue.len());
     assert!(queued <= connection::REQUESTS_MAX, "{queued}");
     room.settle();
+    let rejected = room.sent.iter().filter(|(_, m)| matches!(m, Message::Reject(_))).count();
+    assert_eq!(rejected, 300, "each is answered until it is a flood");
     assert!(room.closed.contains(&(0, Close::RequestFlood)));
 }
 
@@ -293,6 +310,120 @@ fn attack_18_a_flood_in_the_grace_after_a_choke_ends_the_connection_too() {
     }
     room.settle();
     assert!(room.closed.contains(&(0, Close::RequestFlood)));
+}
+
+#[test]
+fn attack_18_allowed_fast_is_three_times_the_piece_and_no_more_on_a_new_connection() {
+    let mut room = Room::new(1, 1);
+    let on_seed = room.attach(0);
+    let told = room.hear(0, on_seed, &[Message::HaveNone]);
+    let allowed: Vec<u32> = told
+        .iter()
+        .filter_map(|m| if let Message::AllowedFast(piece) = m { Some(*piece) } else { None })
+        .collect();
+    assert!(!allowed.is_empty());
+    let block = |begin| Request { index: allowed[0], begin, len: BLOCK_LEN };
+    let (mut rejects, mut served) = (0, 0);
+    for _ in 0..10 {
+        let before = room.hosts[0].status(room.now).uploaded;
+        let told = room.hear(0, on_seed, &[Message::Request(block(0))]);
+        rejects += told.iter().filter(|m| matches!(m, Message::Reject(_))).count();
+        served += room.hosts[0].status(room.now).uploaded - before;
+    }
+    // Three times a piece of two blocks.
+    assert_eq!((served, rejects), (6 * u64::from(BLOCK_LEN), 4));
+    // Coming back does not refill it for ever: a host has so much in all.
+    for _ in 0..1000 {
+        room.hosts[0].handle_disconnected(room.now, on_seed, None);
+        let again = room.attach(0);
+        room.hear(0, again, &[Message::HaveNone]);
+        room.hosts[0].handle_disconnected(room.now, again, None);
+    }
+    let again = room.attach(0);
+    let told = room.hear(0, again, &[Message::HaveNone]);
+    assert!(!told.iter().any(|m| matches!(m, Message::AllowedFast(_))), "{told:?}");
+}
+
+#[test]
+fn attack_19_blocks_nobody_asked_for_are_waste_and_end_the_connection() {
+    let mut room = Room::new(2, 1);
+    let on_leech = room.attach(1);
+    room.hear(1, on_leech, &[Message::HaveAll]);
+    for n in 0..256 {
+        let fate = room.hosts[1].handle_block(room.now, on_leech, n % PIECES, 0, BLOCK_LEN);
+        assert_eq!(fate, Fate::Drop);
+    }
+    room.settle();
+    assert!(room.closed.is_empty(), "some may have crossed a cancel");
+    assert_eq!(room.hosts[1].status(room.now).wasted, 256 * u64::from(BLOCK_LEN));
+    let fate = room.hosts[1].handle_block(room.now, on_leech, 0, 0, BLOCK_LEN);
+    room.settle();
+    assert_eq!(fate, Fate::Drop);
+    assert!(room.closed.contains(&(1, Close::UnaskedData)), "{:?}", room.closed);
+}
+
+#[test]
+fn attack_22_suggestions_and_allowed_fast_are_capped() {
+    let pieces = 1000;
+    let mut room = Room::new(1, 0);
+    let geometry =
+        Geometry::new(Version::V1, pieces * u64::from(BLOCK_LEN), BLOCK_LEN.into()).unwrap();
+    let none = Bitfield::empty(geometry.pieces());
+    room.hosts[0] = machine(0);
+    room.hosts[0].set_content(room.now, info(), geometry, none, |_| Priority::Normal);
+    let on_leech = room.attach(0);
+    room.hear(0, on_leech, &[Message::HaveAll]);
+    for piece in 0..pieces as u32 {
+        room.hear(0, on_leech, &[Message::Suggest(piece), Message::AllowedFast(piece)]);
+    }
+    let connection = &room.hosts[0].peers[&on_leech];
+    assert!(connection.suggested.len() <= connection::SUGGESTED_MAX);
+    assert!(connection.allowed.len() <= connection::ALLOWED_MAX);
+    assert_eq!((connection::SUGGESTED_MAX, connection::ALLOWED_MAX), (16, 32));
+}
+
+#[test]
+fn a_seed_proposes_to_others_what_a_hoarder_keeps() {
+    let mut room = Room::new(1, 1);
+    let request = |piece: u32, begin| {
+        let block = geometry().block(PieceIndex(piece), u32::from(begin > 0));
+        Message::Request(Request { index: piece, begin, len: block.len })
+    };
+    let suggested = |told: &[Message]| -> Vec<u32> {
+        let piece = |m: &Message| if let Message::Suggest(piece) = m { Some(*piece) } else { None };
+        told.iter().filter_map(piece).collect()
+    };
+    let peers: Vec<PeerKey> = (100..103).map(|name| room.attach_as(0, name)).collect();
+    let mut theirs = Vec::new();
+    for &peer in &peers {
+        let told = room.hear(0, peer, &[Message::HaveNone, Message::Interested]);
+        theirs.push(suggested(&told));
+    }
+    assert!(theirs.iter().all(|pieces| pieces.len() == 4), "{theirs:?}");
+    for (&peer, pieces) in peers.iter().zip(&theirs) {
+        for &piece in pieces {
+            room.hear(0, peer, &[request(piece, 0), request(piece, BLOCK_LEN)]);
+            room.hear(0, peer, &[Message::Have(piece)]);
+        }
+    }
+    // The first and the last exchange theirs; the second keeps its own.
+    let [first, hoarder, last] = peers[..] else { panic!("three") };
+    room.now += Duration::from_secs(2);
+    for (peer, other) in [(first, 2), (last, 0)] {
+        for &piece in &theirs[other] {
+            room.hear(0, peer, &[Message::Have(piece)]);
+        }
+    }
+    room.sent.clear();
+    room.pass(Duration::from_secs(60));
+    let flags: Vec<bool> =
+        room.hosts[0].peers(room.now).iter().map(|peer| peer.free_rider).collect();
+    assert_eq!(flags, [false, true, false], "{hoarder:?}");
+    let told: Vec<Message> = room.sent.iter().map(|(_, message)| message.clone()).collect();
+    let mut again = suggested(&told);
+    again.sort_unstable();
+    theirs[1].sort_unstable();
+    assert_eq!(again, theirs[1], "once more, to others");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Whom we serve, in what order, and when a request is refused.
 
-use super::connection::REQUESTS_MAX;
+use super::connection::{Connection, REQUESTS_MAX};
 use super::download::request_of;
+use super::spread::Spread;
 use super::{Close, PeerKey, Torrent};
 use crate::clock::Instant;
 use crate::geometry::{Block, PieceIndex};
@@ -92,15 +93,23 @@ impl Torrent {
         self.uploads_due = true;
     }
 
-    /// Turns queued requests into reads, peer after peer, as far as limits allow.
+    /// Turns queued requests into reads, peer after peer, as far as limits allow; free riders get what the others
+    /// leave.
     pub(super) fn pump_uploads(&mut self, now: Instant) {
         if self.upload_at.is_some_and(|at| now < at) {
             return; // the bucket is dry until then
         }
-        let mut turn = Some(self.upload_turn);
+        self.pump_class(now, false);
+        if self.upload_at.is_none() && self.peers.values().any(|c| c.served_last) {
+            self.pump_class(now, true);
+        }
+    }
+
+    fn pump_class(&mut self, now: Instant, last: bool) {
         let mut idle = 0;
-        while let Some(peer) = turn.and_then(|after| self.next_peer(after)) {
-            let read = self.read_for(now, peer);
+        while let Some(peer) = self.next_peer(self.upload_turn) {
+            let in_class = self.peers.get(&peer).is_some_and(|c| c.served_last == last);
+            let read = in_class && self.read_for(now, peer);
             if self.upload_at.is_some() && !read {
                 return; // the bucket ran dry before this one's turn, which therefore comes next
             }
@@ -109,7 +118,6 @@ impl Torrent {
             if idle >= self.peers.len() || self.upload_at.is_some() {
                 return;
             }
-            turn = Some(peer);
         }
     }
 
@@ -152,17 +160,19 @@ impl Torrent {
             return false;
         }
         connection.sending += bytes;
-        self.watch(now, peer, blocks[0].piece);
+        self.watch(now, peer, blocks[0].piece, bytes);
         self.disk.push_back(DiskOp::Read { peer: peer.0, blocks });
         true
     }
 
     /// Notes who is given what nobody else has: see [`super::spread`].
-    fn watch(&mut self, now: Instant, peer: PeerKey, piece: PieceIndex) {
+    fn watch(&mut self, now: Instant, peer: PeerKey, piece: PieceIndex, bytes: u64) {
         if let Some(content) = &self.content
             && content.picker.have().is_full()
         {
-            self.spread.gave(now, peer, piece, content.picker.availability(piece) == 0);
+            let size = u64::from(content.geometry.size_of(piece));
+            let first = content.picker.availability(piece) == 0;
+            self.spread.gave(now, peer, piece, (bytes, size), first);
         }
     }
 
@@ -202,27 +212,40 @@ impl Torrent {
                 Choke::Unchoked => self.unchoke(now, peer),
             }
         }
+        let optimistic = self.choker.optimistic();
+        for contender in contenders {
+            if let Some(connection) = self.peers.get_mut(&contender.peer) {
+                connection.served_last = Some(contender.peer) != optimistic
+                    && self.choker.is_free_rider(seeding, &contender);
+            }
+        }
     }
 
     /// As a seed: looks who keeps what they are given, and proposes to others what those alone have.
     fn review_spread(&mut self, now: Instant) {
         let Some(content) = self.content.as_ref().filter(|c| c.picker.have().is_full()) else {
+            self.spread = Spread::default(); // a piece went bad under us, and what it said is past
             return;
         };
         self.spread.judge(now);
+        let is_served = |c: &Connection| {
+            c.session.we_choke() == Choke::Unchoked && c.session.they_want() == Interest::Interested
+        };
+        let served: Vec<PeerKey> =
+            self.peers.iter().filter(|(_, c)| is_served(c)).map(|(&peer, _)| peer).collect();
+        if served.is_empty() {
+            return; // an old seed need not look at a million pieces every round
+        }
+        let slow = |peer: &PeerKey| !served.contains(peer) || self.spread.hoards(*peer);
         let missing = |&piece: &PieceIndex| {
             content.picker.availability(piece) == 0 || self.spread.is_hoarded(piece)
         };
-        let slow = self.peers.iter().filter(|&(&peer, c)| {
-            c.session.we_choke() == Choke::Choked || self.spread.hoards(peer)
-        });
         self.tour.go_round_again(
-            slow.map(|(&peer, _)| peer),
+            self.peers.keys().copied().filter(slow),
             content.geometry.iter().filter(missing),
             &mut self.rng,
         );
-        let everyone: Vec<PeerKey> = self.peers.keys().copied().collect();
-        for peer in everyone {
+        for peer in served {
             self.propose(now, peer);
         }
     }
