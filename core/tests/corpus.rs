@@ -48,6 +48,11 @@ fn bencode() {
 }
 
 #[test]
+fn krpc() {
+    replay("krpc", laws::krpc);
+}
+
+#[test]
 fn magnet() {
     replay("magnet", laws::magnet);
 }
