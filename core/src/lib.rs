@@ -13,6 +13,7 @@ pub mod hash;
 pub mod id;
 pub mod lab;
 pub mod metainfo;
+pub mod overlay;
 pub mod proto;
 pub mod rng;
 pub mod storage;
