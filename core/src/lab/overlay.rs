@@ -7,7 +7,7 @@
 
 use crate::clock::Instant;
 use crate::id::NodeId;
-use crate::overlay::kademlia::{Config, Event, Node, Snapshot};
+use crate::overlay::kademlia::{Config, Event, Node, Snapshot, id_for};
 use crate::proto::krpc::{Contact, Message};
 use crate::rng::Rng;
 use std::cmp::Reverse;
@@ -35,8 +35,8 @@ impl Default for Wire {
 
 /// Bytes of the IP and UDP headers.
 const HEADERS: u64 = 28;
-/// 20.0.0.1: every host has a /24 of its own there, so that the rules for subnets stay on.
-const FIRST_IP: u32 = 0x1400_0001;
+/// 20.0.0.0: every host has a /24 of its own from here on, so that the rules for subnets stay on.
+const FIRST_IP: u32 = 0x1400_0000;
 const PORT: u16 = 6881;
 
 struct Host {
@@ -106,7 +106,7 @@ impl Overlay {
     /// Adds a node that starts now; its number counts from 0.
     pub fn spawn(&mut self, config: Config) -> usize {
         let rng = self.rng.fork();
-        let id = NodeId::random(&mut self.rng);
+        let id = id_for(addr_of(self.hosts.len()).ip(), &mut self.rng);
         let snapshot = Snapshot { id_v4: Some(id), ..Snapshot::default() };
         let node = Node::new(self.now, config, &snapshot, rng);
         let host = self.add(id, Some(Box::new(node)));
@@ -116,7 +116,7 @@ impl Overlay {
 
     /// Adds a host that others may remember, but that answers nothing.
     pub fn spawn_dead(&mut self) -> usize {
-        let id = NodeId::random(&mut self.rng);
+        let id = id_for(addr_of(self.hosts.len()).ip(), &mut self.rng);
         self.add(id, None)
     }
 
@@ -331,14 +331,16 @@ impl Overlay {
     }
 }
 
+/// The last byte differs from host to host, because the ids that fit an address depend on it.
 fn addr_of(host: usize) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::from(FIRST_IP + ((host as u32) << 8))), PORT)
+    let last = host as u32 * 167 % 254 + 1;
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::from(FIRST_IP + ((host as u32) << 8) + last)), PORT)
 }
 
 fn host_at(addr: SocketAddr) -> Option<usize> {
     let IpAddr::V4(ip) = addr.ip() else { return None };
-    let offset = u32::from(ip).checked_sub(FIRST_IP)?;
-    (offset & 0xff == 0).then_some((offset >> 8) as usize)
+    let host = (u32::from(ip).checked_sub(FIRST_IP)? >> 8) as usize;
+    (addr_of(host) == addr).then_some(host)
 }
 
 #[cfg(test)]

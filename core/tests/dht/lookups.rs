@@ -5,11 +5,13 @@
 use crate::{figure, outcome, quantile, secs, seeds, settled, sized};
 use gaggle_core::id::{InfoHash, NodeId};
 use gaggle_core::lab::Overlay;
-use gaggle_core::overlay::kademlia::{Config, LookupPolicy, Soft};
+use gaggle_core::overlay::kademlia::{Config, LookupPolicy, Soft, Terms};
 use std::time::Duration;
 
 fn quiet(policy: LookupPolicy) -> Config {
-    Config { upkeep: false, policy, ..Config::default() }
+    // The lookups come one after another and take hours; what was announced must last as long.
+    let terms = Terms { life: secs(24 * 3600), ..Terms::default() };
+    Config { upkeep: false, policy, terms, ..Config::default() }
 }
 
 fn any_up(world: &mut Overlay, live: usize) -> usize {
@@ -42,6 +44,20 @@ fn claim_dht_lookups_in_a_static_network() {
             let nearest = outcome.found.closest.first().map(|contact| contact.id);
             // Nobody finds himself by asking others.
             let truth = world.closest(&target).filter(|&id| id != own);
+            if !(truth.is_none() || nearest == truth) {
+                let f = &outcome.found;
+                println!("MISS asked {} answered {} took {:?}", f.asked, f.answered, f.took);
+                for c in &f.closest {
+                    let h = (0..live).find(|&h| world.contact(h).id == c.id).unwrap();
+                    let n = world.node(h).unwrap();
+                    println!(
+                        "  {} knows {} shared with truth {}",
+                        c.id,
+                        n.snapshot().nodes.iter().any(|x| Some(x.id) == truth),
+                        c.id.shared_bits(&truth.unwrap())
+                    );
+                }
+            }
             right += usize::from(truth.is_none() || nearest == truth);
         }
         let (mean, share) = (asked / lookups as f64, right as f64 / lookups as f64);

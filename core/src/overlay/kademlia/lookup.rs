@@ -1,8 +1,8 @@
 //! One search through the network for the nodes closest to a target, and for what they store.
 //!
 //! Decides whom to ask next and when it is over. It does not wait for the dead: somebody who has not answered within
-//! the time that nine of ten answers need is left out of the count of those under way and of the test for the end,
-//! and his answer is still welcome when it comes.
+//! the time that nine of ten answers need is left out of the count of those under way, after twice that time also of
+//! the test for the end, and his answer is still welcome when it comes.
 //! Never sends, and never asks two nodes of one /24 or /64 that strangers named.
 
 use super::K;
@@ -33,9 +33,9 @@ pub struct LookupPolicy {
     pub alpha: usize,
     /// When a question counts as stalled.
     pub soft: Soft,
-    /// When it counts as unanswered.
+    /// When it counts as unanswered. Between the two, after twice the soft time, the end stops waiting for it.
     pub hard: Duration,
-    /// Whether the end waits for stalled questions about nodes that would be among the closest, as libtorrent does.
+    /// Whether the end waits for overdue questions about nodes that would be among the closest, as libtorrent does.
     pub wait_for_stalled: bool,
     /// Nodes that an announce is stored at.
     pub announce_to: usize,
@@ -73,7 +73,10 @@ pub(super) enum Goal {
 enum State {
     Fresh,
     Asked,
+    /// Others may be asked in his place.
     Stalled,
+    /// The end does not wait for him any more.
+    Overdue,
     Answered,
     Failed,
 }
@@ -146,7 +149,7 @@ impl Lookup {
                     self.asked += 1;
                     return Some(candidate.contact);
                 }
-                State::Stalled | State::Failed => {}
+                State::Stalled | State::Overdue | State::Failed => {}
             }
             if answered >= K || open >= policy.alpha {
                 return None;
@@ -188,6 +191,12 @@ impl Lookup {
     pub(super) fn stalled(&mut self, contact: &Contact) {
         if let Some(candidate) = self.find(contact).filter(|c| c.state == State::Asked) {
             candidate.state = State::Stalled;
+        }
+    }
+
+    pub(super) fn overdue(&mut self, contact: &Contact) {
+        if let Some(candidate) = self.find(contact).filter(|c| c.state == State::Stalled) {
+            candidate.state = State::Overdue;
         }
     }
 
@@ -245,8 +254,8 @@ impl Lookup {
         for candidate in &self.candidates {
             match candidate.state {
                 State::Answered => answered += 1,
-                State::Asked | State::Fresh => open = true,
-                State::Stalled => stalled = true,
+                State::Asked | State::Fresh | State::Stalled => open = true,
+                State::Overdue => stalled = true,
                 State::Failed => {}
             }
             if answered >= K {
@@ -323,6 +332,7 @@ mod tests {
         let mut lookup = start(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
         ask_all(&mut lookup, &quick);
         lookup.stalled(&node(1));
+        lookup.overdue(&node(1));
         for n in 2..=9 {
             ask_all(&mut lookup, &quick);
             assert!(!lookup.is_done(&quick), "{n}");
@@ -341,6 +351,7 @@ mod tests {
         let mut lookup = start(&[1, 2]);
         ask_all(&mut lookup, &policy);
         lookup.stalled(&node(1));
+        lookup.overdue(&node(1));
         lookup.failed(&node(2));
         assert!(!lookup.is_done(&policy));
         lookup.failed(&node(1));

@@ -34,9 +34,20 @@ pub(super) struct Open {
     id: Option<NodeId>,
     sent: Instant,
     pub(super) purpose: Purpose,
-    /// When it stalls, or is given up if it has or cannot.
+    /// When the stage ends.
     due: Instant,
-    stalled: bool,
+    stage: Stage,
+}
+
+/// How long a question has been open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    /// Nine of ten answers have come by its end.
+    Fresh,
+    /// Until twice that time.
+    Stalled,
+    /// Until it is given up.
+    Overdue,
 }
 
 impl Node {
@@ -185,8 +196,8 @@ impl Node {
         let soft = matches!(purpose, Purpose::Lookup(_)).then(|| self.soft_timeout());
         let due = now + soft.unwrap_or(self.config.policy.hard);
         self.due.insert((due, number));
-        let stalled = soft.is_none();
-        self.open.insert(number, Open { to, id, sent: now, purpose, due, stalled });
+        let stage = if soft.is_some() { Stage::Fresh } else { Stage::Overdue };
+        self.open.insert(number, Open { to, id, sent: now, purpose, due, stage });
         let query = Query { id: own, read_only: self.config.read_only, ask };
         let mut message = Message::query(number.into(), query);
         message.version = self.config.version;
@@ -314,14 +325,20 @@ impl Node {
     /// The time of a question has come: to let others be asked as well, or to give it up.
     pub(super) fn question_due(&mut self, now: Instant, number: u32) {
         let Some(open) = self.open.get_mut(&number) else { return };
-        if !open.stalled {
-            open.stalled = true;
-            open.due = open.sent + self.config.policy.hard;
-            let copy = *open;
-            self.due.insert((copy.due, number));
-            if let (Purpose::Lookup(id), Some(contact)) = (copy.purpose, contact_of(&copy)) {
+        if open.stage != Stage::Overdue {
+            let hard = open.sent + self.config.policy.hard;
+            (open.stage, open.due) = match open.stage {
+                Stage::Fresh => (Stage::Stalled, hard.min(now + now.since(open.sent))),
+                Stage::Stalled | Stage::Overdue => (Stage::Overdue, hard),
+            };
+            let open = *open;
+            self.due.insert((open.due, number));
+            if let (Purpose::Lookup(id), Some(contact)) = (open.purpose, contact_of(&open)) {
                 if let Some(lookup) = self.lookups.get_mut(&id) {
-                    lookup.stalled(&contact);
+                    match open.stage {
+                        Stage::Overdue => lookup.overdue(&contact),
+                        Stage::Fresh | Stage::Stalled => lookup.stalled(&contact),
+                    }
                 }
                 self.pump(now, id);
             }

@@ -6,6 +6,8 @@
 mod ask;
 mod serve;
 mod status;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use super::limits::{Limits, Pacer, ReplyBudget, Sources};

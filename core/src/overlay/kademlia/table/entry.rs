@@ -36,8 +36,9 @@ impl Secs {
         Self((now.as_micros() / 1_000_000) as u32 + 1)
     }
 
+    /// Seconds since then; since never, more than any.
     pub(super) const fn since(self, earlier: Self) -> u32 {
-        self.0.saturating_sub(earlier.0)
+        if earlier.0 == 0 { u32::MAX } else { self.0.saturating_sub(earlier.0) }
     }
 }
 

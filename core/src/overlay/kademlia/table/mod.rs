@@ -6,6 +6,8 @@
 
 mod entry;
 mod room;
+#[cfg(test)]
+mod tests;
 
 use crate::clock::Instant;
 use crate::id::NodeId;
@@ -18,9 +20,9 @@ use std::time::Duration;
 
 pub use entry::Standing;
 
-/// Buckets at most: 2⁵⁰ nodes are more than there will be, and somebody who makes up ids near ours must not grow
+/// Buckets at most: 2³² nodes are more than there will be, and somebody who makes up ids near ours must not grow
 /// the table.
-const BUCKETS_MAX: usize = 50;
+const BUCKETS_MAX: usize = 32;
 /// Failures in a row after which a node is forgotten even if nobody can take its place.
 const FORGET_AT: u8 = 5;
 /// Nobody is asked again within this time only to see whether he is still there.
@@ -170,8 +172,7 @@ impl Table {
     pub fn probe(&mut self, now: Instant, rng: &mut Rng) -> Option<Probe> {
         let now = Secs::of(now);
         let waiting = |bucket: &Bucket| {
-            let due =
-                |entry: &&Entry| now.since(entry.asked) >= RETRY_S || entry.asked == Secs::NEVER;
+            let due = |entry: &&Entry| now.since(entry.asked) >= RETRY_S;
             bucket.spare.iter().filter(due).min_by_key(|entry| entry.asked).copied()
         };
         let sparse = (0..self.buckets.len()).rev().find_map(|at| {
@@ -346,17 +347,18 @@ impl Table {
         }
         let (own, bucket) = (self.own, &self.buckets[depth]);
         let deeper = |entry: &Entry| own.shared_bits(&entry.id) as usize > depth;
-        let nearer = bucket.live.iter().chain([newcomer]).filter(|entry| deeper(entry)).count();
-        // All on one side is what made-up ids look like; in an honest network it is rare and passes.
-        if nearer == 0 || nearer > bucket.live.len() {
+        if !bucket.live.iter().chain([newcomer]).any(deeper) {
             return false;
         }
-        let mut home = Bucket::default();
         let bucket = &mut self.buckets[depth];
-        home.live = bucket.live.extract_if(.., |entry| deeper(entry)).collect();
-        home.spare = bucket.spare.extract_if(.., |entry| deeper(entry)).collect();
-        self.buckets.push(home);
+        let live: Vec<_> = bucket.live.extract_if(.., |entry| deeper(entry)).collect();
+        let spare = bucket.spare.extract_if(.., |entry| deeper(entry)).collect();
+        self.buckets.push(Bucket { live: Vec::new(), spare });
         self.promote_all(depth);
+        // There may be more of them than one bucket holds, so each has to find a place.
+        for entry in live {
+            self.admit(entry);
+        }
         true
     }
 
