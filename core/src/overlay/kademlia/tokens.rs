@@ -52,15 +52,16 @@ impl Tokens {
     }
 
     fn rotate(&mut self, now: Instant) {
-        // After a long pause both secrets are too old.
-        for _ in 0..2 {
-            if now >= self.rotate_at {
-                self.previous = self.current;
-                self.rng.fill(&mut self.current);
-                self.rotate_at += ROTATION;
-            }
+        if now < self.rotate_at {
+            return;
         }
-        self.rotate_at = self.rotate_at.max(now - ROTATION);
+        self.previous = self.current;
+        if now >= self.rotate_at + ROTATION {
+            // After a long pause the last secret is too old as well.
+            self.rng.fill(&mut self.previous);
+        }
+        self.rng.fill(&mut self.current);
+        self.rotate_at = now + ROTATION;
     }
 }
 
@@ -102,7 +103,14 @@ mod tests {
         let (ip, swarm) = ("::1".parse().unwrap(), InfoHash([1; 20]));
         let token = tokens.issue(at(0), ip, swarm);
         assert!(!tokens.accepts(at(100_000), ip, swarm, &token));
-        let token = tokens.issue(at(100_000), ip, swarm);
-        assert!(tokens.accepts(at(100_200), ip, swarm, &token));
+        for morning in [200_000, 400_000] {
+            let token = tokens.issue(at(morning), ip, swarm);
+            assert!([1, 299, 300, 599].iter().all(|s| tokens.accepts(
+                at(morning + s),
+                ip,
+                swarm,
+                &token
+            )));
+        }
     }
 }
