@@ -106,6 +106,8 @@ const ATTACKS: &[(u8, &str)] = &[
     (21, "has everything, sends nothing"),
     (22, "fake seed, suggestions without end"),
     (23, "lies in the extension handshake"),
+    (24, "wrong metadata"),
+    (25, "peer exchange with thousands, with foreign nets, in a flood"),
     (34, "hostile tracker answers"),
     (35, "tracker URLs that point inside"),
     (36, "hostile web seeds"),

@@ -15,6 +15,7 @@ pub mod lab;
 pub mod metainfo;
 pub mod proto;
 pub mod rng;
+pub mod scope;
 pub mod storage;
 pub mod swarm;
 pub mod units;

@@ -4,7 +4,7 @@ use super::create::write_whole;
 use super::download::{Patience, Watched};
 use super::env::Env;
 use super::exit::{Exit, Failure, of_engine, text};
-use super::network::Network;
+use super::network::{Network, Peers};
 use super::select::parse as parse_selection;
 use super::show;
 use super::target::Target;
@@ -12,7 +12,6 @@ use crate::config::{Every, Finish, Preallocation, Trust};
 use crate::engine::{AddTorrent, Engine, Selection, What};
 use gaggle_core::metainfo::{Magnet, Metainfo};
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -180,12 +179,7 @@ impl One {
         self.download(what, select, peers).await
     }
 
-    async fn download(
-        &self,
-        what: What,
-        select: Selection,
-        peers: Vec<SocketAddr>,
-    ) -> Result<Exit, Failure> {
+    async fn download(&self, what: What, select: Selection, peers: Peers) -> Result<Exit, Failure> {
         let (how, env) = (&self.get.how, &*self.env);
         let engine = self.engine.get_or_try_init(|| self.get.network.engine(env)).await?;
         let settings = &env.settings.get;
@@ -198,12 +192,13 @@ impl One {
         if matches!(what, What::Metainfo(_)) {
             watched.knows_metadata();
         }
-        watched.given.clone_from(&peers);
+        watched.given = peers.named.iter().chain(&peers.of_link).copied().collect();
         let download = engine.add(AddTorrent {
             what,
             out_dir: output,
             select,
-            peers,
+            peers: peers.named,
+            link_peers: peers.of_link,
             trackers: self.get.network.trackers(env),
             verify: how.verify.unwrap_or(settings.verify).0,
             preallocate: how.preallocate.unwrap_or(settings.preallocate).0,

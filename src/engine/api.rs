@@ -29,6 +29,8 @@ pub struct EngineConfig {
     pub max_peers: usize,
     /// Most peers to upload to at a time, per torrent.
     pub slots: Slots,
+    /// Whether peers of a torrent that is not private are told of each other.
+    pub pex: bool,
 }
 
 /// A torrent by its file or by its link.
@@ -64,8 +66,10 @@ pub struct AddTorrent {
     pub out_dir: PathBuf,
     /// Which of its files are wanted.
     pub select: Selection,
-    /// Peers to try at once.
+    /// Peers that the user named: tried at once, and also where a private torrent keeps to its tracker.
     pub peers: Vec<SocketAddr>,
+    /// Peers that the link named: tried at once, but for a private torrent.
+    pub link_peers: Vec<SocketAddr>,
     /// Trackers beside those it names itself; a tier of its own.
     pub trackers: Vec<String>,
     /// How much of existing data to hash.

@@ -210,6 +210,7 @@ impl Shared {
             client: concat!("gaggle ", env!("CARGO_PKG_VERSION")).to_owned(),
             our_id: self.our_id,
             listen_port: Some(self.port()),
+            pex: self.config.pex,
             down: self.config.down,
             up: self.config.up,
             choker: ChokerConfig { slots: self.config.slots, ..ChokerConfig::default() },

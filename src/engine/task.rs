@@ -220,8 +220,11 @@ impl TorrentTask {
     }
 
     fn add_peers(&mut self) {
+        let now = self.shared.clock.now();
         let peers = std::mem::take(&mut self.add.peers);
-        self.torrent.handle_candidates(self.shared.clock.now(), Source::Explicit, &peers);
+        self.torrent.handle_candidates(now, Source::Explicit, &peers);
+        let peers = std::mem::take(&mut self.add.link_peers);
+        self.torrent.handle_candidates(now, Source::Magnet, &peers);
     }
 
     fn on_metadata(&mut self, info: bytes::Bytes) {

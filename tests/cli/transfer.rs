@@ -515,3 +515,24 @@ fn the_demo_verifies_and_says_who_sent_how_much_to_whom() {
         "{people:?}"
     );
 }
+
+#[test]
+fn attack_13_a_private_share_is_fetched_through_its_tracker_only() {
+    let world = world();
+    let args = ["share", "here/tree", "--private", "--json", "-q", "--state-dir", "s"];
+    let mut share = world.start(args.iter().chain(&LOOPBACK));
+    let shared = next(&mut share, "shared");
+    let magnet = shared["magnet"].as_str().unwrap();
+    // The link's own peer gives the metadata, which says that it is none of the tracker's.
+    let (before, rest) = magnet.split_once("&tr=").unwrap();
+    let untracked = format!("{before}&{}", rest.split_once('&').unwrap().1);
+    assert!(untracked.contains("&x.pe="), "{untracked}");
+    let args = ["get", &untracked, "-o", "alone", "--timeout", "4s", "--json", "-q"];
+    let alone = world.run(args.iter().chain(&LOOPBACK));
+    assert_eq!(alone.code, Some(4), "{}", alone.err);
+    assert_eq!(alone.event("metadata")["name"], "tree");
+    let args = ["get", magnet, "-o", "out", "-q", "--state-dir", "t"];
+    let got = world.run(args.iter().chain(&LOOPBACK));
+    assert_eq!(got.code, Some(0), "{}", got.err);
+    same(&world, "tree/a.bin", "out/tree/a.bin");
+}

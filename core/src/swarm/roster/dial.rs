@@ -69,7 +69,7 @@ impl Roster {
         let Some(candidate) = self.candidates.get_mut(&addr) else { return };
         candidate.failures = candidate.failures.saturating_add(1);
         let mut wait = timers::retry_after(addr.ip(), candidate.failures);
-        if candidate.source == Source::Explicit {
+        if candidate.source >= Source::Magnet {
             wait = wait.min(EXPLICIT_RETRY_MAX);
         }
         candidate.retry_at = now + wait;
@@ -85,7 +85,9 @@ impl Roster {
     ) -> Option<Instant> {
         let named = candidate.source == Source::Explicit;
         let host = self.hosts.get(&addr.ip()).copied().unwrap_or_default();
-        let given_up = !named && candidate.failures >= timers::failures_max(addr.ip());
+        // Somebody meant these, not some list: the one of a link may be all there is.
+        let meant = candidate.source >= Source::Magnet;
+        let given_up = !meant && candidate.failures >= timers::failures_max(addr.ip());
         let busy = host.dialling >= DIALLING_PER_HOST || candidate.state != State::Idle;
         if given_up || busy || candidate.id.is_some_and(|id| connected.contains(&id)) {
             return None;

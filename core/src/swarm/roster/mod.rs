@@ -50,7 +50,7 @@ pub enum Source {
     Tracker,
     /// An earlier run.
     Resume,
-    /// The magnet link.
+    /// The magnet link: never given up.
     Magnet,
     /// The user named it: never given up, and not shut out for its host.
     Explicit,
@@ -97,6 +97,9 @@ pub enum Refusal {
     /// No room.
     #[error("all {0} connections are in use")]
     Full(usize),
+    /// The torrent is private, and this address, which we dialled, came from no tracker.
+    #[error("private torrent, and not of its tracker")]
+    Private,
     /// It is us.
     #[error("our own address")]
     SelfConnection,
@@ -163,6 +166,8 @@ struct Candidate {
     retry_at: Instant,
     /// Who answered there the last time.
     id: Option<PeerId>,
+    /// A tracker has named it.
+    by_tracker: bool,
     /// Random order among equals.
     salt: u32,
 }
@@ -201,6 +206,8 @@ pub struct Roster {
     /// No candidate is ready before this; found by the last search that found none.
     idle_until: Instant,
     wanted: bool,
+    /// The torrent is private.
+    trackers_only: bool,
 }
 
 impl Roster {
@@ -219,6 +226,7 @@ impl Roster {
             dials_paid_at: Instant::ZERO,
             idle_until: Instant::ZERO,
             wanted: true,
+            trackers_only: false,
         }
     }
 
@@ -232,6 +240,7 @@ impl Roster {
         self.idle_until = now;
         if let Some(known) = self.candidates.get_mut(&addr) {
             known.source = known.source.max(source);
+            known.by_tracker |= source == Source::Tracker;
             let last = timers::failures_max(addr.ip()).saturating_sub(1);
             known.failures = known.failures.min(last);
             return false;
@@ -245,8 +254,15 @@ impl Roster {
             return false;
         }
         let salt = self.rng.next_u32();
-        let new =
-            Candidate { source, state: State::Idle, failures: 0, retry_at: now, id: None, salt };
+        let new = Candidate {
+            source,
+            state: State::Idle,
+            failures: 0,
+            retry_at: now,
+            id: None,
+            by_tracker: source == Source::Tracker,
+            salt,
+        };
         self.candidates.insert(addr, new);
         self.hosts.entry(addr.ip()).or_default().candidates += 1;
         true
@@ -358,6 +374,27 @@ impl Roster {
         self.own.push_back(addr);
     }
 
+    /// From now on only peers that a tracker named are dialled, and those that the user did: all others are
+    /// forgotten, and no more are learned. Whoever calls us may stay.
+    //= BEP 27
+    pub fn keep_to_trackers(&mut self) {
+        self.trackers_only = true;
+        let mut strangers = Vec::new();
+        for (&addr, candidate) in &mut self.candidates {
+            match candidate.source {
+                Source::Explicit => {}
+                _ if candidate.by_tracker => candidate.source = Source::Tracker,
+                _ => strangers.push(addr),
+            }
+        }
+        strangers.into_iter().for_each(|addr| self.forget(addr));
+    }
+
+    /// Whether the address is among the candidates.
+    pub fn knows(&self, addr: SocketAddr) -> bool {
+        self.candidates.contains_key(&canonical(addr))
+    }
+
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.connections.len()
@@ -391,7 +428,8 @@ impl Roster {
             Source::Explicit => self.trust.is_banned_addr(addr),
             _ => self.trust.is_banned(addr),
         };
-        !nonsense && !privileged && !banned && !self.own.contains(&addr)
+        let foreign = self.trackers_only && !matches!(source, Source::Tracker | Source::Explicit);
+        !nonsense && !privileged && !banned && !foreign && !self.own.contains(&addr)
     }
 
     fn admit(
@@ -412,6 +450,11 @@ impl Roster {
             if named { self.trust.is_banned_addr(addr) } else { self.trust.is_banned(addr) };
         if shut_out || self.trust.is_banned_id(id) {
             return Err(Refusal::Banned);
+        }
+        // A dial that was under way when the torrent turned out to be private.
+        let dialled = direction == Direction::Outgoing;
+        if self.trackers_only && dialled && !self.candidates.contains_key(&addr) {
+            return Err(Refusal::Private);
         }
         if self.connections.contains_key(&addr) {
             return Err(Refusal::Duplicate);
