@@ -13,7 +13,8 @@ use std::time::Duration;
 
 impl Roster {
     /// The next address to dial, now, if any; it counts as being dialled until `connected` or `dial_failed`.
-    /// `wanted` says whether more peers are of use at all. Fewest failures first, then the better source.
+    /// `wanted` says whether more peers are of use at all. Fewest failures first, then the better source,
+    /// then what BEP 40 prefers.
     /// O(1) while nothing is due, else O(candidates).
     #[must_use]
     pub fn poll_dial(&mut self, now: Instant, wanted: bool) -> Option<SocketAddr> {
@@ -30,7 +31,8 @@ impl Roster {
                 next = next.min(at);
                 continue;
             }
-            let order = (candidate.failures, Reverse(candidate.source), candidate.salt, *addr);
+            let liked = Reverse((candidate.source, self.priority(*addr)));
+            let order = (candidate.failures, liked, candidate.salt, *addr);
             best = best.into_iter().chain([order]).min();
         }
         let Some((.., addr)) = best else {

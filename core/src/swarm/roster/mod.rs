@@ -5,11 +5,13 @@
 //! host and per second. Never dials and never closes: it answers, and the caller acts.
 
 mod dial;
+mod priority;
 #[cfg(test)]
 mod tests;
 mod timers;
 mod trust;
 
+pub use priority::canonical_priority;
 pub use timers::{EXPLICIT_RETRY_MAX, FAR_FAILURES_MAX, FAR_RECONNECT, FAR_RETRY, NEAR_RETRIES};
 pub use trust::{BANS_MAX, BANS_PER_HOST, BANS_PER_SHARED_HOST, DEPARTED_MAX, STRIKES_MAX};
 
@@ -17,6 +19,8 @@ use crate::blame::Blame;
 use crate::clock::Instant;
 use crate::id::PeerId;
 use crate::rng::Rng;
+use priority::Sightings;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -200,6 +204,7 @@ pub struct Roster {
     connections: BTreeMap<SocketAddr, Connection>,
     trust: Trust,
     own: VecDeque<SocketAddr>,
+    sightings: Sightings,
     dialling: usize,
     /// When the dials made so far are paid for, at `dials_per_s`.
     dials_paid_at: Instant,
@@ -222,6 +227,7 @@ impl Roster {
             connections: BTreeMap::new(),
             trust: Trust::default(),
             own: VecDeque::new(),
+            sightings: Sightings::default(),
             dialling: 0,
             dials_paid_at: Instant::ZERO,
             idle_until: Instant::ZERO,
@@ -509,12 +515,13 @@ impl Roster {
 
     /// Makes room for an address of this source: drops the one that failed most, or comes from a lesser source.
     fn evict_for(&mut self, source: Source) -> bool {
-        let idle =
-            |(addr, other): (&SocketAddr, &Candidate)| {
-                let weaker = other.failures > 0 || other.source < source;
-                (other.state == State::Idle && other.source != Source::Explicit && weaker)
-                    .then_some((other.failures, std::cmp::Reverse(other.source), *addr))
-            };
+        let idle = |(addr, other): (&SocketAddr, &Candidate)| {
+            let weaker = other.failures > 0 || other.source < source;
+            (other.state == State::Idle && other.source != Source::Explicit && weaker).then(|| {
+                let least = Reverse((other.source, self.priority(*addr)));
+                (other.failures, least, *addr)
+            })
+        };
         let worst = self.candidates.iter().filter_map(idle).max();
         if let Some((.., addr)) = worst {
             self.forget(addr);

@@ -8,6 +8,7 @@ use crate::proto::extension::{Extension, ExtensionHandshake, HANDSHAKE_ID, Metad
 use crate::proto::peer::Message;
 use crate::swarm::roster::Direction;
 use bytes::Bytes;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 impl Torrent {
@@ -50,6 +51,9 @@ impl Torrent {
         let theirs = &connection.theirs;
         if let Some(reqq) = theirs.reqq {
             connection.pipeline.set_reqq(reqq.get());
+        }
+        if let (Some(ip), Some(port)) = (theirs.your_ip, self.config.listen_port) {
+            self.roster.seen_at(connection.addr.ip(), SocketAddr::new(ip, port));
         }
         let serves = theirs.ids.of(Extension::Metadata).is_some();
         connection.exchange.size = theirs.metadata_size.filter(|_| serves);

@@ -364,7 +364,8 @@ impl Torrent {
                 && c.session.we_want() == Interest::NotInterested
                 && now.since(c.joined) > IDLE_AFTER
         };
-        let idle = self.peers.iter().filter(|(_, c)| idle(c)).min_by_key(|(_, c)| c.joined);
+        let least = |c: &Connection| (self.roster.priority(c.addr), c.joined);
+        let idle = self.peers.iter().filter(|(_, c)| idle(c)).min_by_key(|(_, c)| least(c));
         if let Some((&peer, _)) = idle {
             self.close(peer, Close::Idle);
         }
