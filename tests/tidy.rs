@@ -115,6 +115,7 @@ const ATTACKS: &[(u8, &str)] = &[
     (38, "hostile announces"),
     (39, "tracker memory"),
     (40, "tracker as an amplifier"),
+    (41, "spoofed words of neighbours"),
 ];
 
 fn judge(rule: &str, found: &[String]) {

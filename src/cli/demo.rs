@@ -138,6 +138,7 @@ async fn start(
         max_peers: 10,
         slots: Slots::Auto,
         pex: true,
+        lsd: false, // nothing leaves this machine
     });
     let engine = engine.await.map_err(|e| of_engine(&e))?;
     env.note(format_args!("{name:<12} {}", engine.listen_addr()));

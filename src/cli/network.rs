@@ -38,6 +38,9 @@ pub(super) struct Network {
     /// Neither tell peers of each other nor be told
     #[arg(long, env = "GAGGLE_NO_PEX")]
     no_pex: bool,
+    /// Look for no peers among the neighbours on the wire
+    #[arg(long, env = "GAGGLE_NO_LSD")]
+    no_lsd: bool,
     #[command(flatten)]
     without: Without,
 }
@@ -47,8 +50,6 @@ pub(super) struct Network {
 struct Without {
     #[arg(long, hide = true, env = "GAGGLE_NO_DHT")]
     no_dht: bool,
-    #[arg(long, hide = true, env = "GAGGLE_NO_LSD")]
-    no_lsd: bool,
     #[arg(long, hide = true, env = "GAGGLE_NO_UTP")]
     no_utp: bool,
     #[arg(long, hide = true, env = "GAGGLE_NO_UPNP")]
@@ -76,6 +77,7 @@ impl Network {
             max_peers: self.max_peers.unwrap_or(settings.max_peers).get(),
             slots: self.max_uploads.unwrap_or(settings.max_uploads).0,
             pex: !(self.no_pex || settings.no_pex),
+            lsd: !(self.no_lsd || settings.no_lsd),
         });
         let engine = engine.await.map_err(|error| of_engine(&error))?;
         let listen = engine.listen_addr();

@@ -53,6 +53,12 @@ pub const KEYS: &[Key] = &[
         "false",
         "Whether peers are not told of each other (BEP 11).",
     ),
+    one(
+        "network.no_lsd",
+        "GAGGLE_NO_LSD",
+        "false",
+        "Whether no peers are looked for among the neighbours on the wire (BEP 14).",
+    ),
     one("get.output", "GAGGLE_OUTPUT", ".", "Folder that downloads go to."),
     one("get.jobs", "GAGGLE_JOBS", "3", "How many downloads run at a time."),
     one(

@@ -55,6 +55,7 @@ pub struct RawNetwork {
     pub down: Option<Text>,
     pub up: Option<Text>,
     pub no_pex: Option<Text>,
+    pub no_lsd: Option<Text>,
 }
 
 /// `[get]`

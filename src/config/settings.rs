@@ -51,6 +51,8 @@ pub struct NetworkSettings {
     pub up: Option<Rate>,
     /// Whether peers are not told of each other.
     pub no_pex: bool,
+    /// Whether no peers are looked for among the neighbours.
+    pub no_lsd: bool,
 }
 
 /// Defaults of `gaggle get`.
@@ -156,6 +158,7 @@ fn network(raw: RawNetwork, layers: &Layers) -> Result<NetworkSettings, ConfigEr
         down: at("network.down").optional(raw.down)?,
         up: at("network.up").optional(raw.up)?,
         no_pex: at("network.no_pex").flag(raw.no_pex)?,
+        no_lsd: at("network.no_lsd").flag(raw.no_lsd)?,
     })
 }
 

@@ -31,6 +31,9 @@ pub struct EngineConfig {
     pub slots: Slots,
     /// Whether peers of a torrent that is not private are told of each other.
     pub pex: bool,
+    /// Whether peers are looked for among the neighbours on the wire, by multicast. Never for a private torrent,
+    /// and not while listening on loopback only, where no neighbour could call.
+    pub lsd: bool,
 }
 
 /// A torrent by its file or by its link.
@@ -95,6 +98,8 @@ pub struct Snapshot {
     pub checking: Option<(u32, u32)>,
     /// What every tracker last said.
     pub trackers: Vec<TrackerStatus>,
+    /// Neighbours on the wire that have been heard of; `None` if nobody listens for them.
+    pub neighbours: Option<usize>,
     /// Peers, one by one.
     pub peers: Vec<gaggle_core::swarm::torrent::PeerStatus>,
     /// Where every wanted file lies: the single file, or the torrent's folder.

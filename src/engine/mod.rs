@@ -9,6 +9,7 @@ mod content;
 #[expect(clippy::module_inception, reason = "the engine itself, beside what it is made of")]
 mod engine;
 mod link;
+mod nearby;
 mod task;
 #[cfg(test)]
 mod tests;

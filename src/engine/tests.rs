@@ -21,6 +21,7 @@ async fn engine(state: &Path) -> Engine {
         max_peers: 50,
         slots: Slots::Auto,
         pex: true,
+        lsd: false,
     };
     Engine::start(config).await.unwrap()
 }

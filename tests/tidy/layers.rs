@@ -46,6 +46,7 @@ const ROOMS: &[Room] = &[
     room("core::proto::peer", 4, &[]),
     room("core::proto::tracker_http", 4, &[]),
     room("core::proto::tracker_udp", 4, &[]),
+    room("core::proto::lsd", 4, &[]),
     room("core::proto::extension", 4, &["core::proto::peer"]),
     room("core::storage", 5, &[]),
     room("core::swarm", 5, &["core::storage"]),
