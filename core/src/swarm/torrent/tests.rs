@@ -2,6 +2,7 @@
 //! Timing, links and crowds are the lab's business; here are the rules of one torrent.
 
 use super::*;
+use crate::blame::Blame;
 use crate::geometry::{BLOCK_LEN, Block, Version};
 use crate::hash;
 use crate::id::{InfoHash, PeerId};
@@ -13,6 +14,7 @@ use crate::swarm::roster::{Direction, RosterConfig};
 use std::collections::BTreeSet;
 
 mod gossip;
+mod magnet;
 
 const PIECES: u32 = 12;
 
