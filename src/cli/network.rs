@@ -62,7 +62,7 @@ pub(super) struct Peers {
     /// Those of the flags.
     pub named: Vec<SocketAddr>,
     /// Those of the link.
-    pub of_link: Vec<SocketAddr>,
+    pub of_link: Vec<PeerHint>,
 }
 
 impl Network {
@@ -92,7 +92,7 @@ impl Network {
     }
 
     /// Peers to try at once: those of the flags, which must exist, and those of a link.
-    pub(super) async fn peers(&self, env: &Env, what: &What) -> Result<Peers, Failure> {
+    pub(super) async fn peers(&self, what: &What) -> Result<Peers, Failure> {
         let mut peers = Peers::default();
         for text in &self.peer {
             let hint = PeerHint::parse(text)
@@ -103,12 +103,7 @@ impl Network {
             })?);
         }
         if let What::Magnet(magnet) = what {
-            for hint in &magnet.peers {
-                match resolve(hint).await {
-                    Ok(found) => peers.of_link.extend(found),
-                    Err(e) => env.note(format_args!("the link's peer {hint} is unknown: {e}")),
-                }
-            }
+            peers.of_link.clone_from(&magnet.peers);
         }
         Ok(peers)
     }

@@ -1,5 +1,6 @@
 //! `gaggle seed`: verifies what is there and uploads it until stopped.
 
+use super::cache;
 use super::env::Env;
 use super::event::Event;
 use super::exit::{Exit, Failure};
@@ -50,7 +51,8 @@ impl Seed {
                 Ok(what) => what,
                 Err(exit) => return Ok(exit),
             };
-            let Peers { named, of_link } = self.network.peers(env, &what).await?;
+            let Peers { named, of_link } = self.network.peers(&what).await?;
+            let what = cache::recall(env, what);
             let add = AddTorrent {
                 what,
                 out_dir: self.data.clone(),

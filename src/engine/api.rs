@@ -3,7 +3,7 @@
 use crate::disk::Preallocate;
 use gaggle_core::geometry::PieceIndex;
 use gaggle_core::id::InfoHash;
-use gaggle_core::metainfo::{Magnet, Metainfo};
+use gaggle_core::metainfo::{Magnet, Metainfo, PeerHint};
 use gaggle_core::storage::DiskFault;
 use gaggle_core::storage::Verify;
 use gaggle_core::swarm::announce::TrackerStatus;
@@ -71,8 +71,8 @@ pub struct AddTorrent {
     pub select: Selection,
     /// Peers that the user named: tried at once, and also where a private torrent keeps to its tracker.
     pub peers: Vec<SocketAddr>,
-    /// Peers that the link named: tried at once, but for a private torrent.
-    pub link_peers: Vec<SocketAddr>,
+    /// Peers that the link named: tried at once, but for a private torrent. Names are looked up meanwhile.
+    pub link_peers: Vec<PeerHint>,
     /// Trackers beside those it names itself; a tier of its own.
     pub trackers: Vec<String>,
     /// How much of existing data to hash.

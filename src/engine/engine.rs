@@ -158,7 +158,14 @@ impl Engine {
         let config = shared.torrent_config();
         let torrent = Torrent::new(shared.clock.now(), config, hashes, rng);
         let outputs = Outputs { events: events_in, snapshots: snapshots_in };
-        let task = TorrentTask::new(Arc::clone(&shared), hashes, add, torrent, outputs);
+        let task = TorrentTask::new(
+            Arc::clone(&shared),
+            hashes,
+            add,
+            torrent,
+            commands.downgrade(),
+            outputs,
+        );
         let inputs = Inputs { commands: command_queue, incoming: incoming_queue };
         let task = tokio::spawn(task.run(inputs, metainfo));
         Ok(Download { info_hash, shared, commands, events, snapshots, announcer, nearby, task })

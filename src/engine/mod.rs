@@ -8,6 +8,7 @@ mod assembly;
 mod content;
 #[expect(clippy::module_inception, reason = "the engine itself, beside what it is made of")]
 mod engine;
+mod hints;
 mod link;
 mod nearby;
 mod task;
