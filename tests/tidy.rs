@@ -110,6 +110,8 @@ const ATTACKS: &[(u8, &str)] = &[
     (31, "sybils, one subnet in a bucket, nodes that point inside"),
     (32, "the DHT as an amplifier"),
     (33, "floods of announces"),
+    (24, "wrong metadata"),
+    (25, "peer exchange with thousands, with foreign nets, in a flood"),
     (34, "hostile tracker answers"),
     (35, "tracker URLs that point inside"),
     (36, "hostile web seeds"),
@@ -117,6 +119,7 @@ const ATTACKS: &[(u8, &str)] = &[
     (38, "hostile announces"),
     (39, "tracker memory"),
     (40, "tracker as an amplifier"),
+    (41, "spoofed words of neighbours"),
 ];
 
 fn judge(rule: &str, found: &[String]) {

@@ -16,6 +16,7 @@ pub mod metainfo;
 pub mod overlay;
 pub mod proto;
 pub mod rng;
+pub mod scope;
 pub mod storage;
 pub mod swarm;
 pub mod units;

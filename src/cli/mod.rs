@@ -4,6 +4,7 @@
 //! speak a protocol, and nothing below this folder knows that it exists.
 
 mod arguments;
+mod cache;
 mod config;
 mod content;
 mod create;

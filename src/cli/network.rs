@@ -35,6 +35,12 @@ pub(super) struct Network {
     /// Most bytes per second to send, such as 500K
     #[arg(long, value_name = "RATE", env = "GAGGLE_UP")]
     pub up: Option<Rate>,
+    /// Neither tell peers of each other nor be told
+    #[arg(long, env = "GAGGLE_NO_PEX")]
+    no_pex: bool,
+    /// Look for no peers among the neighbours on the wire
+    #[arg(long, env = "GAGGLE_NO_LSD")]
+    no_lsd: bool,
     #[command(flatten)]
     without: Without,
 }
@@ -44,14 +50,19 @@ pub(super) struct Network {
 struct Without {
     #[arg(long, hide = true, env = "GAGGLE_NO_DHT")]
     no_dht: bool,
-    #[arg(long, hide = true, env = "GAGGLE_NO_PEX")]
-    no_pex: bool,
-    #[arg(long, hide = true, env = "GAGGLE_NO_LSD")]
-    no_lsd: bool,
     #[arg(long, hide = true, env = "GAGGLE_NO_UTP")]
     no_utp: bool,
     #[arg(long, hide = true, env = "GAGGLE_NO_UPNP")]
     no_upnp: bool,
+}
+
+/// Peers to try at once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peers {
+    /// Those of the flags.
+    pub named: Vec<SocketAddr>,
+    /// Those of the link.
+    pub of_link: Vec<PeerHint>,
 }
 
 impl Network {
@@ -65,6 +76,8 @@ impl Network {
             up: self.up.or(settings.up).map(|rate| rate.0),
             max_peers: self.max_peers.unwrap_or(settings.max_peers).get(),
             slots: self.max_uploads.unwrap_or(settings.max_uploads).0,
+            pex: !(self.no_pex || settings.no_pex),
+            lsd: !(self.no_lsd || settings.no_lsd),
         });
         let engine = engine.await.map_err(|error| of_engine(&error))?;
         let listen = engine.listen_addr();
@@ -79,23 +92,18 @@ impl Network {
     }
 
     /// Peers to try at once: those of the flags, which must exist, and those of a link.
-    pub(super) async fn peers(&self, env: &Env, what: &What) -> Result<Vec<SocketAddr>, Failure> {
-        let mut peers = Vec::new();
+    pub(super) async fn peers(&self, what: &What) -> Result<Peers, Failure> {
+        let mut peers = Peers::default();
         for text in &self.peer {
             let hint = PeerHint::parse(text)
                 .ok_or_else(|| Failure::usage(format!("--peer {text} is not HOST:PORT")))?;
-            peers.extend(resolve(&hint).await.map_err(|e| {
+            peers.named.extend(resolve(&hint).await.map_err(|e| {
                 let what = format!("cannot find the peer {text}: {}", super::exit::plain(&e));
                 Failure::new(Exit::Network, what)
             })?);
         }
         if let What::Magnet(magnet) = what {
-            for hint in &magnet.peers {
-                match resolve(hint).await {
-                    Ok(found) => peers.extend(found),
-                    Err(e) => env.note(format_args!("the link's peer {hint} is unknown: {e}")),
-                }
-            }
+            peers.of_link.clone_from(&magnet.peers);
         }
         Ok(peers)
     }

@@ -148,6 +148,7 @@ impl Share {
             out_dir: made.parent.clone(),
             select: Selection::All,
             peers: Vec::new(),
+            link_peers: Vec::new(),
             trackers: own.into_iter().collect(),
             verify: Verify::Trust, // hashed a moment ago
             preallocate: crate::disk::Preallocate::None,

@@ -39,6 +39,14 @@ pub(super) fn sources(snapshot: &Snapshot, given: &[SocketAddr]) -> Vec<String> 
         };
         rows.push((format!("tracker {}", tracker.url), said));
     }
+    if let Some(heard) = snapshot.neighbours {
+        let s = if heard == 1 { "" } else { "s" };
+        let said = match heard {
+            0 => "no answer".to_owned(),
+            heard => format!("answered: {heard} peer{s}"),
+        };
+        rows.push(("LAN".to_owned(), said));
+    }
     for peer in &snapshot.peers {
         let said = match (snapshot.metainfo.is_some(), peer.unchokes_us) {
             (false, _) => "connected, sent no metadata".to_owned(),
@@ -100,6 +108,10 @@ mod tests {
         assert_eq!(lines[1], "tracker http://long.example/announce  answered: 0 peers");
         assert!(lines[2].ends_with("no answer yet"));
         assert!(lines[3].starts_with("peer 10.0.0.1:5") && lines[3].ends_with("no connection"));
+        let alone = Snapshot { neighbours: Some(0), ..Snapshot::default() };
+        assert_eq!(sources(&alone, &[]), ["LAN  no answer"]);
+        let found = Snapshot { neighbours: Some(2), ..Snapshot::default() };
+        assert_eq!(sources(&found, &[]), ["LAN  answered: 2 peers"]);
         assert_eq!(sources(&Snapshot::default(), &[]), ["no tracker and no peer is known"]);
     }
 }

@@ -47,6 +47,18 @@ pub const KEYS: &[Key] = &[
     ),
     one("network.down", "GAGGLE_DOWN", "", "Most bytes per second to fetch, such as 10M."),
     one("network.up", "GAGGLE_UP", "", "Most bytes per second to send, such as 500K."),
+    one(
+        "network.no_pex",
+        "GAGGLE_NO_PEX",
+        "false",
+        "Whether peers are not told of each other (BEP 11).",
+    ),
+    one(
+        "network.no_lsd",
+        "GAGGLE_NO_LSD",
+        "false",
+        "Whether no peers are looked for among the neighbours on the wire (BEP 14).",
+    ),
     one("get.output", "GAGGLE_OUTPUT", ".", "Folder that downloads go to."),
     one("get.jobs", "GAGGLE_JOBS", "3", "How many downloads run at a time."),
     one(

@@ -49,6 +49,10 @@ pub struct NetworkSettings {
     pub down: Option<Rate>,
     /// Most to send.
     pub up: Option<Rate>,
+    /// Whether peers are not told of each other.
+    pub no_pex: bool,
+    /// Whether no peers are looked for among the neighbours.
+    pub no_lsd: bool,
 }
 
 /// Defaults of `gaggle get`.
@@ -153,6 +157,8 @@ fn network(raw: RawNetwork, layers: &Layers) -> Result<NetworkSettings, ConfigEr
         max_uploads: at("network.max_uploads").parse(raw.max_uploads)?,
         down: at("network.down").optional(raw.down)?,
         up: at("network.up").optional(raw.up)?,
+        no_pex: at("network.no_pex").flag(raw.no_pex)?,
+        no_lsd: at("network.no_lsd").flag(raw.no_lsd)?,
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::disk::Preallocate;
 use gaggle_core::geometry::PieceIndex;
 use gaggle_core::id::InfoHash;
-use gaggle_core::metainfo::{Magnet, Metainfo};
+use gaggle_core::metainfo::{Magnet, Metainfo, PeerHint};
 use gaggle_core::storage::DiskFault;
 use gaggle_core::storage::Verify;
 use gaggle_core::swarm::announce::TrackerStatus;
@@ -29,6 +29,11 @@ pub struct EngineConfig {
     pub max_peers: usize,
     /// Most peers to upload to at a time, per torrent.
     pub slots: Slots,
+    /// Whether peers of a torrent that is not private are told of each other.
+    pub pex: bool,
+    /// Whether peers are looked for among the neighbours on the wire, by multicast. Never for a private torrent,
+    /// and not while listening on loopback only, where no neighbour could call.
+    pub lsd: bool,
 }
 
 /// A torrent by its file or by its link.
@@ -64,8 +69,10 @@ pub struct AddTorrent {
     pub out_dir: PathBuf,
     /// Which of its files are wanted.
     pub select: Selection,
-    /// Peers to try at once.
+    /// Peers that the user named: tried at once, and also where a private torrent keeps to its tracker.
     pub peers: Vec<SocketAddr>,
+    /// Peers that the link named: tried at once, but for a private torrent. Names are looked up meanwhile.
+    pub link_peers: Vec<PeerHint>,
     /// Trackers beside those it names itself; a tier of its own.
     pub trackers: Vec<String>,
     /// How much of existing data to hash.
@@ -91,6 +98,8 @@ pub struct Snapshot {
     pub checking: Option<(u32, u32)>,
     /// What every tracker last said.
     pub trackers: Vec<TrackerStatus>,
+    /// Neighbours on the wire that have been heard of; `None` if nobody listens for them.
+    pub neighbours: Option<usize>,
     /// Peers, one by one.
     pub peers: Vec<gaggle_core::swarm::torrent::PeerStatus>,
     /// Where every wanted file lies: the single file, or the torrent's folder.

@@ -2,11 +2,14 @@
 
 use super::announce;
 use super::api::{AddTorrent, DownloadEvent, EngineConfig, EngineError, Snapshot, What};
+use super::nearby;
 use super::task::{Command, Inputs, Outputs, TorrentTask};
 use crate::disk::Pool;
+use crate::locate::Lsd;
 use crate::net::{Clock, Connected, Dialer, HANDSHAKE_TIMEOUT, Listener, os_rng};
 use gaggle_core::id::{InfoHash, PeerId};
 use gaggle_core::proto::peer::Handshake;
+use gaggle_core::rng::Rng;
 use gaggle_core::swarm::choker::ChokerConfig;
 use gaggle_core::swarm::rate;
 use gaggle_core::swarm::roster::{RosterConfig, Source};
@@ -45,6 +48,8 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     /// Lets trackers recognise us when our address changes.
     pub(super) key: u32,
+    /// Finds neighbours on the wire, if wanted.
+    pub(super) lsd: Option<Lsd>,
     listen: SocketAddr,
     routes: watch::Sender<Routes>,
     background: std::sync::Mutex<JoinSet<()>>,
@@ -70,6 +75,7 @@ pub struct Download {
     events: mpsc::Receiver<DownloadEvent>,
     snapshots: watch::Receiver<Snapshot>,
     announcer: announce::Handle,
+    nearby: Option<nearby::Handle>,
     task: JoinHandle<()>,
 }
 
@@ -87,6 +93,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             our_id: PeerId::generate(&mut rng),
             key: rng.next_u32(),
+            lsd: lsd(&config, listen, clock, rng.fork()),
             dialer: Dialer { bind: dial_from(listen), ..Dialer::default() },
             config,
             clock,
@@ -130,6 +137,7 @@ impl Engine {
         let (snapshots_in, snapshots) = watch::channel(Snapshot::default());
         let announcer =
             announce::start(&shared, &add, info_hash, commands.downgrade(), &snapshots)?;
+        let nearby = nearby::start(&shared, info_hash, commands.downgrade(), &snapshots);
         let route = Route {
             ours: Handshake { info_hash, peer_id: shared.our_id, reserved: Torrent::reserved() },
             incoming,
@@ -150,10 +158,17 @@ impl Engine {
         let config = shared.torrent_config();
         let torrent = Torrent::new(shared.clock.now(), config, hashes, rng);
         let outputs = Outputs { events: events_in, snapshots: snapshots_in };
-        let task = TorrentTask::new(Arc::clone(&shared), hashes, add, torrent, outputs);
+        let task = TorrentTask::new(
+            Arc::clone(&shared),
+            hashes,
+            add,
+            torrent,
+            commands.downgrade(),
+            outputs,
+        );
         let inputs = Inputs { commands: command_queue, incoming: incoming_queue };
         let task = tokio::spawn(task.run(inputs, metainfo));
-        Ok(Download { info_hash, shared, commands, events, snapshots, announcer, task })
+        Ok(Download { info_hash, shared, commands, events, snapshots, announcer, nearby, task })
     }
 }
 
@@ -167,6 +182,7 @@ impl Download {
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.snapshots.borrow().clone();
         snapshot.trackers = self.announcer.trackers();
+        snapshot.neighbours = self.nearby.as_ref().map(nearby::Handle::heard);
         snapshot
     }
 
@@ -210,6 +226,7 @@ impl Shared {
             client: concat!("gaggle ", env!("CARGO_PKG_VERSION")).to_owned(),
             our_id: self.our_id,
             listen_port: Some(self.port()),
+            pex: self.config.pex,
             down: self.config.down,
             up: self.config.up,
             choker: ChokerConfig { slots: self.config.slots, ..ChokerConfig::default() },
@@ -279,6 +296,15 @@ async fn share_limits(
 /// What a torrent could use soon: twice what it uses now, and enough to begin with.
 fn demand(used: BytesPerSec) -> BytesPerSec {
     BytesPerSec((used.0 * 2).max(64 << 10))
+}
+
+/// Looks for neighbours, unless they could not reach us. Without it there are still all other ways.
+fn lsd(config: &EngineConfig, listen: SocketAddr, clock: Clock, rng: Rng) -> Option<Lsd> {
+    if !config.lsd || listen.ip().is_loopback() {
+        return None;
+    }
+    let started = Lsd::start(listen.ip(), clock, rng);
+    started.inspect_err(|error| tracing::debug!(%error, "no local discovery")).ok()
 }
 
 /// A listening address other than a wildcard is also where we dial from, so that others see one host.

@@ -8,7 +8,9 @@ mod assembly;
 mod content;
 #[expect(clippy::module_inception, reason = "the engine itself, beside what it is made of")]
 mod engine;
+mod hints;
 mod link;
+mod nearby;
 mod task;
 #[cfg(test)]
 mod tests;

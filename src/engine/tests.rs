@@ -20,6 +20,8 @@ async fn engine(state: &Path) -> Engine {
         up: None,
         max_peers: 50,
         slots: Slots::Auto,
+        pex: true,
+        lsd: false,
     };
     Engine::start(config).await.unwrap()
 }
@@ -53,6 +55,7 @@ fn add(what: What, dir: &Path, peers: Vec<SocketAddr>) -> AddTorrent {
         out_dir: dir.to_owned(),
         select: Selection::All,
         peers,
+        link_peers: Vec::new(),
         trackers: Vec::new(),
         verify: Verify::Auto,
         preallocate: Preallocate::Full,

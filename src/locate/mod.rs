@@ -7,6 +7,7 @@
 mod announcing;
 mod error;
 mod http_client;
+mod lsd;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod trackers;
 
 pub use announcing::{Announcing, AnnouncingSetup, FAREWELL, Progress};
 pub use error::LocateError;
+pub use lsd::Lsd;
 pub use trackers::{Trackers, TrackersConfig};
 
 use gaggle_core::proto::announce::{Announce, Terms};
@@ -30,6 +32,8 @@ pub struct AskId(pub u64);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Network {
+    /// The neighbours on the wire.
+    Lsd,
     /// A BitTorrent tracker, over HTTP or UDP.
     Tracker,
 }

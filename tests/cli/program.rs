@@ -54,6 +54,7 @@ impl World {
                 command.env_remove(name);
             }
         }
+        command.env("GAGGLE_NO_LSD", "1"); // nothing here speaks to the neighbours
         for (name, folder) in
             [("CONFIG", "config"), ("STATE", "state"), ("CACHE", "cache"), ("DATA", "data")]
         {

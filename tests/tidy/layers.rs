@@ -24,6 +24,7 @@ const VALUES: &[&str] = &[
     "core::compact",
     "core::hash",
     "core::blame",
+    "core::scope",
 ];
 
 /// Rows count upwards. A module imports from lower rows, from itself, and from what its entry names.
@@ -37,6 +38,7 @@ const ROOMS: &[Room] = &[
     room("core::compact", 0, VALUES),
     room("core::hash", 0, VALUES),
     room("core::blame", 0, VALUES),
+    room("core::scope", 0, VALUES),
     room("core::bencode", 1, &[]),
     room("core::metainfo", 2, &[]),
     // What both kinds of tracker are told and answer.
@@ -45,6 +47,7 @@ const ROOMS: &[Room] = &[
     room("core::proto::tracker_http", 4, &[]),
     room("core::proto::tracker_udp", 4, &[]),
     room("core::proto::krpc", 4, &[]),
+    room("core::proto::lsd", 4, &[]),
     room("core::proto::extension", 4, &["core::proto::peer"]),
     room("core::storage", 5, &[]),
     room("core::swarm", 5, &["core::storage"]),

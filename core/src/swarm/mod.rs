@@ -2,6 +2,7 @@
 
 pub mod announce;
 pub mod choker;
+pub mod nearby;
 pub mod picker;
 pub mod pipeline;
 pub mod rate;

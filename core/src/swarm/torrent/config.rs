@@ -19,6 +19,8 @@ pub struct TorrentConfig {
     pub our_id: PeerId,
     /// Where others can reach us; told in the extension handshake.
     pub listen_port: Option<u16>,
+    /// Whether peers are told of each other. Never done for a private torrent.
+    pub pex: bool,
     /// Most bytes per second to fetch.
     pub down: Option<BytesPerSec>,
     /// Most bytes per second to send.

@@ -11,6 +11,7 @@ use crate::proto::peer::{
     ALLOWED_FAST_PIECES, Choke, Input, Interest, Message, PeerError, Reserved, Session,
     allowed_fast,
 };
+use crate::swarm::choker::Slots;
 use crate::swarm::roster::{Direction, Outcome, Refusal};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -42,6 +43,9 @@ pub enum Close {
     /// Neither side has anything that the other wants.
     #[error("both complete")]
     BothComplete,
+    /// It tells us of others more often than anybody may.
+    #[error("peer exchange flood")]
+    GossipFlood,
     /// Nothing moves on it, and others wait for its place.
     #[error("idle")]
     Idle,
@@ -51,6 +55,9 @@ pub enum Close {
     /// We cannot give what we said we have.
     #[error("our own fault")]
     Local,
+    /// The torrent has turned out to be private, and no tracker told us of this peer.
+    #[error("a private torrent, and not of its tracker")]
+    Private,
     /// Another connection to the same peer has taken its place.
     #[error("replaced by another connection")]
     Replaced,
@@ -66,9 +73,13 @@ impl Close {
     /// What the roster makes of it.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::BothComplete | Self::Idle | Self::Local | Self::Replaced => Blame::Local,
+            Self::BothComplete | Self::Idle | Self::Local | Self::Private | Self::Replaced => {
+                Blame::Local
+            }
             Self::Misbehaved(error) => error.blame(),
-            Self::Banned | Self::RequestFlood | Self::UnaskedData => Blame::Remote,
+            Self::Banned | Self::GossipFlood | Self::RequestFlood | Self::UnaskedData => {
+                Blame::Remote
+            }
         }
     }
 
@@ -258,6 +269,9 @@ impl Torrent {
     fn offer_fast(&mut self, now: Instant, peer: PeerKey) {
         let Some(content) = &self.content else { return };
         let Some(connection) = self.peers.get(&peer) else { return };
+        if self.config.choker.slots == Slots::Fixed(0) {
+            return; // whoever gives no slot gives nothing at all
+        }
         let few = content
             .picker
             .pieces_of(peer)
@@ -330,6 +344,19 @@ impl Torrent {
         self.is_done() && (upload_only || self.has_everything(peer))
     }
 
+    /// The torrent is private: whoever we dialled without having heard of him from a tracker is let go.
+    //= BEP 27
+    pub(super) fn keep_to_trackers(&mut self) {
+        self.roster.keep_to_trackers();
+        let stranger =
+            |c: &Connection| c.direction == Direction::Outgoing && !self.roster.knows(c.addr);
+        let strangers: Vec<PeerKey> =
+            self.peers.iter().filter(|(_, c)| stranger(c)).map(|(&peer, _)| peer).collect();
+        for peer in strangers {
+            self.close(peer, Close::Private);
+        }
+    }
+
     /// Lets one connection go on which nothing moves, if there is one.
     fn make_room(&mut self, now: Instant) {
         let idle = |c: &Connection| {
@@ -337,7 +364,8 @@ impl Torrent {
                 && c.session.we_want() == Interest::NotInterested
                 && now.since(c.joined) > IDLE_AFTER
         };
-        let idle = self.peers.iter().filter(|(_, c)| idle(c)).min_by_key(|(_, c)| c.joined);
+        let least = |c: &Connection| (self.roster.priority(c.addr), c.joined);
+        let idle = self.peers.iter().filter(|(_, c)| idle(c)).min_by_key(|(_, c)| least(c));
         if let Some((&peer, _)) = idle {
             self.close(peer, Close::Idle);
         }
