@@ -202,6 +202,7 @@ impl World {
             our_id: host.id,
             listen_port: Some(PORT),
             pex: true,
+            dht_port: None,
             down: setup.limit_down,
             up: setup.limit_up,
             choker: setup.choker,

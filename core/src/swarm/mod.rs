@@ -7,6 +7,7 @@ pub mod picker;
 pub mod pipeline;
 pub mod rate;
 pub mod roster;
+pub mod seeker;
 pub mod torrent;
 
 /// A live connection inside one torrent. Counted up and never reused, so that a piece found bad later still

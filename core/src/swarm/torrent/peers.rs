@@ -95,6 +95,12 @@ impl Torrent {
         OURS
     }
 
+    /// The same of who runs a node of the DHT; peers then tell of theirs.
+    //= BEP 5 §bittorrent protocol extension
+    pub const fn reserved_with_dht() -> Reserved {
+        OURS.with_dht()
+    }
+
     /// A peer has shaken hands. On refusal the driver closes the socket.
     pub fn handle_connected(&mut self, now: Instant, hello: &Hello) -> Result<PeerKey, Refusal> {
         let Hello { addr, direction, peer_id, reserved } = *hello;
@@ -118,6 +124,7 @@ impl Torrent {
         let session = Session::new(OURS, reserved, geometry);
         self.peers.insert(peer, Connection::new(now, addr, direction, peer_id, session));
         self.introduce(now, peer);
+        self.tell_dht_port(now, peer, reserved);
         Ok(peer)
     }
 
@@ -148,7 +155,8 @@ impl Torrent {
 
     fn on_input(&mut self, now: Instant, peer: PeerKey, input: Input) {
         match input {
-            Input::Nothing | Input::Port(_) => {} // a port of the DHT: for whoever runs a node
+            Input::Nothing => {}
+            Input::Port(port) => self.on_dht_port(peer, port),
             Input::Choke(Choke::Choked) => self.on_choked(now, peer),
             Input::Choke(Choke::Unchoked) => {
                 if let Some(connection) = self.peers.get_mut(&peer) {
@@ -180,6 +188,21 @@ impl Torrent {
         self.send_extension_handshake(now, peer);
         if self.content.is_some() {
             self.join(now, peer, None);
+        }
+    }
+
+    /// Tells a peer with a node of ours.
+    fn tell_dht_port(&mut self, now: Instant, peer: PeerKey, theirs: Reserved) {
+        if let Some(port) = self.config.dht_port.filter(|_| theirs.dht() && !self.private) {
+            self.send(now, peer, Message::Port(port));
+        }
+    }
+
+    /// A node where the peer is; whether it is there, the DHT finds out.
+    fn on_dht_port(&mut self, peer: PeerKey, port: u16) {
+        let Some(connection) = self.peers.get(&peer).filter(|_| !self.private) else { return };
+        if self.config.dht_port.is_some() {
+            self.events.push_back(Event::DhtNode(SocketAddr::new(connection.addr.ip(), port)));
         }
     }
 

@@ -13,6 +13,7 @@ use crate::swarm::picker::PickerPolicy;
 use crate::swarm::roster::{Direction, RosterConfig};
 use std::collections::BTreeSet;
 
+mod dht;
 mod gossip;
 mod magnet;
 
@@ -41,6 +42,7 @@ fn machine(host: usize) -> Torrent {
         our_id: PeerId([host as u8 + 1; 20]),
         listen_port: Some(6881),
         pex: true,
+        dht_port: None,
         down: None,
         up: None,
         choker: ChokerConfig::default(),
