@@ -288,6 +288,21 @@ impl Node {
         }
     }
 
+    /// Adds nodes to ask when nobody else is known: looking their names up may have taken a while.
+    pub fn add_bootstrap(&mut self, addrs: &[SocketAddr]) {
+        for addr in addrs {
+            if addr.port() != 0 && !self.config.bootstrap.contains(addr) {
+                self.config.bootstrap.push(*addr);
+            }
+        }
+    }
+
+    /// Whether there is nobody to ask: nobody in a table, nobody suggested, nobody to begin with.
+    pub fn is_alone(&self) -> bool {
+        let nobody = self.sides.iter().all(|side| side.table.is_empty());
+        nobody && self.suggested.is_empty() && self.config.bootstrap.is_empty()
+    }
+
     /// Notes a node that is known to be there and to have this id, as if it had answered.
     pub fn vouch(&mut self, now: Instant, contact: Contact, rtt: Duration) {
         self.sides[side_of(&contact.addr)].table.answered(now, contact, rtt);

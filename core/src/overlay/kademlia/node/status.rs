@@ -132,7 +132,10 @@ impl Node {
             Why::OnlyImpostors { renamed: counters.renamed }
         } else if counters.unanswered > 0 {
             Why::Silence { asked: counters.asked }
-        } else if counters.asked == 0 && counters.bootstraps > 0 && self.suggested.is_empty() {
+        } else if counters.asked == 0
+            && self.suggested.is_empty()
+            && (counters.bootstraps > 0 || self.is_alone())
+        {
             Why::NobodyToAsk
         } else {
             Why::Starting
