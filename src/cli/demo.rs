@@ -139,6 +139,7 @@ async fn start(
         slots: Slots::Auto,
         pex: true,
         lsd: false, // nothing leaves this machine
+        dht: None,
     });
     let engine = engine.await.map_err(|e| of_engine(&e))?;
     env.note(format_args!("{name:<12} {}", engine.listen_addr()));

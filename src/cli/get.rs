@@ -116,6 +116,7 @@ impl Get {
             };
             running.spawn(one.run(target));
         }
+        let mut failed = None;
         let mut exits = Vec::new();
         while let Some(ended) = running.join_next().await {
             match ended? {
@@ -125,8 +126,14 @@ impl Get {
                     env.emit(&super::exit::event(&failure))?;
                     exits.push(failure.exit);
                 }
-                Err(failure) => return Err(failure.into()),
+                Err(failure) => failed = Some(failure),
             }
+        }
+        if let Some(engine) = engine.get() {
+            engine.stop().await;
+        }
+        if let Some(failure) = failed {
+            return Err(failure.into());
         }
         Ok(together(&exits, env.signals.heard()))
     }

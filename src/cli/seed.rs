@@ -81,6 +81,8 @@ impl Seed {
             all.push(giving);
         }
         let time = self.time.map(|every| every.0);
-        give_all(all, Enough { ratio: self.ratio, time, copies: None }).await
+        let end = give_all(all, Enough { ratio: self.ratio, time, copies: None }).await;
+        engine.stop().await;
+        end
     }
 }

@@ -90,6 +90,7 @@ impl Share {
         let time = self.ttl.map(|every| every.0);
         let enough = Enough { ratio: None, time, copies: self.until_copies };
         let end = give_all(all, enough).await;
+        engine.stop().await;
         if let Some(tracker) = tracker {
             tracker.running.stop().await;
         }

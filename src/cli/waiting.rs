@@ -1,7 +1,7 @@
 //! Why something waits, in words: what each tracker and each peer has said so far.
 
 use super::exit::as_words;
-use crate::engine::Snapshot;
+use crate::engine::{DhtSeen, Snapshot};
 use gaggle_core::swarm::announce::LastAnswer;
 use gaggle_core::swarm::torrent::Waiting;
 use std::net::SocketAddr;
@@ -59,6 +59,9 @@ pub(super) fn sources(snapshot: &Snapshot, given: &[SocketAddr]) -> Vec<String> 
     for addr in given.iter().filter(|addr| !connected(addr)) {
         rows.push((format!("peer {addr}"), "no connection".to_owned()));
     }
+    if let Some(dht) = &snapshot.dht {
+        rows.push(("DHT".to_owned(), of_dht(dht)));
+    }
     if rows.is_empty() {
         return vec!["no tracker and no peer is known".to_owned()];
     }
@@ -73,6 +76,17 @@ pub(super) fn sources(snapshot: &Snapshot, given: &[SocketAddr]) -> Vec<String> 
         lines.push(format!("and {more} more"));
     }
     lines
+}
+
+/// What the DHT has said, or why it said nothing.
+fn of_dht(dht: &DhtSeen) -> String {
+    let s = |n: usize| if n == 1 { "" } else { "s" };
+    let (asked, peers) = (dht.asked as usize, dht.peers);
+    match &dht.trouble {
+        Some(trouble) => format!("0 nodes: {trouble}"),
+        None if dht.lookups == 0 => format!("asking, {peers} peer{} so far", s(peers)),
+        None => format!("{asked} node{} asked, {peers} peer{}", s(asked), s(peers)),
+    }
 }
 
 /// Longer names push their line to the right and no other.

@@ -59,6 +59,25 @@ pub const KEYS: &[Key] = &[
         "false",
         "Whether no peers are looked for among the neighbours on the wire (BEP 14).",
     ),
+    one(
+        "network.no_dht",
+        "GAGGLE_NO_DHT",
+        "false",
+        "Whether no peers are looked for in the DHT (BEP 5).",
+    ),
+    Key {
+        path: "network.dht_bootstrap",
+        env: "GAGGLE_DHT_BOOTSTRAP",
+        default: "dht.libtorrent.org:25401 router.bittorrent.com:6881 dht.transmissionbt.com:6881",
+        list: true,
+        doc: "Nodes of the DHT to begin with, HOST:PORT; `none` for none.",
+    },
+    one(
+        "network.lan",
+        "GAGGLE_LAN",
+        "false",
+        "Whether the default nodes of the DHT are not asked: peers of this network only.",
+    ),
     one("get.output", "GAGGLE_OUTPUT", ".", "Folder that downloads go to."),
     one("get.jobs", "GAGGLE_JOBS", "3", "How many downloads run at a time."),
     one(

@@ -56,6 +56,9 @@ pub struct RawNetwork {
     pub up: Option<Text>,
     pub no_pex: Option<Text>,
     pub no_lsd: Option<Text>,
+    pub no_dht: Option<Text>,
+    pub dht_bootstrap: Option<Vec<Text>>,
+    pub lan: Option<Text>,
 }
 
 /// `[get]`

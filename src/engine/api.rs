@@ -1,6 +1,7 @@
 //! What a user of the engine says and hears: settings, requests, snapshots, events, errors.
 
 use crate::disk::Preallocate;
+use crate::locate::DhtConfig;
 use gaggle_core::geometry::PieceIndex;
 use gaggle_core::id::InfoHash;
 use gaggle_core::metainfo::{Magnet, Metainfo, PeerHint};
@@ -34,6 +35,26 @@ pub struct EngineConfig {
     /// Whether peers are looked for among the neighbours on the wire, by multicast. Never for a private torrent,
     /// and not while listening on loopback only, where no neighbour could call.
     pub lsd: bool,
+    /// A node of the DHT, which peers of a torrent that is not private are looked for with. Its own state folder goes
+    /// unused: it keeps what it knows in `state_dir`.
+    pub dht: Option<DhtConfig>,
+}
+
+/// What the DHT has brought one torrent.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct DhtSeen {
+    /// Nodes asked by the last lookup that is over.
+    pub asked: u32,
+    /// Of them, nodes that answered.
+    pub answered: u32,
+    /// Nodes that keep our announce.
+    pub stored: u32,
+    /// Different peers so far.
+    pub peers: usize,
+    /// Lookups that are over.
+    pub lookups: u32,
+    /// Why nobody answered, in words.
+    pub trouble: Option<String>,
 }
 
 /// A torrent by its file or by its link.
@@ -100,6 +121,8 @@ pub struct Snapshot {
     pub trackers: Vec<TrackerStatus>,
     /// Neighbours on the wire that have been heard of; `None` if nobody listens for them.
     pub neighbours: Option<usize>,
+    /// What the DHT has brought; `None` if it is off, or the torrent private.
+    pub dht: Option<DhtSeen>,
     /// Peers, one by one.
     pub peers: Vec<gaggle_core::swarm::torrent::PeerStatus>,
     /// Where every wanted file lies: the single file, or the torrent's folder.

@@ -78,6 +78,7 @@ pub(super) fn start(
                     Some(Found::Done { outcome, .. }) => {
                         return tracing::debug!(?outcome, "local discovery has ended");
                     }
+                    Some(Found::Searched { .. }) => {} // neighbours are not searched
                     None => return,
                 },
                 changed = snapshots.changed() => {

@@ -444,7 +444,7 @@ impl TorrentTask {
         let ours = Handshake {
             info_hash: self.hashes.wire(),
             peer_id: self.shared.our_id,
-            reserved: Torrent::reserved(),
+            reserved: self.shared.reserved(self.is_private()),
         };
         self.dials.spawn(async move { (addr, dialer.dial(addr, ours).await) });
     }
@@ -458,6 +458,11 @@ impl TorrentTask {
                     self.tell(DownloadEvent::Complete { path: content.path.clone() });
                 }
             }
+            Event::DhtNode(addr) => {
+                if let Some(dht) = &self.shared.dht {
+                    dht.suggest(addr);
+                }
+            }
             Event::Fault(fault) => self.on_fault(fault),
             Event::Metadata(info) => self.on_metadata(info),
             // The snapshot counts them; a queue full of pieces would leave no room for what ends a transfer.
@@ -466,6 +471,10 @@ impl TorrentTask {
             }
             _ => {}
         }
+    }
+
+    fn is_private(&self) -> bool {
+        self.snapshot.metainfo.as_ref().is_some_and(|metainfo| metainfo.info.private)
     }
 
     /// Events that nobody takes are dropped: the snapshot carries the state.

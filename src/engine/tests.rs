@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::disk::Preallocate;
+use crate::locate::DhtConfig;
 use gaggle_core::hash;
-use gaggle_core::metainfo::{Build, Content, Magnet, Metainfo};
+use gaggle_core::metainfo::{Build, Content, Magnet, Metainfo, PeerHint};
 use gaggle_core::storage::Verify;
 use gaggle_core::swarm::choker::Slots;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ async fn engine(state: &Path) -> Engine {
         max_peers: 50,
         slots: Slots::Auto,
         pex: true,
+        dht: None,
         lsd: false,
     };
     Engine::start(config).await.unwrap()
@@ -108,4 +110,103 @@ async fn a_seed_a_leech_and_a_magnet_exchange_a_file() {
     assert_eq!(std::fs::read(dir("magnet").join("f.bin")).unwrap(), data);
     get.stop().await;
     seeding.stop().await;
+}
+
+/// An engine with a node of the DHT that begins with these.
+async fn engine_with_dht(state: &Path, begin: &[SocketAddr]) -> Engine {
+    let hints = begin.iter().filter_map(|addr| PeerHint::parse(&addr.to_string()));
+    let config = EngineConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        state_dir: state.to_owned(),
+        down: None,
+        up: None,
+        max_peers: 50,
+        slots: Slots::Auto,
+        pex: false,
+        lsd: false,
+        dht: Some(DhtConfig::new(hints.collect())),
+    };
+    Engine::start(config).await.unwrap()
+}
+
+fn node_of(engine: &Engine) -> SocketAddr {
+    engine.dht().unwrap().addr(false).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_magnet_alone_is_enough_with_the_dht() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = |name: &str| scratch.path().join(name);
+    let data = content(1 << 20);
+    let metainfo = torrent_of(&data);
+    std::fs::create_dir(dir("seed")).unwrap();
+    std::fs::write(dir("seed").join("f.bin"), &data).unwrap();
+    let router = engine_with_dht(&dir("state0"), &[]).await;
+    let seed = engine_with_dht(&dir("state1"), &[node_of(&router)]).await;
+    let what = What::Metainfo(Box::new(metainfo.clone()));
+    let mut seeding =
+        seed.add(AddTorrent { seed_only: true, ..add(what, &dir("seed"), vec![]) }).await.unwrap();
+    complete(&mut seeding).await;
+
+    let leech = engine_with_dht(&dir("state2"), &[node_of(&router)]).await;
+    let what = What::Magnet(Box::new(Magnet::of(metainfo.hashes())));
+    let mut get = leech.add(add(what, &dir("leech"), vec![])).await.unwrap();
+    complete(&mut get).await;
+    assert_eq!(std::fs::read(dir("leech").join("f.bin")).unwrap(), data);
+    let seen = get.snapshot().dht.unwrap();
+    assert!(seen.peers >= 1 && seen.trouble.is_none(), "{seen:?}");
+
+    // The two have told each other of their nodes: the next start needs nobody else.
+    get.stop().await;
+    leech.stop().await;
+    drop(leech);
+    let saved = crate::locate::saved_nodes(&dir("state2")).unwrap();
+    assert!(saved.nodes.iter().any(|node| node.addr == node_of(&router)));
+    seeding.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attack_13_the_dht_never_hears_of_a_private_torrent() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = |name: &str| scratch.path().join(name);
+    let data = content(100_000);
+    let pieces = data.chunks(PIECE).flat_map(|piece| hash::sha1([piece]));
+    let router = engine_with_dht(&dir("state0"), &[]).await;
+    let named = node_of(&router);
+    let build = |private| Build {
+        name: b"f.bin".to_vec(),
+        piece_len: PIECE as u32,
+        content: Content::File(data.len() as u64),
+        pieces: pieces.clone().collect(),
+        trackers: Vec::new(),
+        web_seeds: Vec::new(),
+        nodes: vec![(named.ip().to_string(), named.port())],
+        private,
+        source: None,
+        comment: None,
+        created_by: None,
+        creation_date: None,
+    };
+    std::fs::create_dir(dir("seed")).unwrap();
+    std::fs::write(dir("seed").join("f.bin"), &data).unwrap();
+    let asked = |engine: &Engine| engine.dht().unwrap().status().counters.asked;
+    // The torrent itself names the node, and is not listened to.
+    let seed = engine_with_dht(&dir("state1"), &[]).await;
+    let start = async |private| {
+        let metainfo = Metainfo::parse(&build(private).to_bytes().unwrap()).unwrap();
+        let what = What::Metainfo(Box::new(metainfo));
+        let add = AddTorrent { seed_only: true, ..add(what, &dir("seed"), vec![]) };
+        let mut seeding = seed.add(add).await.unwrap();
+        complete(&mut seeding).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        seeding
+    };
+    let private = start(true).await;
+    assert_eq!(private.snapshot().dht, None);
+    assert_eq!(asked(&seed), 0);
+    private.stop().await;
+    let open = start(false).await;
+    assert!(open.snapshot().dht.is_some());
+    assert!(asked(&seed) > 0, "the same without the word does ask");
+    open.stop().await;
 }
