@@ -9,6 +9,8 @@ mod config;
 mod content;
 mod create;
 mod demo;
+mod dht;
+mod dht_ask;
 mod download;
 mod env;
 mod event;
@@ -97,6 +99,7 @@ enum Verb {
     Show(show::Show),
     Verify(verify::Verify),
     Tracker(tracker::Tracker),
+    Dht(dht::Dht),
     Lab(lab::Lab),
     Demo(demo::Demo),
     Config(config::Config),
@@ -108,6 +111,7 @@ impl Verb {
             Self::Config(verb) => verb.run(env),
             Self::Create(verb) => verb.run(env).await,
             Self::Demo(verb) => verb.run(env).await,
+            Self::Dht(verb) => verb.run(env).await,
             Self::Get(verb) => verb.run(env).await,
             Self::Lab(verb) => verb.run(env).await,
             Self::Seed(verb) => verb.run(env).await,
