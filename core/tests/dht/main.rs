@@ -6,6 +6,7 @@
 mod attacks;
 mod churn;
 mod lookups;
+mod serving;
 
 use gaggle_core::clock::Instant;
 use gaggle_core::lab::{Overlay, Wire};

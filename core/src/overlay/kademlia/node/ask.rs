@@ -76,6 +76,11 @@ impl Node {
             routers.retain(|addr| addr.is_ipv6() == v6 && Reach::of(addr.ip()).is_some());
             self.rng.shuffle(&mut routers);
         }
+        if let Goal::Peers(swarm) | Goal::Announce { swarm, .. } = goal
+            && let Some(peers) = self.sides[side].peers.some(now, swarm, false, &mut self.rng)
+        {
+            self.events.push_back(Event::Peers { lookup: id, from: None, peers });
+        }
         let lookup = Lookup::new(now, goal, target, &seeds, routers);
         self.lookups.insert(id, lookup);
         self.pump(now, id);
@@ -251,7 +256,12 @@ impl Node {
             self.give_up(now, &Open { id: Some(expected), ..open });
             return;
         }
+        let alone = self.sides[side].table.is_empty();
         self.sides[side].table.answered(now, contact, rtt);
+        if alone && !matches!(open.purpose, Purpose::Router(_) | Purpose::Lookup(_)) {
+            // The first node of all: through it there are others.
+            self.sides[side].bootstrap_at = now;
+        }
         if let Some(seen) = reply.observed {
             self.vote(now, from, seen);
         }
@@ -263,7 +273,8 @@ impl Node {
         match open.purpose {
             Purpose::Lookup(id) | Purpose::Router(id) => {
                 if !peers.is_empty() {
-                    self.events.push_back(Event::Peers { lookup: id, from, peers: peers.clone() });
+                    let (from, peers) = (Some(from), peers.clone());
+                    self.events.push_back(Event::Peers { lookup: id, from, peers });
                 }
                 if let Some(lookup) = self.lookups.get_mut(&id) {
                     lookup.peers += peers.len() as u32;

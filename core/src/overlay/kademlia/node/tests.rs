@@ -295,3 +295,30 @@ fn lookups_keep_to_the_pace_and_go_on_later() {
     assert!(sent.windows(11).all(|w| w[10].since(w[0]) >= Duration::from_secs(1)), "{sent:?}");
     assert!(sent.len() >= 40, "{}", sent.len());
 }
+
+#[test]
+fn two_nodes_are_a_network_that_finds_peers() {
+    let mut node = node(idle());
+    let token = reply_from(&mut node, at(0), "8.8.8.8:1", get_peers()).token.unwrap();
+    reply_from(&mut node, at(0), "8.8.8.8:1", announce(token, 5, false));
+    let lookup = node.lookup_peers(at(1), SWARM)[0];
+    let peers = vec![addr("8.8.8.8:5")];
+    assert_eq!(node.poll_event(), Some(Event::Peers { lookup, from: None, peers }));
+}
+
+#[test]
+fn a_suggested_node_is_asked_at_once_and_leads_to_others() {
+    let mut node = node(Config::default());
+    node.handle_timeout(at(0));
+    node.suggest(at(1), addr("8.8.8.8:8"));
+    node.suggest(at(1), addr("8.8.8.8:8"));
+    assert_eq!(node.poll_timeout(), Some(at(1)));
+    node.handle_timeout(at(1));
+    answer_next(&mut node, at(50), |reply| {
+        reply.nodes = Some(vec![Contact { id: id(9), addr: addr("8.8.4.4:4") }]);
+    });
+    assert_eq!(node.poll_timeout(), Some(at(50)), "now there is somebody to ask for neighbours");
+    node.handle_timeout(at(50));
+    let to: Vec<_> = std::iter::from_fn(|| node.poll_message()).map(|(to, _)| to).collect();
+    assert!(to.contains(&addr("8.8.8.8:8")), "{to:?}");
+}
