@@ -66,7 +66,9 @@ impl Node {
         }
         let v6 = side == 1;
         let mut routers = Vec::new();
-        if seeds.len() < K {
+        // Also when the last look for neighbours found few: they may all be gone.
+        let lost = self.sides[side].bootstrap_wait > super::upkeep::BOOTSTRAP_WAIT_MIN;
+        if seeds.len() < K || lost {
             let saved = self.suggested.iter().filter(|(_, addr)| addr.is_ipv6() == v6);
             seeds.extend(
                 saved.clone().filter_map(|&(id, addr)| Some(Contact { id: id?, addr })).take(4 * K),
@@ -143,7 +145,7 @@ impl Node {
             peers: lookup.peers,
             took: now.since(lookup.started),
         };
-        self.settle_bootstrap(now, id);
+        self.settle_bootstrap(now, id, lookup.answered > 0);
         self.events.push_back(Event::Done { lookup: id, found });
         let Goal::Announce { swarm, port, seed } = lookup.goal else { return };
         let willing =

@@ -245,6 +245,24 @@ fn a_node_finds_its_neighbours_from_one_bootstrap_node_and_explains_when_it_does
 }
 
 #[test]
+fn a_table_of_which_nobody_answers_leads_back_to_the_bootstrap_nodes() {
+    let router = addr("8.8.8.8:8");
+    let mut node = node(Config { bootstrap: vec![router], ..Config::default() });
+    for n in 0..20u8 {
+        let contact = Contact { id: id(100 + n), addr: SocketAddr::from(([60, n, 1, 1], 1)) };
+        node.vouch(at(0), contact, Duration::ZERO);
+    }
+    let (mut now, mut asked) = (at(0), None);
+    while asked.is_none() && now < at(60_000) {
+        node.handle_timeout(now);
+        let mut sent = std::iter::from_fn(|| node.poll_message());
+        asked = sent.any(|(to, _)| to == router).then_some(now);
+        now = node.poll_timeout().unwrap().max(now);
+    }
+    assert!(asked.is_some_and(|at_| at_ < at(30_000)), "{asked:?}");
+}
+
+#[test]
 fn saved_nodes_are_enough_to_come_back() {
     let saved = Contact { id: id(7), addr: addr("8.8.8.8:8") };
     let snapshot = Snapshot { id_v4: Some(id(1)), id_v6: None, nodes: vec![saved] };
