@@ -5,7 +5,7 @@
 use crate::{figure, outcome, quantile, secs, seeds, settled, sized};
 use gaggle_core::id::{InfoHash, NodeId};
 use gaggle_core::lab::Overlay;
-use gaggle_core::overlay::kademlia::{Config, LookupPolicy, Soft, Terms};
+use gaggle_core::overlay::kademlia::{Config, LookupPolicy, Node, Soft, Terms};
 use std::time::Duration;
 
 fn quiet(policy: LookupPolicy) -> Config {
@@ -47,7 +47,7 @@ fn claim_dht_lookups_in_a_static_network() {
             right += usize::from(truth.is_none() || nearest == truth);
         }
         let weights = world.up().into_iter().filter_map(|host| world.node(host));
-        let weight = weights.map(|node| node.state_bytes()).max().unwrap_or(0);
+        let weight = weights.map(Node::state_bytes).max().unwrap_or(0);
         let (mean, share) = (asked / lookups as f64, right as f64 / lookups as f64);
         figure(&format!(
             "static network of {live} nodes, seed {seed}: {mean:.1} queries a lookup, closest node found in {:.2} %, \

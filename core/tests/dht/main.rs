@@ -6,6 +6,7 @@
 mod attacks;
 mod churn;
 mod lookups;
+mod serving;
 
 use gaggle_core::clock::Instant;
 use gaggle_core::lab::{Overlay, Wire};
@@ -24,7 +25,7 @@ fn sized<T>(small: T, large: T) -> T {
 fn seeds() -> Vec<u64> {
     match std::env::var("GAGGLE_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(one) => vec![one],
-        None => (1..=sized(2, 5)).collect(),
+        None => (1..=sized(1, 5)).collect(),
     }
 }
 

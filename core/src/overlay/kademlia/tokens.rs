@@ -56,12 +56,13 @@ impl Tokens {
             return;
         }
         self.previous = self.current;
-        if now >= self.rotate_at + ROTATION {
+        self.rng.fill(&mut self.current);
+        self.rotate_at += ROTATION;
+        if now >= self.rotate_at {
             // After a long pause the last secret is too old as well.
             self.rng.fill(&mut self.previous);
+            self.rotate_at = now + ROTATION;
         }
-        self.rng.fill(&mut self.current);
-        self.rotate_at = now + ROTATION;
     }
 }
 

@@ -47,11 +47,11 @@ impl Message {
             return true;
         }
         let lists = [&mut reply.nodes6, &mut reply.nodes];
-        for nodes in lists.into_iter().flatten().filter(|nodes| !nodes.is_empty()) {
-            nodes.truncate(nodes.len().saturating_sub(excess.div_ceil(20 + compact::V4_LEN)));
-            return true;
-        }
-        false
+        let Some(nodes) = lists.into_iter().flatten().find(|nodes| !nodes.is_empty()) else {
+            return false;
+        };
+        nodes.truncate(nodes.len().saturating_sub(excess.div_ceil(20 + compact::V4_LEN)));
+        true
     }
 
     fn write(&self, out: &mut Vec<u8>) {

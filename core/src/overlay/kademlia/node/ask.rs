@@ -66,7 +66,9 @@ impl Node {
         }
         let v6 = side == 1;
         let mut routers = Vec::new();
-        if seeds.len() < K {
+        // Also when the last look for neighbours found few: they may all be gone.
+        let lost = self.sides[side].bootstrap_wait > super::upkeep::BOOTSTRAP_WAIT_MIN;
+        if seeds.len() < K || lost {
             let saved = self.suggested.iter().filter(|(_, addr)| addr.is_ipv6() == v6);
             seeds.extend(
                 saved.clone().filter_map(|&(id, addr)| Some(Contact { id: id?, addr })).take(4 * K),
@@ -75,6 +77,11 @@ impl Node {
             routers = self.config.bootstrap.iter().copied().chain(unnamed).collect();
             routers.retain(|addr| addr.is_ipv6() == v6 && Reach::of(addr.ip()).is_some());
             self.rng.shuffle(&mut routers);
+        }
+        if let Goal::Peers(swarm) | Goal::Announce { swarm, .. } = goal
+            && let Some(peers) = self.sides[side].peers.some(now, swarm, false, &mut self.rng)
+        {
+            self.events.push_back(Event::Peers { lookup: id, from: None, peers });
         }
         let lookup = Lookup::new(now, goal, target, &seeds, routers);
         self.lookups.insert(id, lookup);
@@ -138,7 +145,7 @@ impl Node {
             peers: lookup.peers,
             took: now.since(lookup.started),
         };
-        self.settle_bootstrap(now, id);
+        self.settle_bootstrap(now, id, lookup.answered > 0);
         self.events.push_back(Event::Done { lookup: id, found });
         let Goal::Announce { swarm, port, seed } = lookup.goal else { return };
         let willing =
@@ -251,7 +258,12 @@ impl Node {
             self.give_up(now, &Open { id: Some(expected), ..open });
             return;
         }
+        let alone = self.sides[side].table.is_empty();
         self.sides[side].table.answered(now, contact, rtt);
+        if alone && !matches!(open.purpose, Purpose::Router(_) | Purpose::Lookup(_)) {
+            // The first node of all: through it there are others.
+            self.sides[side].bootstrap_at = now;
+        }
         if let Some(seen) = reply.observed {
             self.vote(now, from, seen);
         }
@@ -263,7 +275,8 @@ impl Node {
         match open.purpose {
             Purpose::Lookup(id) | Purpose::Router(id) => {
                 if !peers.is_empty() {
-                    self.events.push_back(Event::Peers { lookup: id, from, peers: peers.clone() });
+                    let (from, peers) = (Some(from), peers.clone());
+                    self.events.push_back(Event::Peers { lookup: id, from, peers });
                 }
                 if let Some(lookup) = self.lookups.get_mut(&id) {
                     lookup.peers += peers.len() as u32;

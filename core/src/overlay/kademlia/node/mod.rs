@@ -136,9 +136,9 @@ pub enum Event {
     Peers {
         /// The lookup.
         lookup: LookupId,
-        /// Who named them.
-        from: SocketAddr,
-        /// Of the family of `from`.
+        /// Who named them; `None` if they had announced themselves to us.
+        from: Option<SocketAddr>,
+        /// Of one family.
         peers: Vec<SocketAddr>,
     },
     /// A ping was answered, or not.
@@ -250,7 +250,13 @@ impl Node {
         self.sides[usize::from(v6)].table.own()
     }
 
-    /// Looks for peers of a swarm; one lookup for each active network.
+    /// Other limits from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.config.limits = limits;
+    }
+
+    /// Looks for peers of a swarm; one lookup for each active network. Those that are stored here come first: in a
+    /// network of two nodes there is nobody else to know them.
     pub fn lookup_peers(&mut self, now: Instant, swarm: InfoHash) -> Vec<LookupId> {
         self.start_all(now, Goal::Peers(swarm))
     }
@@ -280,11 +286,12 @@ impl Node {
         ping
     }
 
-    /// Somebody said that there is a node: a torrent, a peer with its PORT message, a magnet link.
-    pub fn suggest(&mut self, addr: SocketAddr) {
+    /// Somebody said that there is a node: a torrent, a peer with its PORT message, a magnet link. It is asked soon.
+    pub fn suggest(&mut self, now: Instant, addr: SocketAddr) {
         let known = self.suggested.iter().any(|(_, have)| *have == addr);
         if addr.port() != 0 && !known && self.suggested.len() < SUGGESTED_MAX {
             self.suggested.push_back((None, addr));
+            self.probe_at = self.probe_at.min(now);
         }
     }
 

@@ -245,6 +245,24 @@ fn a_node_finds_its_neighbours_from_one_bootstrap_node_and_explains_when_it_does
 }
 
 #[test]
+fn a_table_of_which_nobody_answers_leads_back_to_the_bootstrap_nodes() {
+    let router = addr("8.8.8.8:8");
+    let mut node = node(Config { bootstrap: vec![router], ..Config::default() });
+    for n in 0..20u8 {
+        let contact = Contact { id: id(100 + n), addr: SocketAddr::from(([60, n, 1, 1], 1)) };
+        node.vouch(at(0), contact, Duration::ZERO);
+    }
+    let (mut now, mut asked) = (at(0), None);
+    while asked.is_none() && now < at(60_000) {
+        node.handle_timeout(now);
+        let mut sent = std::iter::from_fn(|| node.poll_message());
+        asked = sent.any(|(to, _)| to == router).then_some(now);
+        now = node.poll_timeout().unwrap().max(now);
+    }
+    assert!(asked.is_some_and(|at_| at_ < at(30_000)), "{asked:?}");
+}
+
+#[test]
 fn saved_nodes_are_enough_to_come_back() {
     let saved = Contact { id: id(7), addr: addr("8.8.8.8:8") };
     let snapshot = Snapshot { id_v4: Some(id(1)), id_v6: None, nodes: vec![saved] };
@@ -294,4 +312,99 @@ fn lookups_keep_to_the_pace_and_go_on_later() {
     }
     assert!(sent.windows(11).all(|w| w[10].since(w[0]) >= Duration::from_secs(1)), "{sent:?}");
     assert!(sent.len() >= 40, "{}", sent.len());
+}
+
+#[test]
+fn two_nodes_are_a_network_that_finds_peers() {
+    let mut node = node(idle());
+    let token = reply_from(&mut node, at(0), "8.8.8.8:1", get_peers()).token.unwrap();
+    reply_from(&mut node, at(0), "8.8.8.8:1", announce(token, 5, false));
+    let lookup = node.lookup_peers(at(1), SWARM)[0];
+    let peers = vec![addr("8.8.8.8:5")];
+    assert_eq!(node.poll_event(), Some(Event::Peers { lookup, from: None, peers }));
+}
+
+#[test]
+fn a_suggested_node_is_asked_at_once_and_leads_to_others() {
+    let mut node = node(Config::default());
+    node.handle_timeout(at(0));
+    node.suggest(at(1), addr("8.8.8.8:8"));
+    node.suggest(at(1), addr("8.8.8.8:8"));
+    assert_eq!(node.poll_timeout(), Some(at(1)));
+    node.handle_timeout(at(1));
+    answer_next(&mut node, at(50), |reply| {
+        reply.nodes = Some(vec![Contact { id: id(9), addr: addr("8.8.4.4:4") }]);
+    });
+    assert_eq!(node.poll_timeout(), Some(at(50)), "now there is somebody to ask for neighbours");
+    node.handle_timeout(at(50));
+    let to: Vec<_> = std::iter::from_fn(|| node.poll_message()).map(|(to, _)| to).collect();
+    assert!(to.contains(&addr("8.8.8.8:8")), "{to:?}");
+}
+
+#[test]
+fn nodes_of_the_other_family_are_learnt_from_one_bootstrap_node() {
+    let config = Config { bootstrap: vec![addr("8.8.8.8:8")], upkeep: true, ..both() };
+    let mut node = node(config);
+    node.handle_timeout(at(0));
+    let (_, query) = answer_next(&mut node, at(50), |reply| {
+        reply.nodes6 = Some(vec![Contact { id: id(9), addr: addr("[2001:db8::9]:9") }]);
+    });
+    let want = Some(Want { v4: true, v6: true });
+    assert_eq!(query.ask, Ask::FindNode { target: id(1), want });
+    let mut asked = Vec::new();
+    while asked.len() < 3 {
+        let now = node.poll_timeout().expect("upkeep goes on");
+        assert!(now < at(20_000), "{asked:?}");
+        node.handle_timeout(now);
+        asked.extend(std::iter::from_fn(|| node.poll_message()).map(|(to, _)| to));
+    }
+    assert!(asked.contains(&addr("[2001:db8::9]:9")), "{asked:?}");
+}
+
+proptest::proptest! {
+    /// Whatever comes, from wherever: no panic, no answer to somebody else, no more than one answer to a datagram.
+    #[test]
+    fn hostile_datagrams_never_panic(
+        steps in proptest::collection::vec(
+            (proptest::prelude::any::<[u8; 4]>(), 0u8..12, proptest::prelude::any::<u32>(), 0u32..100_000), 0..60,
+        ),
+    ) {
+        let mut node = node(Config::default());
+        let mut now = at(0);
+        let mut open = Vec::new();
+        for (ip, what, noise, ms) in steps {
+            now += Duration::from_millis(ms.into());
+            let from = SocketAddr::from((ip, noise as u16));
+            let mut reply = Reply::new(id(noise as u8));
+            reply.nodes = Some(vec![Contact { id: id(ip[0]), addr: SocketAddr::from(([60, ip[1], 1, 1], 1)) }]);
+            reply.observed = Some(from);
+            reply.values = Some(vec![from]);
+            reply.token = Token::new(&ip);
+            let query = |ask| Message::query(TransactionId::from(noise), Query { id: id(ip[2]), read_only: false, ask });
+            let raw = match what {
+                0 => query(Ask::Ping).encode(),
+                1 => query(get_peers()).encode(),
+                2 => query(announce(Token::new(&ip).unwrap(), 1, false)).encode(),
+                3 => query(Ask::SampleInfohashes { target: id(9), want: None }).encode(),
+                4 => Message::reply(TransactionId::from(noise), reply).encode(),
+                5 => vec![b'd'; noise as usize % 3000],
+                6 => { node.suggest(now, from); continue }
+                7 => { node.announce(now, SWARM, None, true); continue }
+                8 => { node.handle_unreachable(now, from); continue }
+                9 => { node.handle_timeout(now); while let Some(sent) = node.poll_message() { open.push(sent) } continue }
+                _ => {
+                    let Some((to, message)) = open.pop() else { continue };
+                    node.handle_message(now, to, Message::reply(message.transaction, reply), 300);
+                    continue;
+                }
+            };
+            while let Some(sent) = node.poll_message() { open.push(sent) }
+            node.handle_datagram(now, from, &raw);
+            let answers: Vec<_> = std::iter::from_fn(|| node.poll_transmit()).collect();
+            proptest::prop_assert!(answers.len() <= 1 && answers.iter().all(|(to, _)| *to == from));
+            proptest::prop_assert!(answers.iter().all(|(_, answer)| answer.len() <= 8 * raw.len()));
+            while node.poll_event().is_some() {}
+        }
+        proptest::prop_assert!(node.state_bytes() < 30 << 10);
+    }
 }

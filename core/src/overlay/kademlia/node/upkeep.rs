@@ -89,22 +89,23 @@ impl Node {
             self.events.retain(
                 |event| !matches!(event, super::Event::Done { lookup, .. } if *lookup == id),
             );
-            self.wait_for_neighbours(now, side);
+            self.wait_for_neighbours(now, side, false);
         }
     }
 
     /// A lookup is over; if it was for neighbours, decides when to look again.
-    pub(super) fn settle_bootstrap(&mut self, now: Instant, id: LookupId) {
+    pub(super) fn settle_bootstrap(&mut self, now: Instant, id: LookupId, answered: bool) {
         let Some(side) = self.sides.iter().position(|side| side.bootstrapping == Some(id)) else {
             return;
         };
         self.sides[side].bootstrapping = None;
-        self.wait_for_neighbours(now, side);
+        self.wait_for_neighbours(now, side, answered);
     }
 
-    fn wait_for_neighbours(&mut self, now: Instant, side: usize) {
+    /// A full table of which nobody answers is no better than an empty one.
+    fn wait_for_neighbours(&mut self, now: Instant, side: usize, answered: bool) {
         let side = &mut self.sides[side];
-        if side.table.len() >= K {
+        if answered && side.table.len() >= K {
             side.bootstrap_wait = BOOTSTRAP_WAIT_MIN;
             side.bootstrap_at = now + REFRESH_EVERY;
         } else {
