@@ -13,7 +13,11 @@ use std::time::Duration;
 const PIECE: usize = 64 << 10;
 
 async fn engine(state: &Path) -> Engine {
-    let config = EngineConfig {
+    Engine::start(config(state)).await.unwrap()
+}
+
+fn config(state: &Path) -> EngineConfig {
+    EngineConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         state_dir: state.to_owned(),
         down: None,
@@ -22,8 +26,7 @@ async fn engine(state: &Path) -> Engine {
         slots: Slots::Auto,
         pex: true,
         lsd: false,
-    };
-    Engine::start(config).await.unwrap()
+    }
 }
 
 fn content(len: usize) -> Vec<u8> {
@@ -108,4 +111,16 @@ async fn a_seed_a_leech_and_a_magnet_exchange_a_file() {
     assert_eq!(std::fs::read(dir("magnet").join("f.bin")).unwrap(), data);
     get.stop().await;
     seeding.stop().await;
+}
+
+#[tokio::test]
+async fn on_loopback_nobody_speaks_to_the_neighbours() {
+    let scratch = tempfile::tempdir().unwrap();
+    let wants = EngineConfig { lsd: true, ..config(scratch.path()) };
+    let engine = Engine::start(wants).await.unwrap();
+    let magnet = Magnet::of(torrent_of(&content(100)).hashes());
+    let what = What::Magnet(Box::new(magnet));
+    let download = engine.add(add(what, scratch.path(), vec![])).await.unwrap();
+    assert_eq!(download.snapshot().neighbours, None, "none of them could call back");
+    download.stop().await;
 }
