@@ -112,6 +112,7 @@ const ATTACKS: &[(u8, &str)] = &[
     (33, "floods of announces"),
     (24, "wrong metadata"),
     (25, "peer exchange with thousands, with foreign nets, in a flood"),
+    (26, "addresses of a victim, from every source"),
     (34, "hostile tracker answers"),
     (35, "tracker URLs that point inside"),
     (36, "hostile web seeds"),

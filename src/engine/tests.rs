@@ -14,7 +14,11 @@ use std::time::Duration;
 const PIECE: usize = 64 << 10;
 
 async fn engine(state: &Path) -> Engine {
-    let config = EngineConfig {
+    Engine::start(config(state)).await.unwrap()
+}
+
+fn config(state: &Path) -> EngineConfig {
+    EngineConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         state_dir: state.to_owned(),
         down: None,
@@ -24,8 +28,7 @@ async fn engine(state: &Path) -> Engine {
         pex: true,
         dht: None,
         lsd: false,
-    };
-    Engine::start(config).await.unwrap()
+    }
 }
 
 fn content(len: usize) -> Vec<u8> {
@@ -115,18 +118,8 @@ async fn a_seed_a_leech_and_a_magnet_exchange_a_file() {
 /// An engine with a node of the DHT that begins with these.
 async fn engine_with_dht(state: &Path, begin: &[SocketAddr]) -> Engine {
     let hints = begin.iter().filter_map(|addr| PeerHint::parse(&addr.to_string()));
-    let config = EngineConfig {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        state_dir: state.to_owned(),
-        down: None,
-        up: None,
-        max_peers: 50,
-        slots: Slots::Auto,
-        pex: false,
-        lsd: false,
-        dht: Some(DhtConfig::new(hints.collect())),
-    };
-    Engine::start(config).await.unwrap()
+    let dht = Some(DhtConfig::new(hints.collect()));
+    Engine::start(EngineConfig { pex: false, dht, ..config(state) }).await.unwrap()
 }
 
 fn node_of(engine: &Engine) -> SocketAddr {
@@ -209,4 +202,16 @@ async fn attack_13_the_dht_never_hears_of_a_private_torrent() {
     assert!(open.snapshot().dht.is_some());
     assert!(asked(&seed) > 0, "the same without the word does ask");
     open.stop().await;
+}
+
+#[tokio::test]
+async fn on_loopback_nobody_speaks_to_the_neighbours() {
+    let scratch = tempfile::tempdir().unwrap();
+    let wants = EngineConfig { lsd: true, ..config(scratch.path()) };
+    let engine = Engine::start(wants).await.unwrap();
+    let magnet = Magnet::of(torrent_of(&content(100)).hashes());
+    let what = What::Magnet(Box::new(magnet));
+    let download = engine.add(add(what, scratch.path(), vec![])).await.unwrap();
+    assert_eq!(download.snapshot().neighbours, None, "none of them could call back");
+    download.stop().await;
 }

@@ -1,10 +1,13 @@
 //! What must hold for any bytes whatever: the fuzz targets and `core/tests/corpus.rs` call these.
 
+use bytes::Bytes;
 use gaggle_core::bencode::{self, Dict, Kind, Limits, List, Value};
 use gaggle_core::hash::{sha1, sha256};
 use gaggle_core::id::TorrentHashes;
 use gaggle_core::metainfo::{self, Magnet, Metainfo, names};
+use gaggle_core::proto::extension::{ExtensionHandshake, MetadataMessage, PEX_MAX, PexMessage};
 use gaggle_core::proto::krpc::{self, Body, Message};
+use gaggle_core::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, HASHES_MAX, MESSAGE_MAX};
 use serde_bencode::value::Value as Theirs;
 use std::collections::BTreeSet;
 
@@ -111,6 +114,32 @@ pub(crate) fn metainfo(data: &[u8]) {
     assert_eq!(from_peer.info.files, info.files);
     let link = metainfo.magnet().to_string();
     assert_eq!(Magnet::parse(&link).expect("a link we printed").hashes, metainfo.hashes());
+}
+
+/// What is read of an extension message stays within its bounds, and is the same when we write it.
+pub(crate) fn extension(data: &[u8]) {
+    if let Ok(handshake) = ExtensionHandshake::parse(data) {
+        assert_eq!(ExtensionHandshake::parse(&handshake.encode()), Ok(handshake));
+    }
+    if let Ok(Some(message)) = MetadataMessage::parse(&Bytes::copy_from_slice(data)) {
+        assert_eq!(MetadataMessage::parse(&message.encode()), Ok(Some(message)));
+    }
+    if let Ok(message) = PexMessage::parse(data) {
+        assert!(message.added.len() <= PEX_MAX && message.dropped.len() <= PEX_MAX);
+        assert!(message.added.iter().all(|peer| peer.addr.port() != 0));
+        assert_eq!(PexMessage::parse(&message.encode()), Ok(message));
+    }
+}
+
+/// What a neighbour says stays within its bounds, and is the same when we say it.
+pub(crate) fn lsd(data: &[u8]) {
+    let Ok(said) = Announcement::parse(data) else { return };
+    assert!((1..=HASHES_MAX).contains(&said.hashes.len()));
+    for group in [GROUP_V4, GROUP_V6] {
+        let datagram = said.encode(group);
+        assert!(datagram.len() <= MESSAGE_MAX);
+        assert_eq!(Announcement::parse(&datagram).as_ref(), Ok(&said));
+    }
 }
 
 /// A link that is accepted stays within its bounds and prints as one that means the same.

@@ -539,3 +539,28 @@ fn at_the_bound_the_least_of_the_canonical_order_makes_room() {
     all.sort_by_key(|&there| canonical_priority(us, there));
     assert!(!roster.knows(all[0]) && all[1..].iter().all(|&kept| roster.knows(kept)));
 }
+
+#[test]
+fn attack_26_a_victim_named_by_many_costs_it_a_few_packets_a_minute() {
+    let mut roster = roster(RosterConfig::default());
+    let victim = far(66, 0).ip();
+    // Every source names it, with all of its ports, again and again.
+    let sources = [Source::Pex, Source::Dht, Source::Lsd, Source::Tracker, Source::Magnet];
+    let (mut now, end, mut dialled) = (ms(0), ms(3_600_000), 0);
+    while now < end {
+        for (n, source) in sources.into_iter().enumerate() {
+            for port in 0..200 {
+                roster.add(now, source, SocketAddr::new(victim, 1 + port * 5 + n as u16));
+            }
+        }
+        let under_way = dials(&mut roster, now);
+        assert!(under_way.len() <= DIALLING_PER_HOST, "{under_way:?}");
+        dialled += under_way.len();
+        for at in under_way {
+            roster.dial_failed(now, at);
+        }
+        now += Duration::from_secs(1);
+    }
+    assert!(roster.candidates() <= RosterConfig::default().candidates_per_host_max);
+    assert!((8..120).contains(&dialled), "{dialled} packets in an hour");
+}

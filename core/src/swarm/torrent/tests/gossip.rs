@@ -5,6 +5,8 @@ use crate::proto::extension::{
     Extension, ExtensionHandshake, Ids, PEX_MAX, PexFlags, PexMessage, PexPeer,
 };
 use crate::proto::peer::Reserved;
+use crate::scope::Scope;
+use proptest::prelude::{any, prop, prop_assert, proptest};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
@@ -353,4 +355,24 @@ fn attack_13_a_magnet_that_turns_out_private_parts_from_strangers() {
     assert!(host.torrent.handle_connected(host.now, &late).is_err());
     host.pass(200);
     assert_eq!(host.dials(), [], "and nobody of them is dialled again");
+}
+
+proptest! {
+    #[test]
+    fn attack_25_no_bytes_bring_more_than_fifty_or_anything_near(
+        lists in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..1000)), 1..4),
+    ) {
+        let mut host = Host::with_content(true, OPEN);
+        let stranger = host.connect(public(0), Direction::Incoming);
+        host.dials();
+        let before = host.torrent.roster.candidates();
+        for (v6, list) in lists {
+            let key = if v6 { "added6" } else { "added" };
+            let payload = crate::bencode::Dict::new().bytes(key, list).into_bytes();
+            host.hear(stranger, Extension::Pex.our_id(), payload.into());
+        }
+        prop_assert!(host.torrent.roster.candidates() - before <= PEX_MAX);
+        let far = |addr: &SocketAddr| Scope::of(addr.ip()) == Scope::Global;
+        prop_assert!(host.dials().iter().all(far));
+    }
 }
