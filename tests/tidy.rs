@@ -106,6 +106,13 @@ const ATTACKS: &[(u8, &str)] = &[
     (21, "has everything, sends nothing"),
     (22, "fake seed, suggestions without end"),
     (23, "lies in the extension handshake"),
+    (30, "strange and forged DHT messages, replayed tokens"),
+    (31, "sybils, one subnet in a bucket, nodes that point inside"),
+    (32, "the DHT as an amplifier"),
+    (33, "floods of announces"),
+    (24, "wrong metadata"),
+    (25, "peer exchange with thousands, with foreign nets, in a flood"),
+    (26, "addresses of a victim, from every source"),
     (34, "hostile tracker answers"),
     (35, "tracker URLs that point inside"),
     (36, "hostile web seeds"),
@@ -113,6 +120,7 @@ const ATTACKS: &[(u8, &str)] = &[
     (38, "hostile announces"),
     (39, "tracker memory"),
     (40, "tracker as an amplifier"),
+    (41, "spoofed words of neighbours"),
 ];
 
 fn judge(rule: &str, found: &[String]) {

@@ -17,6 +17,27 @@ pub fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     hasher.finalize().into()
 }
 
+/// CRC-32 with the polynomial of Castagnoli. No defence against anybody who wants a certain value.
+//= RFC 3720 §12.1
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, &byte| CRC32C[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
+}
+
+const CRC32C: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < table.len() {
+        let (mut crc, mut bit) = (at as u32, 0);
+        while bit < 8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+            bit += 1;
+        }
+        table[at] = crc;
+        at += 1;
+    }
+    table
+};
+
 /// Whether the bytes of a piece have the hash they must have.
 pub fn piece_is<'a>(want: PieceHash, parts: impl IntoIterator<Item = &'a [u8]>) -> bool {
     match want {
@@ -60,6 +81,8 @@ mod tests {
         let abc: [&[u8]; 2] = [b"a", b"bc"];
         assert_eq!(sha1(abc)[..4], [0xa9, 0x99, 0x3e, 0x36]);
         assert_eq!(sha256(abc)[..4], [0xba, 0x78, 0x16, 0xbf]);
+        assert_eq!((crc32c(b""), crc32c(b"123456789")), (0, 0xe306_9283));
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert!(piece_is(PieceHash::Sha1(sha1(abc)), abc));
         assert!(!piece_is(PieceHash::Sha1([0; 20]), abc));
         let mut hasher = PieceHasher::v1();

@@ -20,6 +20,15 @@ pub struct InfoHashV2(pub [u8; 32]);
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PeerId(pub [u8; 20]);
 
+/// Names a node of the DHT, and every place there that something can be stored at.
+//= BEP 5 §overview
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct NodeId(pub [u8; 20]);
+
+/// How far apart two ids are: their exclusive or as one number, the largest byte first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Distance(pub [u8; 20]);
+
 /// Every info hash a torrent has: v1, v2, or both when it is a hybrid. Never neither.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum TorrentHashes {
@@ -82,6 +91,37 @@ impl PeerId {
     }
 }
 
+impl NodeId {
+    /// Any id.
+    pub fn random(rng: &mut crate::rng::Rng) -> Self {
+        let mut id = [0; 20];
+        rng.fill(&mut id);
+        Self(id)
+    }
+
+    /// Reads 40 hex digits of any case.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        hex(text).map(Self)
+    }
+
+    /// How far `other` is.
+    pub fn distance(&self, other: &Self) -> Distance {
+        Distance(std::array::from_fn(|i| self.0[i] ^ other.0[i]))
+    }
+
+    /// Leading bits that both have in common; 160 of an id with itself.
+    pub fn shared_bits(&self, other: &Self) -> u32 {
+        let differs = (0..20).find(|&i| self.0[i] != other.0[i]);
+        differs.map_or(160, |i| 8 * i as u32 + (self.0[i] ^ other.0[i]).leading_zeros())
+    }
+}
+
+impl From<InfoHash> for NodeId {
+    fn from(hash: InfoHash) -> Self {
+        Self(hash.0)
+    }
+}
+
 fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok()
 }
@@ -100,7 +140,7 @@ macro_rules! lower_hex {
         }
     )*};
 }
-lower_hex!(InfoHash, InfoHashV2);
+lower_hex!(InfoHash, InfoHashV2, NodeId);
 
 impl fmt::Display for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

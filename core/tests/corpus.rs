@@ -3,6 +3,8 @@
 #[path = "../../tests/fuzz/laws.rs"]
 mod laws;
 
+use gaggle_core::proto::extension::{Extension, ExtensionHandshake, PexFlags, PexMessage};
+use gaggle_core::proto::lsd::Announcement;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -45,6 +47,45 @@ fn peak_kib() -> Option<u64> {
 #[test]
 fn bencode() {
     replay("bencode", laws::bencode);
+}
+
+/// A captured message.
+fn captured(corpus: &str, name: &str) -> Vec<u8> {
+    let path = format!("../fixtures/corpus/{corpus}/{name}");
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn extension() {
+    replay("extension", laws::extension);
+    for (client, ut_metadata, ut_pex) in [("libtorrent_2.0.8", 2, 1), ("transmission_3.00", 3, 1)] {
+        let shake = captured("extension", &format!("handshake_{client}"));
+        let shake = ExtensionHandshake::parse(&shake).unwrap();
+        assert_eq!(shake.ids.of(Extension::Metadata), Some(ut_metadata), "{client}");
+        assert_eq!(shake.ids.of(Extension::Pex), Some(ut_pex), "{client}");
+        // A seed, and the very peer that is told.
+        let message = captured("extension", &format!("pex_{client}"));
+        let message = PexMessage::parse(&message).unwrap();
+        let added: Vec<_> =
+            message.added.iter().map(|peer| (peer.addr.to_string(), peer.flags)).collect();
+        let (seed, itself) = ("198.18.0.1:6881".to_owned(), "198.18.0.3:6881".to_owned());
+        assert_eq!(added, [(seed, PexFlags::SEED), (itself, PexFlags::NONE)], "{client}");
+        assert!(message.dropped.is_empty());
+    }
+}
+
+#[test]
+fn lsd() {
+    replay("lsd", laws::lsd);
+    for client in ["libtorrent_2.0.8", "transmission_3.00"] {
+        let said = Announcement::parse(&captured("lsd", client)).unwrap();
+        assert_eq!((said.port.get(), said.hashes.len()), (6881, 1), "{client}");
+    }
+}
+
+#[test]
+fn krpc() {
+    replay("krpc", laws::krpc);
 }
 
 #[test]

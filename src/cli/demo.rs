@@ -137,6 +137,9 @@ async fn start(
         up,
         max_peers: 10,
         slots: Slots::Auto,
+        pex: true,
+        lsd: false, // nothing leaves this machine
+        dht: None,
     });
     let engine = engine.await.map_err(|e| of_engine(&e))?;
     env.note(format_args!("{name:<12} {}", engine.listen_addr()));
@@ -148,6 +151,7 @@ async fn start(
         out_dir: folder.clone(),
         select: Selection::All,
         peers: Vec::new(),
+        link_peers: Vec::new(),
         trackers: vec![tracker.to_owned()],
         verify: if is_seed { Verify::Trust } else { Verify::Auto },
         preallocate: crate::disk::Preallocate::default(),

@@ -73,6 +73,66 @@ pub(super) enum Event<'a> {
         /// How long hashing took.
         seconds: f64,
     },
+    /// `dht announce` is done.
+    DhtAnnounced {
+        /// Of the torrent.
+        info_hash: String,
+        /// Where peers are told to connect to.
+        port: u16,
+        /// Nodes asked.
+        asked: u32,
+        /// Nodes that keep it.
+        stored: u32,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// `dht peers` is done.
+    DhtLookup {
+        /// Of the torrent.
+        info_hash: String,
+        /// Nodes asked.
+        asked: u32,
+        /// Of them, nodes that answered in time.
+        answered: u32,
+        /// Different peers.
+        peers: usize,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// `dht node` listens.
+    DhtNode {
+        /// Addresses and true ports.
+        listen: &'a [String],
+        /// Its id among the nodes of IPv4; null when it is not one.
+        id_v4: Option<String>,
+        /// Its id among the nodes of IPv6; null when it is not one.
+        id_v6: Option<String>,
+    },
+    /// `dht peers`: one that was found.
+    DhtPeer {
+        /// Of the torrent.
+        info_hash: String,
+        /// Its address.
+        peer: String,
+    },
+    /// `dht ping` was answered.
+    DhtPong {
+        /// By whom.
+        addr: String,
+        /// His id.
+        id: &'a str,
+        /// After so many milliseconds.
+        ms: f64,
+    },
+    /// How a node stands: `dht status`, and `dht node` whenever it changes.
+    DhtStatus {
+        /// The figures.
+        #[serde(flatten)]
+        counts: DhtCounts,
+        /// Nodes known from the last run; `status` only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        saved: Option<usize>,
+    },
     /// Something failed; `exit` follows.
     Error {
         /// The exit code.
@@ -342,6 +402,29 @@ pub(super) enum Event<'a> {
         /// How long it took.
         seconds: f64,
     },
+}
+
+/// A node of the DHT in figures.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub(super) struct DhtCounts {
+    /// In its table.
+    pub nodes: usize,
+    /// That wait for a place there.
+    pub spare: usize,
+    /// Swarms stored for others.
+    pub swarms: usize,
+    /// Peers stored for others.
+    pub peers: usize,
+    /// Questions it has sent.
+    pub asked: u64,
+    /// Of them, answered.
+    pub answered: u64,
+    /// Questions of others that passed the limits.
+    pub queries: u64,
+    /// Those that did not.
+    pub limited: u64,
+    /// Why there are no nodes.
+    pub why: Option<String>,
 }
 
 /// A file in a listing.

@@ -1,18 +1,18 @@
 //! `gaggle get`: downloads, verifies, prints where it is, and ends.
 
+use super::cache;
 use super::create::write_whole;
 use super::download::{Patience, Watched};
 use super::env::Env;
 use super::exit::{Exit, Failure, of_engine, text};
-use super::network::Network;
+use super::network::{Network, Peers};
 use super::select::parse as parse_selection;
 use super::show;
 use super::target::Target;
 use crate::config::{Every, Finish, Preallocation, Trust};
 use crate::engine::{AddTorrent, Engine, Selection, What};
-use gaggle_core::metainfo::{Magnet, Metainfo};
+use gaggle_core::metainfo::{Magnet, Metainfo, PeerHint};
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -116,6 +116,7 @@ impl Get {
             };
             running.spawn(one.run(target));
         }
+        let mut failed = None;
         let mut exits = Vec::new();
         while let Some(ended) = running.join_next().await {
             match ended? {
@@ -125,8 +126,14 @@ impl Get {
                     env.emit(&super::exit::event(&failure))?;
                     exits.push(failure.exit);
                 }
-                Err(failure) => return Err(failure.into()),
+                Err(failure) => failed = Some(failure),
             }
+        }
+        if let Some(engine) = engine.get() {
+            engine.stop().await;
+        }
+        if let Some(failure) = failed {
+            return Err(failure.into());
         }
         Ok(together(&exits, env.signals.heard()))
     }
@@ -159,7 +166,7 @@ impl One {
             let slot = self.slots.acquire().await;
             let what = target.read().await?;
             // Hints for where to begin are in the link only.
-            let peers = self.get.network.peers(&self.env, &what).await?;
+            let peers = self.get.network.peers(&what).await?;
             Ok::<_, Failure>((slot, what, peers))
         };
         // Until the engine has it there is nothing to save.
@@ -171,7 +178,7 @@ impl One {
             (What::Magnet(magnet), Selection::All) => selection_of(magnet),
             (_, select) => select,
         };
-        let what = self.known_before(what);
+        let what = cache::recall(&self.env, what);
         if self.get.how.list
             && let What::Metainfo(metainfo) = &what
         {
@@ -180,12 +187,7 @@ impl One {
         self.download(what, select, peers).await
     }
 
-    async fn download(
-        &self,
-        what: What,
-        select: Selection,
-        peers: Vec<SocketAddr>,
-    ) -> Result<Exit, Failure> {
+    async fn download(&self, what: What, select: Selection, peers: Peers) -> Result<Exit, Failure> {
         let (how, env) = (&self.get.how, &*self.env);
         let engine = self.engine.get_or_try_init(|| self.get.network.engine(env)).await?;
         let settings = &env.settings.get;
@@ -198,12 +200,14 @@ impl One {
         if matches!(what, What::Metainfo(_)) {
             watched.knows_metadata();
         }
-        watched.given.clone_from(&peers);
+        watched.given = peers.named.clone();
+        watched.given.extend(peers.of_link.iter().filter_map(PeerHint::addr));
         let download = engine.add(AddTorrent {
             what,
             out_dir: output,
             select,
-            peers,
+            peers: peers.named,
+            link_peers: peers.of_link,
             trackers: self.get.network.trackers(env),
             verify: how.verify.unwrap_or(settings.verify).0,
             preallocate: how.preallocate.unwrap_or(settings.preallocate).0,
@@ -241,25 +245,10 @@ impl One {
         Wishes {
             list: how.list,
             save_torrent: how.save_torrent.clone(),
-            cache: cache_of(&self.env, what),
             trackers,
             output: output.to_owned(),
             on_complete: how.on_complete.clone().or(self.env.settings.get.on_complete.clone()),
             hook: None,
-        }
-    }
-
-    /// Takes metadata that an earlier run brought, so that a magnet begins at once.
-    fn known_before(&self, what: What) -> What {
-        let What::Magnet(magnet) = &what else { return what };
-        let cached = std::fs::read(cache_of(&self.env, &what)).ok();
-        let cached = cached.and_then(|bytes| Metainfo::parse(&bytes).ok());
-        match cached.filter(|metainfo| metainfo.hashes() == magnet.hashes) {
-            Some(mut metainfo) => {
-                metainfo.trackers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
-                What::Metainfo(Box::new(metainfo))
-            }
-            None => what,
         }
     }
 }
@@ -268,7 +257,6 @@ impl One {
 pub(super) struct Wishes {
     list: bool,
     save_torrent: Option<PathBuf>,
-    cache: PathBuf,
     trackers: Vec<Vec<String>>,
     output: PathBuf,
     on_complete: Option<String>,
@@ -284,14 +272,7 @@ impl Wishes {
     ) -> Result<Option<Exit>, Failure> {
         let mut metainfo = metainfo.clone();
         metainfo.trackers.clone_from(&self.trackers);
-        if let Some(folder) = self.cache.parent() {
-            // A cache that cannot be written costs time, never the download.
-            let kept = std::fs::create_dir_all(folder).map_err(|e| Failure::io("", &e));
-            let kept = kept.and_then(|()| write_whole(&self.cache, &metainfo.to_bytes()));
-            if kept.is_err() {
-                tracing::debug!(path = %self.cache.display(), "cannot keep the metadata");
-            }
-        }
+        cache::keep(env, &metainfo);
         self.save(&metainfo)?;
         if self.list {
             list(env, &metainfo)?;
@@ -389,15 +370,6 @@ fn selection_of(magnet: &Magnet) -> Selection {
     let from_one = |n: u32| n as usize + 1;
     let ranges = ranges.iter().map(|range| from_one(*range.start())..=from_one(*range.end()));
     Selection::Some { ranges: ranges.collect(), globs: Vec::new() }
-}
-
-/// Where the metadata of this torrent is kept for the next time.
-fn cache_of(env: &Env, what: &What) -> PathBuf {
-    let hash = match what {
-        What::Magnet(magnet) => magnet.info_hash(),
-        What::Metainfo(metainfo) => metainfo.info_hash(),
-    };
-    env.dirs.cache.join("metadata").join(format!("{hash}.torrent"))
 }
 
 #[cfg(test)]

@@ -4,10 +4,13 @@
 //! speak a protocol, and nothing below this folder knows that it exists.
 
 mod arguments;
+mod cache;
 mod config;
 mod content;
 mod create;
 mod demo;
+mod dht;
+mod dht_ask;
 mod download;
 mod env;
 mod event;
@@ -96,6 +99,7 @@ enum Verb {
     Show(show::Show),
     Verify(verify::Verify),
     Tracker(tracker::Tracker),
+    Dht(dht::Dht),
     Lab(lab::Lab),
     Demo(demo::Demo),
     Config(config::Config),
@@ -107,6 +111,7 @@ impl Verb {
             Self::Config(verb) => verb.run(env),
             Self::Create(verb) => verb.run(env).await,
             Self::Demo(verb) => verb.run(env).await,
+            Self::Dht(verb) => verb.run(env).await,
             Self::Get(verb) => verb.run(env).await,
             Self::Lab(verb) => verb.run(env).await,
             Self::Seed(verb) => verb.run(env).await,

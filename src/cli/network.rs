@@ -4,8 +4,9 @@ use super::env::Env;
 use super::exit::{Exit, Failure, of_engine};
 use super::here;
 use super::tracker::who;
-use crate::config::{Rate, Uploads};
+use crate::config::{Rate, Uploads, parse_nodes};
 use crate::engine::{Engine, EngineConfig, What};
+use crate::locate::DhtConfig;
 use gaggle_core::metainfo::{Magnet, PeerHint};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -35,6 +36,21 @@ pub(super) struct Network {
     /// Most bytes per second to send, such as 500K
     #[arg(long, value_name = "RATE", env = "GAGGLE_UP")]
     pub up: Option<Rate>,
+    /// Neither tell peers of each other nor be told
+    #[arg(long, env = "GAGGLE_NO_PEX")]
+    no_pex: bool,
+    /// Look for no peers among the neighbours on the wire
+    #[arg(long, env = "GAGGLE_NO_LSD")]
+    no_lsd: bool,
+    /// Look for no peers in the DHT
+    #[arg(long, env = "GAGGLE_NO_DHT")]
+    no_dht: bool,
+    /// Begin with this node of the DHT instead of the public ones (repeat); `none` for none
+    #[arg(long, value_name = "HOST:PORT", env = "GAGGLE_DHT_BOOTSTRAP", value_delimiter = ' ')]
+    dht_bootstrap: Vec<String>,
+    /// Keep to this network: ask no public node of the DHT
+    #[arg(long, env = "GAGGLE_LAN")]
+    lan: bool,
     #[command(flatten)]
     without: Without,
 }
@@ -42,34 +58,49 @@ pub(super) struct Network {
 /// Parts that are not built yet can be switched off already, so that scripts stay valid.
 #[derive(Clone, Debug, Default, clap::Args)]
 struct Without {
-    #[arg(long, hide = true, env = "GAGGLE_NO_DHT")]
-    no_dht: bool,
-    #[arg(long, hide = true, env = "GAGGLE_NO_PEX")]
-    no_pex: bool,
-    #[arg(long, hide = true, env = "GAGGLE_NO_LSD")]
-    no_lsd: bool,
     #[arg(long, hide = true, env = "GAGGLE_NO_UTP")]
     no_utp: bool,
     #[arg(long, hide = true, env = "GAGGLE_NO_UPNP")]
     no_upnp: bool,
 }
 
+/// Peers to try at once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peers {
+    /// Those of the flags.
+    pub named: Vec<SocketAddr>,
+    /// Those of the link.
+    pub of_link: Vec<PeerHint>,
+}
+
 impl Network {
     /// Starts an engine with these flags over the settings, and says who can reach it.
     pub(super) async fn engine(&self, env: &Env) -> Result<Engine, Failure> {
         let settings = &env.settings.network;
+        let listen = self.listen.unwrap_or(settings.listen);
         let engine = Engine::start(EngineConfig {
-            listen: self.listen.unwrap_or(settings.listen),
+            listen,
             state_dir: env.dirs.state.clone(),
             down: self.down.or(settings.down).map(|rate| rate.0),
             up: self.up.or(settings.up).map(|rate| rate.0),
             max_peers: self.max_peers.unwrap_or(settings.max_peers).get(),
             slots: self.max_uploads.unwrap_or(settings.max_uploads).0,
+            pex: !(self.no_pex || settings.no_pex),
+            lsd: !(self.no_lsd || settings.no_lsd),
+            dht: self.dht(env, listen)?,
         });
         let engine = engine.await.map_err(|error| of_engine(&error))?;
         let listen = engine.listen_addr();
         env.note(format_args!("listening for peers on {listen}, {}", who(listen)));
         Ok(engine)
+    }
+
+    /// Whether and how to take part in the DHT.
+    fn dht(&self, env: &Env, listen: SocketAddr) -> Result<Option<DhtConfig>, Failure> {
+        let lan = self.lan || env.settings.network.lan;
+        let bootstrap = bootstrap(env, &self.dht_bootstrap, "--dht-bootstrap", listen, lan)?;
+        let off = self.no_dht || env.settings.network.no_dht;
+        Ok((!off).then(|| DhtConfig::new(bootstrap)))
     }
 
     /// Trackers beside those of the torrent.
@@ -79,26 +110,38 @@ impl Network {
     }
 
     /// Peers to try at once: those of the flags, which must exist, and those of a link.
-    pub(super) async fn peers(&self, env: &Env, what: &What) -> Result<Vec<SocketAddr>, Failure> {
-        let mut peers = Vec::new();
+    pub(super) async fn peers(&self, what: &What) -> Result<Peers, Failure> {
+        let mut peers = Peers::default();
         for text in &self.peer {
             let hint = PeerHint::parse(text)
                 .ok_or_else(|| Failure::usage(format!("--peer {text} is not HOST:PORT")))?;
-            peers.extend(resolve(&hint).await.map_err(|e| {
+            peers.named.extend(resolve(&hint).await.map_err(|e| {
                 let what = format!("cannot find the peer {text}: {}", super::exit::plain(&e));
                 Failure::new(Exit::Network, what)
             })?);
         }
         if let What::Magnet(magnet) = what {
-            for hint in &magnet.peers {
-                match resolve(hint).await {
-                    Ok(found) => peers.extend(found),
-                    Err(e) => env.note(format_args!("the link's peer {hint} is unknown: {e}")),
-                }
-            }
+            peers.of_link.clone_from(&magnet.peers);
         }
         Ok(peers)
     }
+}
+
+/// The nodes of the DHT to begin with. The public ones that nobody chose are left alone by who keeps to this network,
+/// or listens on loopback, where no answer could come from.
+pub(super) fn bootstrap(
+    env: &Env,
+    given: &[String],
+    flag: &str,
+    listen: SocketAddr,
+    lan: bool,
+) -> Result<Vec<PeerHint>, Failure> {
+    let settings = &env.settings.network;
+    if !given.is_empty() {
+        return parse_nodes(given).map_err(|why| Failure::usage(format!("{flag}: {why}")));
+    }
+    let leave_alone = settings.dht_bootstrap_default && (lan || listen.ip().is_loopback());
+    Ok(if leave_alone { Vec::new() } else { settings.dht_bootstrap.clone() })
 }
 
 async fn resolve(hint: &PeerHint) -> std::io::Result<Vec<SocketAddr>> {

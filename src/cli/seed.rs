@@ -1,10 +1,11 @@
 //! `gaggle seed`: verifies what is there and uploads it until stopped.
 
+use super::cache;
 use super::env::Env;
 use super::event::Event;
 use super::exit::{Exit, Failure};
 use super::giving::{Enough, Giving, give_all};
-use super::network::{Network, link_here};
+use super::network::{Network, Peers, link_here};
 use super::target::Target;
 use crate::config::{Every, parse_ratio};
 use crate::engine::{AddTorrent, Selection};
@@ -50,12 +51,14 @@ impl Seed {
                 Ok(what) => what,
                 Err(exit) => return Ok(exit),
             };
-            let peers = self.network.peers(env, &what).await?;
+            let Peers { named, of_link } = self.network.peers(&what).await?;
+            let what = cache::recall(env, what);
             let add = AddTorrent {
                 what,
                 out_dir: self.data.clone(),
                 select: Selection::All,
-                peers,
+                peers: named,
+                link_peers: of_link,
                 trackers: self.network.trackers(env),
                 verify: Verify::Auto,
                 preallocate: crate::disk::Preallocate::None,
@@ -78,6 +81,8 @@ impl Seed {
             all.push(giving);
         }
         let time = self.time.map(|every| every.0);
-        give_all(all, Enough { ratio: self.ratio, time, copies: None }).await
+        let end = give_all(all, Enough { ratio: self.ratio, time, copies: None }).await;
+        engine.stop().await;
+        end
     }
 }

@@ -90,6 +90,7 @@ impl Share {
         let time = self.ttl.map(|every| every.0);
         let enough = Enough { ratio: None, time, copies: self.until_copies };
         let end = give_all(all, enough).await;
+        engine.stop().await;
         if let Some(tracker) = tracker {
             tracker.running.stop().await;
         }
@@ -148,6 +149,7 @@ impl Share {
             out_dir: made.parent.clone(),
             select: Selection::All,
             peers: Vec::new(),
+            link_peers: Vec::new(),
             trackers: own.into_iter().collect(),
             verify: Verify::Trust, // hashed a moment ago
             preallocate: crate::disk::Preallocate::None,

@@ -1,7 +1,7 @@
 //! Why something waits, in words: what each tracker and each peer has said so far.
 
 use super::exit::as_words;
-use crate::engine::Snapshot;
+use crate::engine::{DhtSeen, Snapshot};
 use gaggle_core::swarm::announce::LastAnswer;
 use gaggle_core::swarm::torrent::Waiting;
 use std::net::SocketAddr;
@@ -39,6 +39,14 @@ pub(super) fn sources(snapshot: &Snapshot, given: &[SocketAddr]) -> Vec<String> 
         };
         rows.push((format!("tracker {}", tracker.url), said));
     }
+    if let Some(heard) = snapshot.neighbours {
+        let s = if heard == 1 { "" } else { "s" };
+        let said = match heard {
+            0 => "no answer".to_owned(),
+            heard => format!("answered: {heard} peer{s}"),
+        };
+        rows.push(("LAN".to_owned(), said));
+    }
     for peer in &snapshot.peers {
         let said = match (snapshot.metainfo.is_some(), peer.unchokes_us) {
             (false, _) => "connected, sent no metadata".to_owned(),
@@ -51,6 +59,9 @@ pub(super) fn sources(snapshot: &Snapshot, given: &[SocketAddr]) -> Vec<String> 
     for addr in given.iter().filter(|addr| !connected(addr)) {
         let why = snapshot.refused.get(addr).map(|error| format!(": {error}")).unwrap_or_default();
         rows.push((format!("peer {addr}"), format!("no connection{why}")));
+    }
+    if let Some(dht) = &snapshot.dht {
+        rows.push(("DHT".to_owned(), of_dht(dht)));
     }
     if rows.is_empty() {
         return vec!["no tracker and no peer is known".to_owned()];
@@ -66,6 +77,17 @@ pub(super) fn sources(snapshot: &Snapshot, given: &[SocketAddr]) -> Vec<String> 
         lines.push(format!("and {more} more"));
     }
     lines
+}
+
+/// What the DHT has said, or why it said nothing.
+fn of_dht(dht: &DhtSeen) -> String {
+    let s = |n: usize| if n == 1 { "" } else { "s" };
+    let (asked, peers) = (dht.asked as usize, dht.peers);
+    match &dht.trouble {
+        Some(trouble) => format!("0 nodes: {trouble}"),
+        None if dht.lookups == 0 => format!("asking, {peers} peer{} so far", s(peers)),
+        None => format!("{asked} node{} asked, {peers} peer{}", s(asked), s(peers)),
+    }
 }
 
 /// Longer names push their line to the right and no other.
@@ -105,6 +127,10 @@ mod tests {
         assert!(lines[2].ends_with("no answer yet"));
         assert!(lines[3].starts_with("peer 10.0.0.1:5") && lines[3].ends_with("no connection"));
         assert!(lines[4].ends_with("no connection: closed during the handshake"), "{}", lines[4]);
+        let alone = Snapshot { neighbours: Some(0), ..Snapshot::default() };
+        assert_eq!(sources(&alone, &[]), ["LAN  no answer"]);
+        let found = Snapshot { neighbours: Some(2), ..Snapshot::default() };
+        assert_eq!(sources(&found, &[]), ["LAN  answered: 2 peers"]);
         assert_eq!(sources(&Snapshot::default(), &[]), ["no tracker and no peer is known"]);
     }
 }

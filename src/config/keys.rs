@@ -47,6 +47,37 @@ pub const KEYS: &[Key] = &[
     ),
     one("network.down", "GAGGLE_DOWN", "", "Most bytes per second to fetch, such as 10M."),
     one("network.up", "GAGGLE_UP", "", "Most bytes per second to send, such as 500K."),
+    one(
+        "network.no_pex",
+        "GAGGLE_NO_PEX",
+        "false",
+        "Whether peers are not told of each other (BEP 11).",
+    ),
+    one(
+        "network.no_lsd",
+        "GAGGLE_NO_LSD",
+        "false",
+        "Whether no peers are looked for among the neighbours on the wire (BEP 14).",
+    ),
+    one(
+        "network.no_dht",
+        "GAGGLE_NO_DHT",
+        "false",
+        "Whether no peers are looked for in the DHT (BEP 5).",
+    ),
+    Key {
+        path: "network.dht_bootstrap",
+        env: "GAGGLE_DHT_BOOTSTRAP",
+        default: "dht.libtorrent.org:25401 router.bittorrent.com:6881 dht.transmissionbt.com:6881",
+        list: true,
+        doc: "Nodes of the DHT to begin with, HOST:PORT; `none` for none.",
+    },
+    one(
+        "network.lan",
+        "GAGGLE_LAN",
+        "false",
+        "Whether the default nodes of the DHT are not asked: peers of this network only.",
+    ),
     one("get.output", "GAGGLE_OUTPUT", ".", "Folder that downloads go to."),
     one("get.jobs", "GAGGLE_JOBS", "3", "How many downloads run at a time."),
     one(

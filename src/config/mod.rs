@@ -25,4 +25,6 @@ pub use settings::{
     Color, CreateSettings, GetSettings, NetworkSettings, OutputSettings, Progress, Settings,
     TrackerSettings,
 };
-pub use values::{Every, Finish, PieceLength, Preallocation, Rate, Trust, Uploads, parse_ratio};
+pub use values::{
+    Every, Finish, PieceLength, Preallocation, Rate, Trust, Uploads, parse_nodes, parse_ratio,
+};

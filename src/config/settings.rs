@@ -1,8 +1,9 @@
 //! The configuration checked: units in types, bad values unrepresentable.
 
 use super::raw::{RawConfig, RawCreate, RawGet, RawNetwork, Text};
-use super::values::{Every, Finish, PieceLength, Preallocation, Rate, Trust, Uploads};
-use super::{ConfigError, Layers};
+use super::values::{Every, Finish, PieceLength, Preallocation, Rate, Trust, Uploads, parse_nodes};
+use super::{ConfigError, Layers, Origin};
+use gaggle_core::metainfo::PeerHint;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -49,6 +50,18 @@ pub struct NetworkSettings {
     pub down: Option<Rate>,
     /// Most to send.
     pub up: Option<Rate>,
+    /// Whether peers are not told of each other.
+    pub no_pex: bool,
+    /// Whether no peers are looked for among the neighbours.
+    pub no_lsd: bool,
+    /// Whether no peers are looked for in the DHT.
+    pub no_dht: bool,
+    /// Nodes of the DHT to begin with.
+    pub dht_bootstrap: Vec<PeerHint>,
+    /// Whether those are the public ones that the program brings along, and nobody's choice.
+    pub dht_bootstrap_default: bool,
+    /// Whether those that nobody chose are not asked.
+    pub lan: bool,
 }
 
 /// Defaults of `gaggle get`.
@@ -153,6 +166,12 @@ fn network(raw: RawNetwork, layers: &Layers) -> Result<NetworkSettings, ConfigEr
         max_uploads: at("network.max_uploads").parse(raw.max_uploads)?,
         down: at("network.down").optional(raw.down)?,
         up: at("network.up").optional(raw.up)?,
+        no_pex: at("network.no_pex").flag(raw.no_pex)?,
+        no_lsd: at("network.no_lsd").flag(raw.no_lsd)?,
+        no_dht: at("network.no_dht").flag(raw.no_dht)?,
+        dht_bootstrap: at("network.dht_bootstrap").nodes(texts(raw.dht_bootstrap))?,
+        dht_bootstrap_default: layers.origin("network.dht_bootstrap") == Origin::Default,
+        lan: at("network.lan").flag(raw.lan)?,
     })
 }
 
@@ -228,6 +247,11 @@ impl Check<'_> {
             Some(nth) => Ok(nth),
             None => Err(self.wrong(value, format!("one of {}", names.join(", ")))),
         }
+    }
+
+    fn nodes(&self, texts: Vec<String>) -> Result<Vec<PeerHint>, ConfigError> {
+        let value = texts.join(" ");
+        parse_nodes(&texts).map_err(|why| self.wrong(value, why))
     }
 
     fn wrong(&self, value: String, why: String) -> ConfigError {

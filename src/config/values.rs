@@ -1,6 +1,7 @@
 //! The kinds of values that settings and flags share, as people write them.
 
 use crate::disk::Preallocate;
+use gaggle_core::metainfo::PeerHint;
 use gaggle_core::storage::Verify;
 use gaggle_core::swarm::choker::Slots;
 use gaggle_core::units::{BytesPerSec, parse_duration, parse_rate, parse_size};
@@ -57,6 +58,17 @@ impl FromStr for Rate {
             rate => Ok(Self(rate)),
         }
     }
+}
+
+/// Nodes to begin with: `HOST:PORT` each, or the one word `none`.
+pub fn parse_nodes(texts: &[String]) -> Result<Vec<PeerHint>, String> {
+    if let [only] = texts
+        && only == "none"
+    {
+        return Ok(Vec::new());
+    }
+    let node = |text: &String| PeerHint::parse(text).ok_or(format!("`{text}` is not HOST:PORT"));
+    texts.iter().map(node).collect()
 }
 
 /// What happens after a download.
@@ -159,6 +171,18 @@ mod tests {
             ("1", None),
         ] {
             assert_eq!(text.parse::<Finish>().ok(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn nodes_are_hosts_with_ports_or_none() {
+        let nodes = |texts: &[&str]| {
+            parse_nodes(&texts.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(nodes(&["none"]), Ok(Vec::new()));
+        assert_eq!(nodes(&["a.example:6881", "[::1]:5"]).map(|nodes| nodes.len()), Ok(2));
+        for wrong in ["a.example", "none:0", "1.2.3.4:0"] {
+            assert!(nodes(&[wrong]).is_err(), "{wrong}");
         }
     }
 

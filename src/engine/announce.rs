@@ -60,7 +60,7 @@ pub(super) fn start(
     };
     let trusted = add.trackers.iter().cloned().collect();
     let config = TrackersConfig { trusted, from: shared.dialer.bind, ..TrackersConfig::default() };
-    let trackers = Trackers::new(config, shared.clock, rng.fork());
+    let trackers = Trackers::new(config, shared.clock, rng.fork()).over(shared.udp.clone());
     let mut snapshots = snapshots.clone();
     let (stop, mut stopped) = oneshot::channel();
     let (shown, statuses) = watch::channel(Vec::new());

@@ -1,10 +1,11 @@
 //! What a user of the engine says and hears: settings, requests, snapshots, events, errors.
 
 use crate::disk::Preallocate;
+use crate::locate::DhtConfig;
 use crate::net::ConnectError;
 use gaggle_core::geometry::PieceIndex;
 use gaggle_core::id::InfoHash;
-use gaggle_core::metainfo::{Magnet, Metainfo};
+use gaggle_core::metainfo::{Magnet, Metainfo, PeerHint};
 use gaggle_core::storage::DiskFault;
 use gaggle_core::storage::Verify;
 use gaggle_core::swarm::announce::TrackerStatus;
@@ -31,6 +32,31 @@ pub struct EngineConfig {
     pub max_peers: usize,
     /// Most peers to upload to at a time, per torrent.
     pub slots: Slots,
+    /// Whether peers of a torrent that is not private are told of each other.
+    pub pex: bool,
+    /// Whether peers are looked for among the neighbours on the wire, by multicast. Never for a private torrent,
+    /// and not while listening on loopback only, where no neighbour could call.
+    pub lsd: bool,
+    /// A node of the DHT, which peers of a torrent that is not private are looked for with. Its own state folder goes
+    /// unused: it keeps what it knows in `state_dir`.
+    pub dht: Option<DhtConfig>,
+}
+
+/// What the DHT has brought one torrent.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct DhtSeen {
+    /// Nodes asked by the last lookup that is over.
+    pub asked: u32,
+    /// Of them, nodes that answered.
+    pub answered: u32,
+    /// Nodes that keep our announce.
+    pub stored: u32,
+    /// Different peers so far.
+    pub peers: usize,
+    /// Lookups that are over.
+    pub lookups: u32,
+    /// Why nobody answered, in words.
+    pub trouble: Option<String>,
 }
 
 /// A torrent by its file or by its link.
@@ -66,8 +92,10 @@ pub struct AddTorrent {
     pub out_dir: PathBuf,
     /// Which of its files are wanted.
     pub select: Selection,
-    /// Peers to try at once.
+    /// Peers that the user named: tried at once, and also where a private torrent keeps to its tracker.
     pub peers: Vec<SocketAddr>,
+    /// Peers that the link named: tried at once, but for a private torrent. Names are looked up meanwhile.
+    pub link_peers: Vec<PeerHint>,
     /// Trackers beside those it names itself; a tier of its own.
     pub trackers: Vec<String>,
     /// How much of existing data to hash.
@@ -93,6 +121,10 @@ pub struct Snapshot {
     pub checking: Option<(u32, u32)>,
     /// What every tracker last said.
     pub trackers: Vec<TrackerStatus>,
+    /// Neighbours on the wire that have been heard of; `None` if nobody listens for them.
+    pub neighbours: Option<usize>,
+    /// What the DHT has brought; `None` if it is off, or the torrent private.
+    pub dht: Option<DhtSeen>,
     /// Peers, one by one.
     pub peers: Vec<gaggle_core::swarm::torrent::PeerStatus>,
     /// Why the last attempt to connect failed, for each peer that was given by hand and is not connected.

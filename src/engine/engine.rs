@@ -3,10 +3,15 @@
 use super::announce;
 use super::api::{AddTorrent, DownloadEvent, EngineConfig, EngineError, Snapshot, What};
 use super::task::{Command, Inputs, Outputs, TorrentTask};
+use super::{dht, nearby};
 use crate::disk::Pool;
-use crate::net::{Clock, Connected, Dialer, HANDSHAKE_TIMEOUT, Listener, os_rng};
+use crate::locate::{Dht, DhtConfig, Lsd};
+use crate::net::{
+    Clock, Connected, DhtDatagrams, Dialer, HANDSHAKE_TIMEOUT, Listener, Udp, os_rng,
+};
 use gaggle_core::id::{InfoHash, PeerId};
-use gaggle_core::proto::peer::Handshake;
+use gaggle_core::proto::peer::{Handshake, Reserved};
+use gaggle_core::rng::Rng;
 use gaggle_core::swarm::choker::ChokerConfig;
 use gaggle_core::swarm::rate;
 use gaggle_core::swarm::roster::{RosterConfig, Source};
@@ -45,6 +50,12 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     /// Lets trackers recognise us when our address changes.
     pub(super) key: u32,
+    /// Finds neighbours on the wire, if wanted.
+    pub(super) lsd: Option<Lsd>,
+    /// For UDP trackers and the DHT; `None` where the system gives no such socket.
+    pub(super) udp: Option<Udp>,
+    /// Our node of the DHT, if wanted.
+    pub(super) dht: Option<Dht>,
     listen: SocketAddr,
     routes: watch::Sender<Routes>,
     background: std::sync::Mutex<JoinSet<()>>,
@@ -70,6 +81,8 @@ pub struct Download {
     events: mpsc::Receiver<DownloadEvent>,
     snapshots: watch::Receiver<Snapshot>,
     announcer: announce::Handle,
+    nearby: Option<nearby::Handle>,
+    dht: Option<dht::Handle>,
     task: JoinHandle<()>,
 }
 
@@ -84,9 +97,13 @@ impl Engine {
             .map_err(|error| EngineError::System(error.to_string()))?;
         let listen = listener.addr();
         let mut rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
+        let (udp, dht) = datagrams(&config, listen, clock, rng.fork());
         let shared = Arc::new(Shared {
             our_id: PeerId::generate(&mut rng),
             key: rng.next_u32(),
+            lsd: lsd(&config, listen, clock, rng.fork()),
+            udp,
+            dht,
             dialer: Dialer { bind: dial_from(listen), ..Dialer::default() },
             config,
             clock,
@@ -110,6 +127,18 @@ impl Engine {
         self.shared.listen
     }
 
+    /// The node of the DHT, if there is one.
+    pub fn dht(&self) -> Option<&Dht> {
+        self.shared.dht.as_ref()
+    }
+
+    /// Lets what all torrents share end well: what the node of the DHT knows is kept. Torrents are stopped before.
+    pub async fn stop(&self) {
+        if let Some(dht) = &self.shared.dht {
+            dht.stop().await;
+        }
+    }
+
     /// Starts a torrent. Existing data is checked in the background; [`DownloadEvent::Checked`] ends that.
     #[expect(clippy::unused_async, reason = "spawns tasks, so it must run inside a runtime")]
     pub async fn add(&self, add: AddTorrent) -> Result<Download, EngineError> {
@@ -130,8 +159,12 @@ impl Engine {
         let (snapshots_in, snapshots) = watch::channel(Snapshot::default());
         let announcer =
             announce::start(&shared, &add, info_hash, commands.downgrade(), &snapshots)?;
+        let nearby = nearby::start(&shared, info_hash, commands.downgrade(), &snapshots);
+        let dht = dht::start(&shared, &add, info_hash, commands.downgrade(), &snapshots);
+        let private = metainfo.as_ref().is_some_and(|metainfo| metainfo.info.private);
+        let reserved = shared.reserved(private);
         let route = Route {
-            ours: Handshake { info_hash, peer_id: shared.our_id, reserved: Torrent::reserved() },
+            ours: Handshake { info_hash, peer_id: shared.our_id, reserved },
             incoming,
             commands: commands.downgrade(),
             snapshots: snapshots.clone(),
@@ -150,10 +183,27 @@ impl Engine {
         let config = shared.torrent_config();
         let torrent = Torrent::new(shared.clock.now(), config, hashes, rng);
         let outputs = Outputs { events: events_in, snapshots: snapshots_in };
-        let task = TorrentTask::new(Arc::clone(&shared), hashes, add, torrent, outputs);
+        let task = TorrentTask::new(
+            Arc::clone(&shared),
+            hashes,
+            add,
+            torrent,
+            commands.downgrade(),
+            outputs,
+        );
         let inputs = Inputs { commands: command_queue, incoming: incoming_queue };
         let task = tokio::spawn(task.run(inputs, metainfo));
-        Ok(Download { info_hash, shared, commands, events, snapshots, announcer, task })
+        Ok(Download {
+            info_hash,
+            shared,
+            commands,
+            events,
+            snapshots,
+            announcer,
+            nearby,
+            dht,
+            task,
+        })
     }
 }
 
@@ -167,6 +217,8 @@ impl Download {
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.snapshots.borrow().clone();
         snapshot.trackers = self.announcer.trackers();
+        snapshot.neighbours = self.nearby.as_ref().map(nearby::Handle::heard);
+        snapshot.dht = self.dht.as_ref().and_then(dht::Handle::seen);
         snapshot
     }
 
@@ -210,6 +262,8 @@ impl Shared {
             client: concat!("gaggle ", env!("CARGO_PKG_VERSION")).to_owned(),
             our_id: self.our_id,
             listen_port: Some(self.port()),
+            pex: self.config.pex,
+            dht_port: self.dht.as_ref().and_then(Dht::port),
             down: self.config.down,
             up: self.config.up,
             choker: ChokerConfig { slots: self.config.slots, ..ChokerConfig::default() },
@@ -218,6 +272,15 @@ impl Shared {
                 connections_max: self.config.max_peers,
                 ..RosterConfig::default()
             },
+        }
+    }
+
+    /// What our handshakes say we can. A private torrent has no dealings with the DHT.
+    pub(super) fn reserved(&self, private: bool) -> Reserved {
+        if self.dht.is_some() && !private {
+            Torrent::reserved_with_dht()
+        } else {
+            Torrent::reserved()
         }
     }
 
@@ -279,6 +342,37 @@ async fn share_limits(
 /// What a torrent could use soon: twice what it uses now, and enough to begin with.
 fn demand(used: BytesPerSec) -> BytesPerSec {
     BytesPerSec((used.0 * 2).max(64 << 10))
+}
+
+/// Looks for neighbours, unless they could not reach us. Without it there are still all other ways.
+fn lsd(config: &EngineConfig, listen: SocketAddr, clock: Clock, rng: Rng) -> Option<Lsd> {
+    if !config.lsd || listen.ip().is_loopback() {
+        return None;
+    }
+    let started = Lsd::start(listen.ip(), clock, rng);
+    started.inspect_err(|error| tracing::debug!(%error, "no local discovery")).ok()
+}
+
+/// Opens the datagram sockets beside the listener, and starts the node on them. Without them there are still trackers.
+fn datagrams(
+    config: &EngineConfig,
+    listen: SocketAddr,
+    clock: Clock,
+    rng: Rng,
+) -> (Option<Udp>, Option<Dht>) {
+    let bound: (Udp, DhtDatagrams) = match Udp::bind(listen) {
+        Ok(bound) => bound,
+        Err(error) => {
+            tracing::warn!(%error, "no socket for datagrams: no DHT");
+            return (None, None);
+        }
+    };
+    let udp = bound.0.clone();
+    let dht = config.dht.clone().map(|dht| {
+        let config = DhtConfig { state_dir: Some(config.state_dir.clone()), ..dht };
+        Dht::start(bound, config, clock, rng)
+    });
+    (Some(udp), dht)
 }
 
 /// A listening address other than a wildcard is also where we dial from, so that others see one host.

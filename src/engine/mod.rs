@@ -6,12 +6,17 @@ mod announce;
 mod api;
 mod assembly;
 mod content;
+mod dht;
 #[expect(clippy::module_inception, reason = "the engine itself, beside what it is made of")]
 mod engine;
+mod hints;
 mod link;
+mod nearby;
 mod task;
 #[cfg(test)]
 mod tests;
 
-pub use api::{AddTorrent, DownloadEvent, EngineConfig, EngineError, Selection, Snapshot, What};
+pub use api::{
+    AddTorrent, DhtSeen, DownloadEvent, EngineConfig, EngineError, Selection, Snapshot, What,
+};
 pub use engine::{Download, Engine};

@@ -8,6 +8,7 @@ use super::api::{AddTorrent, DownloadEvent, EngineError, Snapshot};
 use super::assembly::Assembly;
 use super::content::{Content, Opened, Opening};
 use super::engine::{EVENTS_MAX, Shared};
+use super::hints;
 use super::link::{Deaf, Link};
 use crate::disk::{Busy, DiskEvent};
 use crate::net::{
@@ -82,6 +83,10 @@ pub(super) struct TorrentTask {
     behind: BTreeSet<PeerKey>,
     pumps: JoinSet<()>,
     dials: JoinSet<(SocketAddr, Result<Connected, ConnectError>)>,
+    /// Where commands come from, for those that find peers.
+    commands: mpsc::WeakSender<Command>,
+    /// Names of the link.
+    lookups: JoinSet<()>,
     heard: (mpsc::Sender<FromPeer>, mpsc::Receiver<FromPeer>),
     disk: (mpsc::Sender<DiskEvent>, mpsc::Receiver<DiskEvent>),
     snapshot: Snapshot,
@@ -99,6 +104,7 @@ impl TorrentTask {
         hashes: TorrentHashes,
         add: AddTorrent,
         torrent: Torrent,
+        commands: mpsc::WeakSender<Command>,
         out: Outputs,
     ) -> Self {
         Self {
@@ -115,6 +121,8 @@ impl TorrentTask {
             behind: BTreeSet::new(),
             pumps: JoinSet::new(),
             dials: JoinSet::new(),
+            commands,
+            lookups: JoinSet::new(),
             heard: mpsc::channel(FROM_PEER_QUEUE),
             disk: mpsc::channel(DISK_QUEUE),
             snapshot: Snapshot::default(),
@@ -220,8 +228,12 @@ impl TorrentTask {
     }
 
     fn add_peers(&mut self) {
+        let now = self.shared.clock.now();
         let peers = std::mem::take(&mut self.add.peers);
-        self.torrent.handle_candidates(self.shared.clock.now(), Source::Explicit, &peers);
+        self.torrent.handle_candidates(now, Source::Explicit, &peers);
+        let (peers, names) = hints::sort(&std::mem::take(&mut self.add.link_peers));
+        self.torrent.handle_candidates(now, Source::Magnet, &peers);
+        self.lookups = hints::look_up(names, &self.commands);
     }
 
     fn on_metadata(&mut self, info: bytes::Bytes) {
@@ -436,7 +448,7 @@ impl TorrentTask {
         let ours = Handshake {
             info_hash: self.hashes.wire(),
             peer_id: self.shared.our_id,
-            reserved: Torrent::reserved(),
+            reserved: self.shared.reserved(self.is_private()),
         };
         self.dials.spawn(async move { (addr, dialer.dial(addr, ours).await) });
     }
@@ -450,6 +462,11 @@ impl TorrentTask {
                     self.tell(DownloadEvent::Complete { path: content.path.clone() });
                 }
             }
+            Event::DhtNode(addr) => {
+                if let Some(dht) = &self.shared.dht {
+                    dht.suggest(addr);
+                }
+            }
             Event::Fault(fault) => self.on_fault(fault),
             Event::Metadata(info) => self.on_metadata(info),
             // The snapshot counts them; a queue full of pieces would leave no room for what ends a transfer.
@@ -458,6 +475,10 @@ impl TorrentTask {
             }
             _ => {}
         }
+    }
+
+    fn is_private(&self) -> bool {
+        self.snapshot.metainfo.as_ref().is_some_and(|metainfo| metainfo.info.private)
     }
 
     /// Events that nobody takes are dropped: the snapshot carries the state.

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::disk::Preallocate;
+use crate::locate::DhtConfig;
 use gaggle_core::hash;
-use gaggle_core::metainfo::{Build, Content, Magnet, Metainfo};
+use gaggle_core::metainfo::{Build, Content, Magnet, Metainfo, PeerHint};
 use gaggle_core::storage::Verify;
 use gaggle_core::swarm::choker::Slots;
 use std::net::SocketAddr;
@@ -13,15 +14,21 @@ use std::time::Duration;
 const PIECE: usize = 64 << 10;
 
 async fn engine(state: &Path) -> Engine {
-    let config = EngineConfig {
+    Engine::start(config(state)).await.unwrap()
+}
+
+fn config(state: &Path) -> EngineConfig {
+    EngineConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         state_dir: state.to_owned(),
         down: None,
         up: None,
         max_peers: 50,
         slots: Slots::Auto,
-    };
-    Engine::start(config).await.unwrap()
+        pex: true,
+        dht: None,
+        lsd: false,
+    }
 }
 
 fn content(len: usize) -> Vec<u8> {
@@ -53,6 +60,7 @@ fn add(what: What, dir: &Path, peers: Vec<SocketAddr>) -> AddTorrent {
         out_dir: dir.to_owned(),
         select: Selection::All,
         peers,
+        link_peers: Vec::new(),
         trackers: Vec::new(),
         verify: Verify::Auto,
         preallocate: Preallocate::Full,
@@ -136,4 +144,105 @@ async fn who_stops_once_complete_has_told_that_it_is() {
         assert!(told.is_ok(), "leech {nth} left without a word");
     }
     seeding.stop().await;
+}
+
+/// An engine with a node of the DHT that begins with these.
+async fn engine_with_dht(state: &Path, begin: &[SocketAddr]) -> Engine {
+    let hints = begin.iter().filter_map(|addr| PeerHint::parse(&addr.to_string()));
+    let dht = Some(DhtConfig::new(hints.collect()));
+    Engine::start(EngineConfig { pex: false, dht, ..config(state) }).await.unwrap()
+}
+
+fn node_of(engine: &Engine) -> SocketAddr {
+    engine.dht().unwrap().addr(false).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_magnet_alone_is_enough_with_the_dht() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = |name: &str| scratch.path().join(name);
+    let data = content(1 << 20);
+    let metainfo = torrent_of(&data);
+    std::fs::create_dir(dir("seed")).unwrap();
+    std::fs::write(dir("seed").join("f.bin"), &data).unwrap();
+    let router = engine_with_dht(&dir("state0"), &[]).await;
+    let seed = engine_with_dht(&dir("state1"), &[node_of(&router)]).await;
+    let what = What::Metainfo(Box::new(metainfo.clone()));
+    let mut seeding =
+        seed.add(AddTorrent { seed_only: true, ..add(what, &dir("seed"), vec![]) }).await.unwrap();
+    complete(&mut seeding).await;
+
+    let leech = engine_with_dht(&dir("state2"), &[node_of(&router)]).await;
+    let what = What::Magnet(Box::new(Magnet::of(metainfo.hashes())));
+    let mut get = leech.add(add(what, &dir("leech"), vec![])).await.unwrap();
+    complete(&mut get).await;
+    assert_eq!(std::fs::read(dir("leech").join("f.bin")).unwrap(), data);
+    let seen = get.snapshot().dht.unwrap();
+    assert!(seen.peers >= 1 && seen.trouble.is_none(), "{seen:?}");
+
+    // The two have told each other of their nodes: the next start needs nobody else.
+    get.stop().await;
+    leech.stop().await;
+    drop(leech);
+    let saved = crate::locate::saved_nodes(&dir("state2")).unwrap();
+    assert!(saved.nodes.iter().any(|node| node.addr == node_of(&router)));
+    seeding.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attack_13_the_dht_never_hears_of_a_private_torrent() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = |name: &str| scratch.path().join(name);
+    let data = content(100_000);
+    let pieces = data.chunks(PIECE).flat_map(|piece| hash::sha1([piece]));
+    let router = engine_with_dht(&dir("state0"), &[]).await;
+    let named = node_of(&router);
+    let build = |private| Build {
+        name: b"f.bin".to_vec(),
+        piece_len: PIECE as u32,
+        content: Content::File(data.len() as u64),
+        pieces: pieces.clone().collect(),
+        trackers: Vec::new(),
+        web_seeds: Vec::new(),
+        nodes: vec![(named.ip().to_string(), named.port())],
+        private,
+        source: None,
+        comment: None,
+        created_by: None,
+        creation_date: None,
+    };
+    std::fs::create_dir(dir("seed")).unwrap();
+    std::fs::write(dir("seed").join("f.bin"), &data).unwrap();
+    let asked = |engine: &Engine| engine.dht().unwrap().status().counters.asked;
+    // The torrent itself names the node, and is not listened to.
+    let seed = engine_with_dht(&dir("state1"), &[]).await;
+    let start = async |private| {
+        let metainfo = Metainfo::parse(&build(private).to_bytes().unwrap()).unwrap();
+        let what = What::Metainfo(Box::new(metainfo));
+        let add = AddTorrent { seed_only: true, ..add(what, &dir("seed"), vec![]) };
+        let mut seeding = seed.add(add).await.unwrap();
+        complete(&mut seeding).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        seeding
+    };
+    let private = start(true).await;
+    assert_eq!(private.snapshot().dht, None);
+    assert_eq!(asked(&seed), 0);
+    private.stop().await;
+    let open = start(false).await;
+    assert!(open.snapshot().dht.is_some());
+    assert!(asked(&seed) > 0, "the same without the word does ask");
+    open.stop().await;
+}
+
+#[tokio::test]
+async fn on_loopback_nobody_speaks_to_the_neighbours() {
+    let scratch = tempfile::tempdir().unwrap();
+    let wants = EngineConfig { lsd: true, ..config(scratch.path()) };
+    let engine = Engine::start(wants).await.unwrap();
+    let magnet = Magnet::of(torrent_of(&content(100)).hashes());
+    let what = What::Magnet(Box::new(magnet));
+    let download = engine.add(add(what, scratch.path(), vec![])).await.unwrap();
+    assert_eq!(download.snapshot().neighbours, None, "none of them could call back");
+    download.stop().await;
 }

@@ -116,6 +116,8 @@ impl Program {
             let path = self.home.join(folder.to_lowercase());
             command.env(format!("XDG_{folder}_HOME"), path);
         }
+        command.env("GAGGLE_NO_LSD", "1"); // a scenario has its own swarm, and no neighbours
+        command.env("GAGGLE_NO_DHT", "1").env("GAGGLE_DHT_BOOTSTRAP", "none"); // nor anybody far away
         command
     }
 }

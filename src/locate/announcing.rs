@@ -209,6 +209,7 @@ impl Task {
                 let _ = self.peers.try_send(peers);
                 return;
             }
+            Some(Found::Searched { .. }) => return, // a tracker has nothing to search
             Some(Found::Done { outcome: Ok(terms), .. }) => {
                 if let Some(warning) = &terms.warning {
                     tracing::warn!(%warning, "tracker warns");

@@ -25,6 +25,9 @@ pub enum LocateError {
     /// A status other than 200 without a tracker's answer in the body.
     #[error("HTTP status {0}")]
     HttpStatus(u16),
+    /// There was nobody to ask, or nobody answered.
+    #[error("{0}")]
+    NoNodes(String),
     /// The tracker's URL names, or leads to, a private address in a way that could make us press somebody's buttons.
     #[error("{0}: on private addresses only /announce without a query is asked")]
     PrivateTarget(String),
@@ -59,6 +62,7 @@ impl LocateError {
             Self::Connection(_)
             | Self::Exchange(ExchangeError::TimedOut { .. })
             | Self::Host(_)
+            | Self::NoNodes(_)
             | Self::TimedOut(_) => Blame::Network,
             _ => Blame::Remote,
         }

@@ -5,8 +5,10 @@
 //! [`gaggle_core::swarm::announce`]) which tracker to ask when.
 
 mod announcing;
+mod dht;
 mod error;
 mod http_client;
+mod lsd;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -15,7 +17,9 @@ mod tracker_udp;
 mod trackers;
 
 pub use announcing::{Announcing, AnnouncingSetup, FAREWELL, Progress};
+pub use dht::{Dht, DhtConfig, Pong, explain, saved_nodes};
 pub use error::LocateError;
+pub use lsd::Lsd;
 pub use trackers::{Trackers, TrackersConfig};
 
 use gaggle_core::proto::announce::{Announce, Terms};
@@ -30,6 +34,10 @@ pub struct AskId(pub u64);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Network {
+    /// The distributed hash table of BitTorrent.
+    Dht,
+    /// The neighbours on the wire.
+    Lsd,
     /// A BitTorrent tracker, over HTTP or UDP.
     Tracker,
 }
@@ -50,6 +58,17 @@ pub enum Found {
         id: AskId,
         /// Never with port 0.
         peers: Vec<SocketAddr>,
+    },
+    /// How far a network without a server was searched; before its end.
+    Searched {
+        /// From the ask.
+        id: AskId,
+        /// Nodes that were asked.
+        asked: u32,
+        /// Of them, nodes that answered in time.
+        answered: u32,
+        /// Nodes that keep our announce.
+        stored: u32,
     },
     /// The end, exactly once for each ask unless it was cancelled.
     Done {

@@ -5,7 +5,7 @@ use super::target::Target;
 use super::tracker_http::TrackerHttp;
 use super::tracker_udp::TrackerUdp;
 use super::{LocateError, Locator};
-use crate::net::Clock;
+use crate::net::{Clock, Udp};
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::announce::Counts;
 use gaggle_core::proto::{tracker_http, tracker_udp};
@@ -49,6 +49,7 @@ pub struct Trackers {
     config: Arc<TrackersConfig>,
     clients: Arc<HttpClients>,
     clock: Clock,
+    udp: Option<Udp>,
     rng: Arc<Mutex<Rng>>,
 }
 
@@ -62,7 +63,14 @@ impl Trackers {
     pub fn new(config: TrackersConfig, clock: Clock, rng: Rng) -> Self {
         let clients = Arc::new(HttpClients::new(config.from));
         let config = Arc::new(config);
-        Self { config, clients, clock, rng: Arc::new(Mutex::new(rng)) }
+        Self { config, clients, clock, udp: None, rng: Arc::new(Mutex::new(rng)) }
+    }
+
+    /// UDP trackers are asked over these sockets, where they lead.
+    #[must_use]
+    pub fn over(mut self, udp: Option<Udp>) -> Self {
+        self.udp = udp;
+        self
     }
 
     /// The tracker behind a URL: `http://`, `https://` or `udp://`.
@@ -104,6 +112,7 @@ impl Trackers {
             Target::Udp(target) => Tracker::Udp(TrackerUdp {
                 clock: self.clock,
                 from: self.config.from,
+                udp: self.udp.clone(),
                 retry: self.config.udp_retry,
                 rng: self.rng.clone(),
                 target,

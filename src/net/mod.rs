@@ -1,4 +1,4 @@
-//! Sockets: listening, dialling, moving bytes of one connection.
+//! Sockets: listening, dialling, moving bytes of one connection, datagrams.
 //!
 //! Decides how long the network may take and how much of it is held in memory. Never decides whom to talk
 //! to or what to say: that comes from `gaggle_core::swarm` and goes back there as values.
@@ -6,6 +6,7 @@
 mod clock;
 mod closed;
 mod connection;
+mod datagram;
 mod dice;
 mod handshake;
 mod listener;
@@ -18,6 +19,7 @@ mod tests;
 pub use clock::Clock;
 pub use closed::{Closed, ConnectError, Phase};
 pub use connection::{FROM_PEER_QUEUE, FromPeer, Item, Pump, PumpConfig, TO_PEER_QUEUE, ToPeer};
+pub use datagram::{Datagram, DhtDatagrams, Question, Udp};
 pub use dice::os_rng;
 pub use handshake::{Connected, Dialer, HANDSHAKE_TIMEOUT, answer};
 pub use listener::{HANDSHAKES_MAX, HANDSHAKES_PER_HOST, Listener};

@@ -3,6 +3,7 @@
 mod basics;
 mod config;
 mod create;
+mod dht;
 mod lab;
 mod program;
 mod show;

@@ -55,6 +55,8 @@ impl World {
                 command.env_remove(name);
             }
         }
+        command.env("GAGGLE_NO_LSD", "1"); // nothing here speaks to the neighbours
+        command.env("GAGGLE_DHT_BOOTSTRAP", "none"); // nor to the public DHT
         for (name, folder) in
             [("CONFIG", "config"), ("STATE", "state"), ("CACHE", "cache"), ("DATA", "data")]
         {

@@ -513,3 +513,77 @@ fn the_demo_verifies_and_says_who_sent_how_much_to_whom() {
         "{people:?}"
     );
 }
+
+#[test]
+fn attack_13_a_private_share_is_fetched_through_its_tracker_only() {
+    let world = world();
+    let args = ["share", "here/tree", "--private", "--json", "-q", "--state-dir", "s"];
+    let mut share = world.start(args.iter().chain(&LOOPBACK));
+    let shared = next(&mut share, "shared");
+    let magnet = shared["magnet"].as_str().unwrap();
+    // The link's own peer gives the metadata, which says that it is none of the tracker's.
+    let (before, rest) = magnet.split_once("&tr=").unwrap();
+    let untracked = format!("{before}&{}", rest.split_once('&').unwrap().1);
+    assert!(untracked.contains("&x.pe="), "{untracked}");
+    let args = ["get", &untracked, "-o", "alone", "--timeout", "4s", "--json", "-q"];
+    let alone = world.run(args.iter().chain(&LOOPBACK));
+    assert_eq!(alone.code, Some(4), "{}", alone.err);
+    assert_eq!(alone.event("metadata")["name"], "tree");
+    let args = ["get", magnet, "-o", "out", "-q", "--state-dir", "t"];
+    let got = world.run(args.iter().chain(&LOOPBACK));
+    assert_eq!(got.code, Some(0), "{}", got.err);
+    same(&world, "tree/a.bin", "out/tree/a.bin");
+}
+
+#[test]
+fn a_link_says_which_files_and_its_metadata_is_kept() {
+    let world = world();
+    let (seed, addr) = seed(&world, "tree.torrent", &[]);
+    let magnet = world.run(["show", "--magnet", "tree.torrent"]).out.trim().to_owned();
+    let port = addr.rsplit(':').next().unwrap();
+    // The peer by its name, which is looked up while the magnet waits.
+    let some = format!("{magnet}&so=1-2&x.pe=localhost:{port}");
+    let args = ["get", &some, "-o", "out", "-q", "--save-torrent", "saved.torrent"];
+    let got = world.run(args.iter().chain(&LOOPBACK));
+    assert_eq!((got.code, got.out.as_str()), (Some(0), "out/tree\n"), "{}", got.err);
+    same(&world, "tree/b.txt", "out/tree/b.txt");
+    assert!(!world.path("out/tree/a.bin").exists(), "file 0 is not of the selection");
+    let read = |path| std::fs::read(world.path(path)).unwrap();
+    let hash = |path| world.run(["show", path, "--json"]).event("torrent")["info_hash"].clone();
+    assert_eq!(hash("saved.torrent"), hash("tree.torrent"));
+    let kept = format!("cache/gaggle/metadata/{}.torrent", hash("tree.torrent").as_str().unwrap());
+    assert_eq!(read(&kept), read("saved.torrent"));
+    // --select has the last word.
+    let args = ["get", &some, "-o", "first", "-q", "-s", "1", "--state-dir", "t"];
+    assert_eq!(world.run(args.iter().chain(&LOOPBACK)).code, Some(0));
+    assert!(world.path("first/tree/a.bin").exists() && !world.path("first/tree/b.txt").exists());
+    // With nobody there any more the link is enough to seed, and to look.
+    drop(seed);
+    let args = ["seed", &magnet, "--data", "here", "--time", "0s", "-q", "--state-dir", "u"];
+    let seeded = world.run(args.iter().chain(&LOOPBACK));
+    assert_eq!(seeded.code, Some(0), "{}", seeded.err);
+    let listed = world.run(["get", "-l", &some]);
+    assert!(listed.code == Some(0) && listed.out.contains("tree/c/d.txt"), "{listed:?}");
+    // A cache that holds something else is no help and no harm.
+    std::fs::copy(world.path("file.torrent"), world.path(&kept)).unwrap();
+    let args = ["get", &magnet, "--metadata-timeout", "1s", "-q"];
+    assert_eq!(world.run(args.iter().chain(&LOOPBACK)).code, Some(3));
+}
+
+#[test]
+fn attack_14_a_link_with_thousands_of_everything_is_still_a_link() {
+    let world = world();
+    let (_seed, addr) = seed(&world, "tree.torrent", &[]);
+    let magnet = world.run(["show", "--magnet", "tree.torrent"]).out.trim().to_owned();
+    let mut link = format!("{magnet}&x.pe={addr}&so=0-4294967295,1,x,7-3,99999999999999999999");
+    for n in 0..1500 {
+        let port = 1 + n % 9;
+        link +=
+            &format!("&x.pe=127.0.{}.{}:{port}&tr=http://127.0.0.1:{port}/a{n}", n / 250, n % 250);
+        link += &format!("&xt=urn:btih:{n}");
+    }
+    let args = ["get", &link, "-o", "out", "-q", "--timeout", "30s"];
+    let got = world.run(args.iter().chain(&LOOPBACK));
+    assert_eq!((got.code, got.out.as_str()), (Some(0), "out/tree\n"), "{}", got.err);
+    same(&world, "tree/a.bin", "out/tree/a.bin");
+}

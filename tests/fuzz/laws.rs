@@ -1,9 +1,13 @@
 //! What must hold for any bytes whatever: the fuzz targets and `core/tests/corpus.rs` call these.
 
+use bytes::Bytes;
 use gaggle_core::bencode::{self, Dict, Kind, Limits, List, Value};
 use gaggle_core::hash::{sha1, sha256};
 use gaggle_core::id::TorrentHashes;
 use gaggle_core::metainfo::{self, Magnet, Metainfo, names};
+use gaggle_core::proto::extension::{ExtensionHandshake, MetadataMessage, PEX_MAX, PexMessage};
+use gaggle_core::proto::krpc::{self, Body, Message};
+use gaggle_core::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, HASHES_MAX, MESSAGE_MAX};
 use serde_bencode::value::Value as Theirs;
 use std::collections::BTreeSet;
 
@@ -112,6 +116,32 @@ pub(crate) fn metainfo(data: &[u8]) {
     assert_eq!(Magnet::parse(&link).expect("a link we printed").hashes, metainfo.hashes());
 }
 
+/// What is read of an extension message stays within its bounds, and is the same when we write it.
+pub(crate) fn extension(data: &[u8]) {
+    if let Ok(handshake) = ExtensionHandshake::parse(data) {
+        assert_eq!(ExtensionHandshake::parse(&handshake.encode()), Ok(handshake));
+    }
+    if let Ok(Some(message)) = MetadataMessage::parse(&Bytes::copy_from_slice(data)) {
+        assert_eq!(MetadataMessage::parse(&message.encode()), Ok(Some(message)));
+    }
+    if let Ok(message) = PexMessage::parse(data) {
+        assert!(message.added.len() <= PEX_MAX && message.dropped.len() <= PEX_MAX);
+        assert!(message.added.iter().all(|peer| peer.addr.port() != 0));
+        assert_eq!(PexMessage::parse(&message.encode()), Ok(message));
+    }
+}
+
+/// What a neighbour says stays within its bounds, and is the same when we say it.
+pub(crate) fn lsd(data: &[u8]) {
+    let Ok(said) = Announcement::parse(data) else { return };
+    assert!((1..=HASHES_MAX).contains(&said.hashes.len()));
+    for group in [GROUP_V4, GROUP_V6] {
+        let datagram = said.encode(group);
+        assert!(datagram.len() <= MESSAGE_MAX);
+        assert_eq!(Announcement::parse(&datagram).as_ref(), Ok(&said));
+    }
+}
+
 /// A link that is accepted stays within its bounds and prints as one that means the same.
 pub(crate) fn magnet(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -129,4 +159,41 @@ pub(crate) fn magnet(data: &[u8]) {
     assert_eq!(again.to_string(), printed);
     assert_eq!((again.hashes, &again.trackers), (magnet.hashes, &magnet.trackers));
     assert_eq!((&again.name, &again.select), (&magnet.name, &magnet.select));
+}
+
+/// A message that is read stays within its bounds and reads the same when it is written again; what is refused is
+/// answered only if it is a query, and with less than it brought.
+pub(crate) fn krpc(data: &[u8]) {
+    let message = match Message::parse(data) {
+        Ok(message) => message,
+        Err(error) => {
+            if let Some(refusal) = error.answer() {
+                let written = Message::refuse(refusal, None).encode();
+                assert!(matches!(
+                    Message::parse(&written),
+                    Ok(Message { body: Body::Error(_), .. })
+                ));
+                assert!(written.len() <= data.len() + refusal.text.len() + 40);
+            }
+            return;
+        }
+    };
+    if let Body::Reply(reply) = &message.body {
+        let nodes = [&reply.nodes, &reply.nodes6].into_iter().flatten();
+        assert!(nodes.clone().all(|nodes| nodes.len() <= krpc::NODES_MAX));
+        assert!(nodes.flatten().all(|node| node.addr.port() != 0));
+        assert!(reply.values.iter().flatten().all(|peer| peer.port() != 0));
+        let samples = reply.samples.as_ref().map_or(0, |samples| samples.hashes.len());
+        assert!(samples <= krpc::SAMPLES_MAX);
+    }
+    let written = message.encode();
+    assert!(written.len() <= krpc::DATAGRAM_MAX, "{} bytes", written.len());
+    let again = Message::parse(&written).expect("what we write is a message");
+    // What was too long for one datagram has lost something, and then loses nothing more.
+    assert!(
+        again == message
+            || written.len() + 64 > krpc::DATAGRAM_MAX
+            || data.len() > krpc::DATAGRAM_MAX
+    );
+    assert_eq!(again.encode(), written);
 }

@@ -41,7 +41,7 @@ def create():
 def session():
     wanted = dict(
         listen_interfaces=config["listen"], outgoing_interfaces=config["ip"],
-        enable_dht=False, enable_lsd=False, enable_upnp=False, enable_natpmp=False,
+        enable_dht=False, enable_lsd=config["lsd"], enable_upnp=False, enable_natpmp=False,
         enable_incoming_utp=False, enable_outgoing_utp=False, out_enc_policy=2, in_enc_policy=1,
         allow_multiple_connections_per_ip=True, unchoke_slots_limit=-1, announce_to_all_trackers=True,
         validate_https_trackers=False, ssrf_mitigation=False,
@@ -62,6 +62,8 @@ def add(running):
     handle = running.add_torrent(params)
     if config["up"]:
         handle.set_upload_limit(config["up"])
+    if config["down"]:
+        handle.set_download_limit(config["down"])
     for peer in config["peers"]:
         ip, _, port = peer.rpartition(":")
         handle.connect_peer((ip.strip("[]"), int(port)))

@@ -14,6 +14,7 @@ mod foreign;
 mod house;
 mod http;
 mod matrix;
+mod meeting;
 mod scene;
 mod torrent;
 mod trackers;

@@ -1,7 +1,7 @@
 //! One transfer from beginning to end: torrent, tracker, seed, leech, proof.
 
 use crate::case::{Creator, Layout, Tracker};
-use crate::clients::{Make, Part, Role};
+use crate::clients::{Make, Part, Role, Ways};
 use crate::creators::Order;
 use crate::torrent::info_hash;
 use anyhow::{Context, ensure};
@@ -96,6 +96,7 @@ impl Scene {
             dir: work.join(dir),
             listen: SocketAddr::new(self.announce.host(host), PEER_PORT),
             work: work.join(name),
+            ways: Ways::default(),
         };
         let mut seed = self.seed.start(&part(Role::Seed, 2, "original", "seed")).context("seed")?;
         Deadline::after_secs(COMPLETE_S)

@@ -105,7 +105,8 @@ impl Wire {
     /// Says that it has metadata of so many bytes.
     pub(crate) fn offer_metadata(&mut self, size: usize) -> io::Result<()> {
         let metadata_size = u32::try_from(size).ok();
-        let hello = ExtensionHandshake { ids: Ids::ours(), metadata_size, ..Default::default() };
+        let hello =
+            ExtensionHandshake { ids: Ids::ours(|_| false), metadata_size, ..Default::default() };
         self.say(&Message::Extended { id: HANDSHAKE_ID, payload: hello.encode() })
     }
 

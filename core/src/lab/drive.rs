@@ -113,7 +113,7 @@ impl World {
                     set_content(machine, now, &host.torrent, have);
                 }
             }
-            Event::Fault(_) => {}
+            Event::DhtNode(_) | Event::Fault(_) => {} // here nobody has a node
         }
         self.hosts[id.idx()].log.push((now, event));
     }

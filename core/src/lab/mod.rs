@@ -6,6 +6,8 @@
 //! does to its disk or its words. Never drops or reorders the messages of a stream, never reads a clock or the
 //! environment, and holds no payload: of a block it knows only whether its bytes are the right ones.
 //!
+//! [`Overlay`] is the same for DHT nodes by the ten thousand: datagrams instead of streams, and no swarm.
+//!
 //! One seed is one trace: [`World::trace_hash`] covers everything that was delivered.
 
 mod disk;
@@ -13,6 +15,7 @@ mod drive;
 mod events;
 mod host;
 mod oracles;
+mod overlay;
 mod role;
 mod rounds;
 mod stream;
@@ -25,6 +28,7 @@ mod tests;
 
 pub use host::HostId;
 pub use oracles::{Oracle, oracle};
+pub use overlay::{Overlay, Wire};
 pub use role::{Mischief, Poison, Role, Setup, TorrentSpec};
 pub use rounds::Rounds;
 pub use stream::Link;

@@ -201,6 +201,8 @@ impl World {
             client: format!("lab {:?}", setup.role),
             our_id: host.id,
             listen_port: Some(PORT),
+            pex: true,
+            dht_port: None,
             down: setup.limit_down,
             up: setup.limit_up,
             choker: setup.choker,

@@ -3,7 +3,7 @@
 use super::error::{MetainfoError, Place};
 use super::names::{self, Tree};
 use super::v2;
-use crate::bencode::{Kind, Value};
+use crate::bencode::{Kind, Limits, Value};
 use crate::geometry::{Geometry, PieceIndex, Version};
 use crate::hash::{sha1, sha256};
 use crate::id::{InfoHash, InfoHashV2, PieceHash, TorrentHashes};
@@ -147,14 +147,25 @@ impl Info {
             geometry,
             files: listed.files,
             single: raw.files.is_none(),
-            // Whoever writes anything but zero here means to keep it private.
-            private: raw.private.and_then(|v| v.as_int()).is_some_and(|n| n != 0),
+            private: says_private(raw.private),
             source: raw.source.and_then(|v| v.as_bytes()).map(lossy),
             pieces: pieces(&raw, bytes, info.span().start, &geometry)?,
             symlinks: listed.symlinks,
             hashes,
         })
     }
+}
+
+/// Whether the raw bytes of an info dictionary say that peers come from the trackers only. What cannot be read says
+/// nothing.
+//= BEP 27
+pub fn is_private(info: &[u8]) -> bool {
+    Value::parse(info, Limits::TORRENT).is_ok_and(|info| says_private(info.at("private")))
+}
+
+/// Whoever writes anything but zero here means to keep it private.
+fn says_private(private: Option<Value<'_>>) -> bool {
+    private.and_then(|value| value.as_int()).is_some_and(|n| n != 0)
 }
 
 fn hashes(raw: &Raw<'_>, bytes: &Bytes) -> Result<TorrentHashes, MetainfoError> {

@@ -21,6 +21,6 @@ mod tests;
 
 pub use build::{Build, BuildError, BuildFile, Content, piece_length_auto, sort_files};
 pub use error::{MetainfoError, Place};
-pub use info::{FileEntry, Info, PATH_DEPTH_MAX, PATH_PARTS_MAX, PieceHashes};
+pub use info::{FileEntry, Info, PATH_DEPTH_MAX, PATH_PARTS_MAX, PieceHashes, is_private};
 pub use magnet::{LINK_TRACKERS_MAX, Magnet, MagnetError, PEERS_MAX, PeerHint, RANGES_MAX};
 pub use torrent::{Metainfo, NODES_MAX, TRACKERS_MAX, URL_LEN_MAX, WEB_SEEDS_MAX};

@@ -2,6 +2,8 @@
 
 pub mod announce;
 pub mod extension;
+pub mod krpc;
+pub mod lsd;
 pub mod peer;
 pub mod tracker_http;
 pub mod tracker_udp;

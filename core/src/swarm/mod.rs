@@ -2,10 +2,12 @@
 
 pub mod announce;
 pub mod choker;
+pub mod nearby;
 pub mod picker;
 pub mod pipeline;
 pub mod rate;
 pub mod roster;
+pub mod seeker;
 pub mod torrent;
 
 /// A live connection inside one torrent. Counted up and never reused, so that a piece found bad later still

@@ -72,6 +72,7 @@ async fn ask(
                     assert_eq!(same, id);
                     all.extend(peers);
                 }
+                Found::Searched { .. } => unreachable!("a tracker has nothing to search"),
                 Found::Done { id: same, outcome } => {
                     assert_eq!(same, id);
                     break outcome;

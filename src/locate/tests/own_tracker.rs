@@ -2,6 +2,7 @@ use super::*;
 use gaggle_core::proto::announce::{Counts, RetryIn};
 use gaggle_core::proto::tracker_http::ReplyError;
 use gaggle_core::proto::tracker_udp::ExchangeError;
+use tokio::net::UdpSocket;
 
 #[tokio::test]
 async fn peers_meet_over_http_and_udp_in_both_families() {
@@ -32,6 +33,28 @@ async fn peers_meet_over_http_and_udp_in_both_families() {
             assert_eq!(peers, [peer(base + 1)], "{url}");
         }
     }
+}
+
+#[tokio::test]
+async fn udp_trackers_see_the_one_socket_of_an_engine() {
+    let running = tracker("127.0.0.1:0");
+    let url = format!("udp://{}/announce", running.local_addr());
+    let (udp, _dht) = crate::net::Udp::bind("127.0.0.9:0".parse().unwrap()).unwrap();
+    let trackers = trackers().over(Some(udp));
+    let some = (0..20).map(|n| ask(&trackers, &url, leech(4000 + n)));
+    let some = futures_util::future::join_all(some).await;
+    assert!(some.iter().all(Result::is_ok), "{some:?}");
+    let (peers, _) = ask(&trackers, &url, leech(1)).await.unwrap();
+    assert!(!peers.is_empty());
+    assert!(peers.iter().all(|peer| peer.ip().to_string() == "127.0.0.9"), "{peers:?}");
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let udp_retry = Retry { first: Duration::from_millis(50), sends: 2 };
+    let config = TrackersConfig { udp_retry, ..TrackersConfig::default() };
+    let (udp, _dht) = crate::net::Udp::bind("127.0.0.9:0".parse().unwrap()).unwrap();
+    let trackers = trackers_with(config).over(Some(udp));
+    let url = format!("udp://{}", silent.local_addr().unwrap());
+    let error = ask(&trackers, &url, leech(1)).await.unwrap_err();
+    assert_eq!(error, LocateError::Exchange(ExchangeError::TimedOut { tries: 2 }));
 }
 
 #[tokio::test]

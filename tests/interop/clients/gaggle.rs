@@ -3,7 +3,7 @@
 use super::{Client, Part, Role};
 use crate::creators::gaggle;
 use harness::Process;
-use harness::gaggle::{Part as Flags, event};
+use harness::gaggle::{Part as Flags, event, last_counter};
 
 struct Gaggle {
     process: Process,
@@ -11,17 +11,28 @@ struct Gaggle {
 }
 
 pub(super) fn start(part: &Part) -> anyhow::Result<Box<dyn Client>> {
-    let leech_flags = ["--seed", "never"].map(str::to_owned).to_vec();
+    let mut more = Vec::new();
+    if part.role == Role::Leech {
+        more.extend(["--seed", "never"].map(str::to_owned));
+    }
+    for peer in &part.ways.peers {
+        more.extend(["--peer".to_owned(), peer.to_string()]);
+    }
+    if part.ways.down > 0 {
+        more.extend(["--down".to_owned(), part.ways.down.to_string()]);
+    }
+    more.extend((!part.ways.pex).then(|| "--no-pex".to_owned()));
+    let program = if part.ways.lsd { gaggle().with_lsd() } else { gaggle() };
     let flags = Flags {
         torrent: part.torrent.clone(),
         dir: part.dir.clone(),
         listen: part.listen,
         state: part.work.join("state"),
-        flags: if part.role == Role::Leech { leech_flags } else { Vec::new() },
+        flags: more,
     };
     let process = match part.role {
-        Role::Seed => gaggle().seed("gaggle-seed", &flags, &part.work)?,
-        Role::Leech => gaggle().get("gaggle-leech", &flags, &part.work)?,
+        Role::Seed => program.seed("gaggle-seed", &flags, &part.work)?,
+        Role::Leech => program.get("gaggle-leech", &flags, &part.work)?,
     };
     Ok(Box::new(Gaggle { process, role: part.role }))
 }
@@ -40,6 +51,10 @@ impl Client for Gaggle {
             }
             (Role::Leech, None) => Ok(false),
         }
+    }
+
+    fn peers(&mut self) -> anyhow::Result<usize> {
+        Ok(last_counter(&self.process, "peers") as usize)
     }
 
     fn process(&self) -> &Process {

@@ -29,6 +29,20 @@ pub(crate) struct Part {
     pub(crate) listen: SocketAddr,
     /// Its own folder for settings, state and logs.
     pub(crate) work: PathBuf,
+    pub(crate) ways: Ways,
+}
+
+/// How a client meets others beside the tracker, for those clients that are asked to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ways {
+    /// Whom to dial.
+    pub(crate) peers: Vec<SocketAddr>,
+    /// Exchanges peers with peers. libtorrent always does.
+    pub(crate) pex: bool,
+    /// Speaks to its neighbours on the wire.
+    pub(crate) lsd: bool,
+    /// Most bytes per second to fetch; 0 is no limit.
+    pub(crate) down: u64,
 }
 
 impl Part {
@@ -47,6 +61,10 @@ impl Part {
 pub(crate) trait Client {
     /// Whether it has, and has verified, the whole torrent. An error if it ended or gave up.
     fn has_all(&mut self) -> anyhow::Result<bool>;
+    /// How many peers it is connected to.
+    fn peers(&mut self) -> anyhow::Result<usize> {
+        anyhow::bail!("this client is not asked for its peers")
+    }
     /// The process behind it.
     fn process(&self) -> &Process;
 }

@@ -26,7 +26,9 @@ pub(super) fn start(part: &Part) -> anyhow::Result<Box<dyn Client>> {
         SocketAddr::V6(_) => "bind-address-ipv6",
     };
     let mut settings = json!({
-        "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false,
+        "dht-enabled": false, "lpd-enabled": part.ways.lsd, "pex-enabled": part.ways.pex,
+        "utp-enabled": false, "speed-limit-down-enabled": part.ways.down > 0,
+        "speed-limit-down": part.ways.down >> 10,
         "port-forwarding-enabled": false, "encryption": 0,
         "peer-port": part.listen.port(), "peer-port-random-on-start": false,
         "rpc-bind-address": RPC.ip().to_string(), "rpc-port": RPC.port(),
@@ -94,6 +96,13 @@ impl Client for Transmission {
             self.call("torrent-verify", &json!({}))?;
         }
         Ok(false)
+    }
+
+    fn peers(&mut self) -> anyhow::Result<usize> {
+        let fields = json!({ "fields": ["peersConnected"] });
+        let reply = self.call("torrent-get", &fields)?;
+        let peers = reply["torrents"][0]["peersConnected"].as_u64().context("a number of peers")?;
+        Ok(usize::try_from(peers)?)
     }
 
     fn process(&self) -> &Process {

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Seconds that each fuzz target runs.
 const FUZZ_S: u32 = 60;
 /// The targets that must exist; others run too.
-const FUZZ_TARGETS: [&str; 4] = ["bencode", "magnet", "metainfo", "peer_wire"];
+const FUZZ_TARGETS: [&str; 6] = ["bencode", "extension", "lsd", "magnet", "metainfo", "peer_wire"];
 
 /// One promise.
 struct Claim {

@@ -21,22 +21,26 @@ pub const REQQ_MAX: NonZeroU16 = NonZeroU16::new(2048).expect("not 0");
 /// Most bytes that are kept of a client's name; the rest is cut off.
 pub const CLIENT_LEN_MAX: usize = 64;
 
-/// The extensions that this program knows. The number is the id that it assigns; 2 is kept for PEX.
+/// The extensions that this program knows. The number is the id that it assigns.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Extension {
     /// Exchange of the info dictionary.
     //= BEP 9
     Metadata = 1,
+    /// Exchange of addresses.
+    //= BEP 11
+    Pex = 2,
 }
 
 impl Extension {
-    const ALL: [Self; 1] = [Self::Metadata];
+    const ALL: [Self; 2] = [Self::Metadata, Self::Pex];
 
     /// Its key in `m`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Metadata => "ut_metadata",
+            Self::Pex => "ut_pex",
         }
     }
 
@@ -56,9 +60,9 @@ impl Extension {
 pub struct Ids([Option<u8>; Extension::ALL.len()]);
 
 impl Ids {
-    /// Ours: every extension there is.
-    pub fn ours() -> Self {
-        Self(Extension::ALL.map(|extension| Some(extension.our_id())))
+    /// Ours, of all extensions but those that `off` names.
+    pub fn ours(off: impl Fn(Extension) -> bool) -> Self {
+        Self(Extension::ALL.map(|extension| (!off(extension)).then_some(extension.our_id())))
     }
 
     /// The id to send to that side. `None` when it does not have the extension or has withdrawn it.

@@ -2,11 +2,12 @@
 //!
 //! Decides which fields of a stranger's dictionary are believed: a field that makes no sense is ignored or
 //! clamped, a message that is none is an error. Never allocates by a number that a peer sent.
-//! BEP 9, BEP 10, BEP 21.
+//! BEP 9, BEP 10, BEP 11, BEP 21.
 
 mod error;
 mod handshake;
 mod metadata;
+mod pex;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use handshake::{
 pub use metadata::{
     METADATA_LEN_MAX, METADATA_PIECE_LEN, MetadataMessage, metadata_pieces, metadata_range,
 };
+pub use pex::{PEX_MAX, PexFlags, PexMessage, PexPeer};
 
 use super::peer::EXTENDED_MAX;
 use crate::bencode::Limits;

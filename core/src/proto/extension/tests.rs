@@ -15,10 +15,13 @@ fn any_handshake() -> impl Strategy<Value = ExtensionHandshake> {
     let port = prop::option::of((1..=u16::MAX).prop_map(|n| NonZeroU16::new(n).unwrap()));
     let about = ("[ -~]{1,64}", reqq, port, prop::option::of(1..=METADATA_LEN_MAX));
     let addresses = (any::<Option<[u8; 4]>>(), any::<Option<[u8; 16]>>(), any::<Option<[u8; 4]>>());
-    (any::<Option<u8>>(), about, any::<Option<bool>>(), addresses).prop_map(
-        |(id, (client, reqq, port, metadata_size), upload_only, (ipv4, ipv6, your_ip))| {
+    let ids = [Extension::Metadata, Extension::Pex]
+        .map(|extension| any::<Option<u8>>().prop_map(move |id| id.map(|id| (extension, id))));
+    (ids, about, any::<Option<bool>>(), addresses).prop_map(
+        |(ids, (client, reqq, port, metadata_size), upload_only, (ipv4, ipv6, your_ip))| {
+            let some = ids.into_iter().flatten();
             ExtensionHandshake {
-                ids: id.map_or(Ids::default(), |id| Ids::default().with(Extension::Metadata, id)),
+                ids: some.fold(Ids::default(), |ids, (extension, id)| ids.with(extension, id)),
                 client: Some(client),
                 reqq,
                 port,
@@ -87,7 +90,7 @@ proptest! {
 #[test]
 fn our_handshake_on_the_wire() {
     let ours = ExtensionHandshake {
-        ids: Ids::ours(),
+        ids: Ids::ours(|_| false),
         client: Some("gaggle 0.1.0".to_owned()),
         reqq: NonZeroU16::new(2000),
         port: NonZeroU16::new(6881),
@@ -96,7 +99,8 @@ fn our_handshake_on_the_wire() {
         your_ip: Some("1.2.3.4".parse().unwrap()),
         ..ExtensionHandshake::default()
     };
-    let wire: &[u8] = b"d1:md11:ut_metadatai1ee13:metadata_sizei31235e1:pi6881e4:reqqi2000e\
+    let wire: &[u8] =
+        b"d1:md11:ut_metadatai1e6:ut_pexi2ee13:metadata_sizei31235e1:pi6881e4:reqqi2000e\
         11:upload_onlyi1e1:v12:gaggle 0.1.06:yourip4:\x01\x02\x03\x04e";
     assert_eq!(ours.encode(), wire);
 }
@@ -105,8 +109,10 @@ fn our_handshake_on_the_wire() {
 fn ids_belong_to_the_side_that_assigned_them() {
     assert_eq!(Extension::from_our_id(1), Some(Extension::Metadata));
     assert_eq!(Extension::from_our_id(0), None);
-    assert_eq!(Extension::from_our_id(2), None);
-    assert_eq!(Ids::ours().of(Extension::Metadata), Some(1));
+    assert_eq!(Extension::from_our_id(2), Some(Extension::Pex));
+    assert_eq!(Extension::from_our_id(3), None);
+    let without = Ids::ours(|extension| extension == Extension::Pex);
+    assert_eq!((without.of(Extension::Metadata), without.of(Extension::Pex)), (Some(1), None));
     // As uTorrent sends it, with extensions that nobody here knows.
     let theirs = parse("d1:md11:LT_metadatai1e11:ut_metadatai3e7:µT_PEXi2ee1:pi6881ee");
     assert_eq!(theirs.ids.of(Extension::Metadata), Some(3));

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 impl Roster {
     /// The next address to dial, now, if any; it counts as being dialled until `connected` or `dial_failed`.
-    /// `wanted` says whether more peers are of use at all. Fewest failures first, then the better source.
+    /// `wanted` says whether more peers are of use at all. Fewest failures first, then the better source,
+    /// then what BEP 40 prefers.
     /// O(1) while nothing is due, else O(candidates).
     #[must_use]
     pub fn poll_dial(&mut self, now: Instant, wanted: bool) -> Option<SocketAddr> {
@@ -30,7 +31,8 @@ impl Roster {
                 next = next.min(at);
                 continue;
             }
-            let order = (candidate.failures, Reverse(candidate.source), candidate.salt, *addr);
+            let liked = Reverse((candidate.source, self.priority(*addr)));
+            let order = (candidate.failures, liked, candidate.salt, *addr);
             best = best.into_iter().chain([order]).min();
         }
         let Some((.., addr)) = best else {
@@ -69,7 +71,7 @@ impl Roster {
         let Some(candidate) = self.candidates.get_mut(&addr) else { return };
         candidate.failures = candidate.failures.saturating_add(1);
         let mut wait = timers::retry_after(addr.ip(), candidate.failures);
-        if candidate.source == Source::Explicit {
+        if candidate.source >= Source::Magnet {
             wait = wait.min(EXPLICIT_RETRY_MAX);
         }
         candidate.retry_at = now + wait;
@@ -85,7 +87,9 @@ impl Roster {
     ) -> Option<Instant> {
         let named = candidate.source == Source::Explicit;
         let host = self.hosts.get(&addr.ip()).copied().unwrap_or_default();
-        let given_up = !named && candidate.failures >= timers::failures_max(addr.ip());
+        // Somebody meant these, not some list: the one of a link may be all there is.
+        let meant = candidate.source >= Source::Magnet;
+        let given_up = !meant && candidate.failures >= timers::failures_max(addr.ip());
         let busy = host.dialling >= DIALLING_PER_HOST || candidate.state != State::Idle;
         if given_up || busy || candidate.id.is_some_and(|id| connected.contains(&id)) {
             return None;

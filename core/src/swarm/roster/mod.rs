@@ -5,11 +5,13 @@
 //! host and per second. Never dials and never closes: it answers, and the caller acts.
 
 mod dial;
+mod priority;
 #[cfg(test)]
 mod tests;
 mod timers;
 mod trust;
 
+pub use priority::canonical_priority;
 pub use timers::{EXPLICIT_RETRY_MAX, FAR_FAILURES_MAX, FAR_RECONNECT, FAR_RETRY, NEAR_RETRIES};
 pub use trust::{BANS_MAX, BANS_PER_HOST, BANS_PER_SHARED_HOST, DEPARTED_MAX, STRIKES_MAX};
 
@@ -17,6 +19,8 @@ use crate::blame::Blame;
 use crate::clock::Instant;
 use crate::id::PeerId;
 use crate::rng::Rng;
+use priority::Sightings;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -50,7 +54,7 @@ pub enum Source {
     Tracker,
     /// An earlier run.
     Resume,
-    /// The magnet link.
+    /// The magnet link: never given up.
     Magnet,
     /// The user named it: never given up, and not shut out for its host.
     Explicit,
@@ -97,6 +101,9 @@ pub enum Refusal {
     /// No room.
     #[error("all {0} connections are in use")]
     Full(usize),
+    /// The torrent is private, and this address, which we dialled, came from no tracker.
+    #[error("private torrent, and not of its tracker")]
+    Private,
     /// It is us.
     #[error("our own address")]
     SelfConnection,
@@ -163,6 +170,8 @@ struct Candidate {
     retry_at: Instant,
     /// Who answered there the last time.
     id: Option<PeerId>,
+    /// A tracker has named it.
+    by_tracker: bool,
     /// Random order among equals.
     salt: u32,
 }
@@ -195,12 +204,15 @@ pub struct Roster {
     connections: BTreeMap<SocketAddr, Connection>,
     trust: Trust,
     own: VecDeque<SocketAddr>,
+    sightings: Sightings,
     dialling: usize,
     /// When the dials made so far are paid for, at `dials_per_s`.
     dials_paid_at: Instant,
     /// No candidate is ready before this; found by the last search that found none.
     idle_until: Instant,
     wanted: bool,
+    /// The torrent is private.
+    trackers_only: bool,
 }
 
 impl Roster {
@@ -215,10 +227,12 @@ impl Roster {
             connections: BTreeMap::new(),
             trust: Trust::default(),
             own: VecDeque::new(),
+            sightings: Sightings::default(),
             dialling: 0,
             dials_paid_at: Instant::ZERO,
             idle_until: Instant::ZERO,
             wanted: true,
+            trackers_only: false,
         }
     }
 
@@ -232,6 +246,7 @@ impl Roster {
         self.idle_until = now;
         if let Some(known) = self.candidates.get_mut(&addr) {
             known.source = known.source.max(source);
+            known.by_tracker |= source == Source::Tracker;
             let last = timers::failures_max(addr.ip()).saturating_sub(1);
             known.failures = known.failures.min(last);
             return false;
@@ -245,8 +260,15 @@ impl Roster {
             return false;
         }
         let salt = self.rng.next_u32();
-        let new =
-            Candidate { source, state: State::Idle, failures: 0, retry_at: now, id: None, salt };
+        let new = Candidate {
+            source,
+            state: State::Idle,
+            failures: 0,
+            retry_at: now,
+            id: None,
+            by_tracker: source == Source::Tracker,
+            salt,
+        };
         self.candidates.insert(addr, new);
         self.hosts.entry(addr.ip()).or_default().candidates += 1;
         true
@@ -358,6 +380,27 @@ impl Roster {
         self.own.push_back(addr);
     }
 
+    /// From now on only peers that a tracker named are dialled, and those that the user did: all others are
+    /// forgotten, and no more are learned. Whoever calls us may stay.
+    //= BEP 27
+    pub fn keep_to_trackers(&mut self) {
+        self.trackers_only = true;
+        let mut strangers = Vec::new();
+        for (&addr, candidate) in &mut self.candidates {
+            match candidate.source {
+                Source::Explicit => {}
+                _ if candidate.by_tracker => candidate.source = Source::Tracker,
+                _ => strangers.push(addr),
+            }
+        }
+        strangers.into_iter().for_each(|addr| self.forget(addr));
+    }
+
+    /// Whether the address is among the candidates.
+    pub fn knows(&self, addr: SocketAddr) -> bool {
+        self.candidates.contains_key(&canonical(addr))
+    }
+
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.connections.len()
@@ -391,7 +434,8 @@ impl Roster {
             Source::Explicit => self.trust.is_banned_addr(addr),
             _ => self.trust.is_banned(addr),
         };
-        !nonsense && !privileged && !banned && !self.own.contains(&addr)
+        let foreign = self.trackers_only && !matches!(source, Source::Tracker | Source::Explicit);
+        !nonsense && !privileged && !banned && !foreign && !self.own.contains(&addr)
     }
 
     fn admit(
@@ -412,6 +456,11 @@ impl Roster {
             if named { self.trust.is_banned_addr(addr) } else { self.trust.is_banned(addr) };
         if shut_out || self.trust.is_banned_id(id) {
             return Err(Refusal::Banned);
+        }
+        // A dial that was under way when the torrent turned out to be private.
+        let dialled = direction == Direction::Outgoing;
+        if self.trackers_only && dialled && !self.candidates.contains_key(&addr) {
+            return Err(Refusal::Private);
         }
         if self.connections.contains_key(&addr) {
             return Err(Refusal::Duplicate);
@@ -466,12 +515,13 @@ impl Roster {
 
     /// Makes room for an address of this source: drops the one that failed most, or comes from a lesser source.
     fn evict_for(&mut self, source: Source) -> bool {
-        let idle =
-            |(addr, other): (&SocketAddr, &Candidate)| {
-                let weaker = other.failures > 0 || other.source < source;
-                (other.state == State::Idle && other.source != Source::Explicit && weaker)
-                    .then_some((other.failures, std::cmp::Reverse(other.source), *addr))
-            };
+        let idle = |(addr, other): (&SocketAddr, &Candidate)| {
+            let weaker = other.failures > 0 || other.source < source;
+            (other.state == State::Idle && other.source != Source::Explicit && weaker).then(|| {
+                let least = Reverse((other.source, self.priority(*addr)));
+                (other.failures, least, *addr)
+            })
+        };
         let worst = self.candidates.iter().filter_map(idle).max();
         if let Some((.., addr)) = worst {
             self.forget(addr);

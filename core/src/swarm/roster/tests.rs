@@ -505,3 +505,62 @@ fn the_dead_ports_of_a_near_host_do_not_hide_a_living_one() {
         assert!(dialled.is_some_and(|now| now <= 10_000), "{dialled:?} ms");
     }
 }
+
+/// In one net many addresses would have one priority; that is its purpose.
+fn in_a_net_of_its_own(n: u8) -> SocketAddr {
+    SocketAddr::from(([20 + n, 3 * n, 9, 9], 7000))
+}
+
+#[test]
+fn with_more_candidates_than_places_the_canonical_order_decides() {
+    let config = RosterConfig { half_open_max: 3, ..RosterConfig::default() };
+    let mut roster = roster(config);
+    let us = addr("8.8.8.8:6881");
+    roster.seen_at(addr("9.9.9.9:1").ip(), us);
+    let mut all: Vec<SocketAddr> = (1..=30).map(in_a_net_of_its_own).collect();
+    for &at in &all {
+        roster.add(ms(0), Source::Tracker, at);
+    }
+    roster.add(ms(0), Source::Pex, addr("7.7.7.7:1"));
+    all.sort_by_key(|&there| std::cmp::Reverse(canonical_priority(us, there)));
+    assert_eq!(dials(&mut roster, ms(0)), all[..3], "and a better source goes before it");
+}
+
+#[test]
+fn at_the_bound_the_least_of_the_canonical_order_makes_room() {
+    let mut roster = roster(RosterConfig { candidates_max: 10, ..RosterConfig::default() });
+    let us = addr("8.8.8.8:6881");
+    roster.seen_at(addr("9.9.9.9:1").ip(), us);
+    let mut all: Vec<SocketAddr> = (1..=10).map(in_a_net_of_its_own).collect();
+    for &at in &all {
+        roster.add(ms(0), Source::Pex, at);
+    }
+    assert!(roster.add(ms(0), Source::Tracker, far(200, 7000)));
+    all.sort_by_key(|&there| canonical_priority(us, there));
+    assert!(!roster.knows(all[0]) && all[1..].iter().all(|&kept| roster.knows(kept)));
+}
+
+#[test]
+fn attack_26_a_victim_named_by_many_costs_it_a_few_packets_a_minute() {
+    let mut roster = roster(RosterConfig::default());
+    let victim = far(66, 0).ip();
+    // Every source names it, with all of its ports, again and again.
+    let sources = [Source::Pex, Source::Dht, Source::Lsd, Source::Tracker, Source::Magnet];
+    let (mut now, end, mut dialled) = (ms(0), ms(3_600_000), 0);
+    while now < end {
+        for (n, source) in sources.into_iter().enumerate() {
+            for port in 0..200 {
+                roster.add(now, source, SocketAddr::new(victim, 1 + port * 5 + n as u16));
+            }
+        }
+        let under_way = dials(&mut roster, now);
+        assert!(under_way.len() <= DIALLING_PER_HOST, "{under_way:?}");
+        dialled += under_way.len();
+        for at in under_way {
+            roster.dial_failed(now, at);
+        }
+        now += Duration::from_secs(1);
+    }
+    assert!(roster.candidates() <= RosterConfig::default().candidates_per_host_max);
+    assert!((8..120).contains(&dialled), "{dialled} packets in an hour");
+}

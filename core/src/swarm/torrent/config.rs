@@ -19,6 +19,10 @@ pub struct TorrentConfig {
     pub our_id: PeerId,
     /// Where others can reach us; told in the extension handshake.
     pub listen_port: Option<u16>,
+    /// The port of our node of the DHT, told to peers that have one. Never done for a private torrent.
+    pub dht_port: Option<u16>,
+    /// Whether peers are told of each other. Never done for a private torrent.
+    pub pex: bool,
     /// Most bytes per second to fetch.
     pub down: Option<BytesPerSec>,
     /// Most bytes per second to send.
@@ -42,6 +46,8 @@ pub enum Event {
         /// Why, in words.
         reason: String,
     },
+    /// A peer says that there is a node of the DHT. Never of a torrent that is private.
+    DhtNode(SocketAddr),
     /// Every wanted piece is verified and in its place.
     Done,
     /// The disk refused; the torrent has stopped asking for data.

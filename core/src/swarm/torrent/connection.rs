@@ -1,5 +1,6 @@
 //! One live peer as its torrent sees it: what was asked, what is owed, when it last did something.
 
+use super::gossip::Gossip;
 use super::metadata::Exchange;
 use crate::clock::Instant;
 use crate::geometry::{Block, PieceIndex};
@@ -27,6 +28,7 @@ pub(super) struct Connection {
     pub(super) session: Session,
     pub(super) joined: Instant,
     pub(super) exchange: Exchange,
+    pub(super) gossip: Gossip,
 
     // What we ask of them.
     pub(super) pipeline: Pipeline,
@@ -84,6 +86,7 @@ impl Connection {
             session,
             joined: now,
             exchange: Exchange::default(),
+            gossip: Gossip::new(now),
             pipeline: Pipeline::new(now, REQQ_DEFAULT.get()),
             asked: BTreeMap::new(),
             last_block: now,

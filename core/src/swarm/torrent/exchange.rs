@@ -4,21 +4,23 @@ use super::connection::REQUESTS_MAX;
 use super::metadata::{Arrived, Fetch};
 use super::{Event, PeerKey, Torrent};
 use crate::clock::Instant;
-use crate::proto::extension::{Extension, ExtensionHandshake, HANDSHAKE_ID, Ids, MetadataMessage};
+use crate::proto::extension::{Extension, ExtensionHandshake, HANDSHAKE_ID, MetadataMessage};
 use crate::proto::peer::Message;
 use crate::swarm::roster::Direction;
 use bytes::Bytes;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 impl Torrent {
     pub(super) fn send_extension_handshake(&mut self, now: Instant, peer: PeerKey) {
+        let ids = self.our_extensions(peer);
         let Some(connection) = self.peers.get(&peer) else { return };
         if !connection.session.agreed().extension() {
             return;
         }
         let info = self.content.as_ref().map(|content| &content.info);
         let handshake = ExtensionHandshake {
-            ids: Ids::ours(),
+            ids,
             client: Some(self.config.client.clone()),
             reqq: NonZeroU16::new(REQUESTS_MAX as u16),
             port: self.config.listen_port.and_then(NonZeroU16::new),
@@ -36,6 +38,7 @@ impl Torrent {
         match Extension::from_our_id(id) {
             _ if id == HANDSHAKE_ID => self.on_extension_handshake(now, peer, payload),
             Some(Extension::Metadata) => self.on_metadata(now, peer, payload),
+            Some(Extension::Pex) => self.on_pex(now, peer, payload),
             _ => {} // an extension we did not offer: ignored, as BEP 10 asks
         }
     }
@@ -48,6 +51,9 @@ impl Torrent {
         let theirs = &connection.theirs;
         if let Some(reqq) = theirs.reqq {
             connection.pipeline.set_reqq(reqq.get());
+        }
+        if let (Some(ip), Some(port)) = (theirs.your_ip, self.config.listen_port) {
+            self.roster.seen_at(connection.addr.ip(), SocketAddr::new(ip, port));
         }
         let serves = theirs.ids.of(Extension::Metadata).is_some();
         connection.exchange.size = theirs.metadata_size.filter(|_| serves);

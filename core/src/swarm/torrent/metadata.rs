@@ -19,6 +19,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 const REJECT_PAUSE: Duration = Duration::from_secs(20);
 /// Times a peer may send metadata of a wrong hash together with others before it is not asked again.
 const WRONG_MAX: u8 = 2;
+/// A size, or a lone source, that takes longer than this gives way when there is another. Each time it does, the next
+/// gets twice as long: so a liar that drips costs a little, and a large dictionary on a slow line still gets through.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Metadata blocks served to one peer beyond one whole copy; a flood is rejected.
 const SERVED_SLACK: u32 = 64;
 
@@ -72,13 +75,26 @@ pub(super) struct Fetch {
     slots: Vec<Slot>,
     /// When the last block came or was asked for.
     moved: Instant,
+    /// When this size, from these sources, was begun, and how long it may take if others offer more.
+    begun: Instant,
+    patience: Duration,
     /// After a doubtful copy one peer delivers everything, so that the next failure has one name.
     alone: bool,
+    complete: bool,
 }
 
 impl Fetch {
     pub(super) fn new(want: TorrentHashes) -> Self {
-        Self { want, size: 0, slots: Vec::new(), moved: Instant::ZERO, alone: false }
+        Self {
+            want,
+            size: 0,
+            slots: Vec::new(),
+            moved: Instant::ZERO,
+            begun: Instant::ZERO,
+            patience: PATIENCE,
+            alone: false,
+            complete: false,
+        }
     }
 
     /// Blocks to ask of this peer now.
@@ -88,11 +104,18 @@ impl Fetch {
         peer: PeerKey,
         exchange: &Exchange,
     ) -> Vec<u32> {
+        if self.complete {
+            return Vec::new();
+        }
         if let Some(size) = exchange.size
             && exchange.usable(now, size)
-            && self.is_stuck(now)
         {
-            self.start(size);
+            if self.is_stuck(now) {
+                self.start(now, size);
+            } else if self.is_outlasted(now, peer, size) {
+                self.patience = self.patience.saturating_mul(2);
+                self.start(now, size);
+            }
         }
         if self.slots.is_empty() || !exchange.usable(now, self.size) {
             return Vec::new();
@@ -171,9 +194,17 @@ impl Fetch {
         !waiting && (!begun || now.since(self.moved) > ANSWER_TIMEOUT)
     }
 
-    fn start(&mut self, size: u32) {
+    /// Whether what is being fetched moves, but so slowly that this peer's offer is tried instead.
+    fn is_outlasted(&self, now: Instant, peer: PeerKey, size: u32) -> bool {
+        let other =
+            size != self.size || (self.alone && self.owner().is_some_and(|owner| owner != peer));
+        other && now.since(self.begun) > self.patience
+    }
+
+    fn start(&mut self, now: Instant, size: u32) {
         if size != self.size || self.alone {
             self.size = size;
+            self.begun = now;
             self.slots = vec![Slot::Free; metadata_pieces(size) as usize];
         }
     }
@@ -194,6 +225,7 @@ impl Fetch {
             from.insert(*who);
         }
         if is_info_of(&self.want, &whole) {
+            self.complete = true;
             return Arrived::Complete(whole.freeze());
         }
         self.slots.fill(Slot::Free);
@@ -238,9 +270,19 @@ mod tests {
     }
 
     fn deliver(fetch: &mut Fetch, who: PeerKey, info: &Bytes, indices: &[u32]) -> Arrived {
+        deliver_at(fetch, Instant::ZERO, who, info, indices)
+    }
+
+    fn deliver_at(
+        fetch: &mut Fetch,
+        now: Instant,
+        who: PeerKey,
+        info: &Bytes,
+        indices: &[u32],
+    ) -> Arrived {
         let mut last = Arrived::Nothing;
         for &index in indices {
-            last = fetch.data(Instant::ZERO, who, index, info.len() as u32, &block(info, index));
+            last = fetch.data(now, who, index, info.len() as u32, &block(info, index));
         }
         last
     }
@@ -313,6 +355,49 @@ mod tests {
         let size = 8 * METADATA_PIECE_LEN;
         let served = (0..10_000).filter(|_| exchange.may_serve(size)).count();
         assert_eq!(served, 8 + SERVED_SLACK as usize);
+    }
+
+    #[test]
+    fn attack_24_a_forged_size_that_drips_in_gives_way() {
+        let (info, mut fetch) = dictionary(BLOCK * 2);
+        let (liar, honest) = (peer(31 << 20), peer(info.len()));
+        let drip = Bytes::from(vec![1; BLOCK]);
+        let mut now = Instant::ZERO;
+        let mut owed = fetch.requests(now, A, &liar);
+        // A block every few seconds: never late, never stuck, and two thousand to come.
+        let asked = loop {
+            now += Duration::from_secs(4);
+            assert!(now < Instant::ZERO + PATIENCE * 2, "it holds the honest peer up");
+            let block = owed.remove(0);
+            assert_eq!(fetch.data(now, A, block, 31 << 20, &drip), Arrived::Nothing);
+            owed.extend(fetch.requests(now, A, &liar));
+            let asked = fetch.requests(now, B, &honest);
+            if !asked.is_empty() {
+                break asked;
+            }
+        };
+        assert_eq!(deliver(&mut fetch, B, &info, &asked), Arrived::Complete(info));
+        now += PATIENCE * 100;
+        assert_eq!(fetch.requests(now, A, &liar), [0; 0], "it is complete");
+    }
+
+    #[test]
+    fn attack_24_a_lone_source_that_drips_gives_way_too_and_the_next_has_longer() {
+        let (info, mut fetch) = dictionary(BLOCK * 2);
+        let (a, b) = (peer(info.len()), peer(info.len()));
+        fetch.alone = true;
+        let first = fetch.requests(Instant::ZERO, A, &a);
+        assert_eq!(first, [0, 1]);
+        let mut now = Instant::ZERO + PATIENCE / 2;
+        deliver_at(&mut fetch, now, A, &info, &[0]);
+        assert_eq!(fetch.requests(now, B, &b), [0; 0], "A has its time");
+        now = Instant::ZERO + PATIENCE * 3 / 2;
+        assert_eq!(fetch.requests(now, B, &b), [0, 1]);
+        assert_eq!(deliver_at(&mut fetch, now, A, &info, &[1]), Arrived::Nothing, "too late");
+        now += PATIENCE * 3 / 2;
+        deliver_at(&mut fetch, now, B, &info, &[0]);
+        assert_eq!(fetch.requests(now, A, &a), [0; 0], "B has twice as long");
+        assert_eq!(deliver_at(&mut fetch, now, B, &info, &[1]), Arrived::Complete(info));
     }
 
     #[test]

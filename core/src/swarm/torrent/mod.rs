@@ -7,6 +7,7 @@ mod config;
 mod connection;
 mod download;
 mod exchange;
+mod gossip;
 mod metadata;
 mod peers;
 mod spread;
@@ -26,6 +27,7 @@ use crate::bitfield::Bitfield;
 use crate::clock::Instant;
 use crate::geometry::{Geometry, PieceIndex};
 use crate::id::TorrentHashes;
+use crate::metainfo::is_private;
 use crate::proto::peer::Message;
 use crate::rng::Rng;
 use crate::storage::{DiskDone, DiskFault, DiskOp};
@@ -90,6 +92,8 @@ pub struct Torrent {
     hashes: TorrentHashes,
     rng: Rng,
     content: Option<Content>,
+    /// Peers may come from its trackers only. Known once the metadata is.
+    private: bool,
     fetch: Fetch,
     peers: BTreeMap<PeerKey, Connection>,
     departed: VecDeque<Departed>,
@@ -145,6 +149,7 @@ impl Torrent {
             hashes,
             rng,
             content: None,
+            private: false,
             peers: BTreeMap::new(),
             departed: VecDeque::new(),
             next_key: 0,
@@ -181,6 +186,10 @@ impl Torrent {
         have: Bitfield,
         priority: impl Fn(PieceIndex) -> Priority,
     ) {
+        self.private = is_private(&info);
+        if self.private {
+            self.keep_to_trackers();
+        }
         let mut picker = Picker::new(geometry, have, self.rng.fork());
         picker.set_policy(self.config.picker);
         let wanted = geometry.iter().filter(|&piece| priority(piece) != Priority::Skip);
@@ -300,6 +309,7 @@ impl Torrent {
 
     fn tick(&mut self, now: Instant) {
         self.expire_metadata(now);
+        self.gossip(now);
         let peers: Vec<PeerKey> = self.peers.keys().copied().collect();
         for peer in peers {
             self.expire_requests(now, peer);

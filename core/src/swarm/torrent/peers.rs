@@ -11,6 +11,7 @@ use crate::proto::peer::{
     ALLOWED_FAST_PIECES, Choke, Input, Interest, Message, PeerError, Reserved, Session,
     allowed_fast,
 };
+use crate::swarm::choker::Slots;
 use crate::swarm::roster::{Direction, Outcome, Refusal};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -42,6 +43,9 @@ pub enum Close {
     /// Neither side has anything that the other wants.
     #[error("both complete")]
     BothComplete,
+    /// It tells us of others more often than anybody may.
+    #[error("peer exchange flood")]
+    GossipFlood,
     /// Nothing moves on it, and others wait for its place.
     #[error("idle")]
     Idle,
@@ -51,6 +55,9 @@ pub enum Close {
     /// We cannot give what we said we have.
     #[error("our own fault")]
     Local,
+    /// The torrent has turned out to be private, and no tracker told us of this peer.
+    #[error("a private torrent, and not of its tracker")]
+    Private,
     /// Another connection to the same peer has taken its place.
     #[error("replaced by another connection")]
     Replaced,
@@ -66,9 +73,13 @@ impl Close {
     /// What the roster makes of it.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::BothComplete | Self::Idle | Self::Local | Self::Replaced => Blame::Local,
+            Self::BothComplete | Self::Idle | Self::Local | Self::Private | Self::Replaced => {
+                Blame::Local
+            }
             Self::Misbehaved(error) => error.blame(),
-            Self::Banned | Self::RequestFlood | Self::UnaskedData => Blame::Remote,
+            Self::Banned | Self::GossipFlood | Self::RequestFlood | Self::UnaskedData => {
+                Blame::Remote
+            }
         }
     }
 
@@ -82,6 +93,12 @@ impl Torrent {
     /// The capabilities to put into our handshakes.
     pub const fn reserved() -> Reserved {
         OURS
+    }
+
+    /// The same of who runs a node of the DHT; peers then tell of theirs.
+    //= BEP 5 §bittorrent protocol extension
+    pub const fn reserved_with_dht() -> Reserved {
+        OURS.with_dht()
     }
 
     /// A peer has shaken hands. On refusal the driver closes the socket.
@@ -107,6 +124,7 @@ impl Torrent {
         let session = Session::new(OURS, reserved, geometry);
         self.peers.insert(peer, Connection::new(now, addr, direction, peer_id, session));
         self.introduce(now, peer);
+        self.tell_dht_port(now, peer, reserved);
         Ok(peer)
     }
 
@@ -137,7 +155,8 @@ impl Torrent {
 
     fn on_input(&mut self, now: Instant, peer: PeerKey, input: Input) {
         match input {
-            Input::Nothing | Input::Port(_) => {} // a port of the DHT: for whoever runs a node
+            Input::Nothing => {}
+            Input::Port(port) => self.on_dht_port(peer, port),
             Input::Choke(Choke::Choked) => self.on_choked(now, peer),
             Input::Choke(Choke::Unchoked) => {
                 if let Some(connection) = self.peers.get_mut(&peer) {
@@ -169,6 +188,21 @@ impl Torrent {
         self.send_extension_handshake(now, peer);
         if self.content.is_some() {
             self.join(now, peer, None);
+        }
+    }
+
+    /// Tells a peer with a node of ours.
+    fn tell_dht_port(&mut self, now: Instant, peer: PeerKey, theirs: Reserved) {
+        if let Some(port) = self.config.dht_port.filter(|_| theirs.dht() && !self.private) {
+            self.send(now, peer, Message::Port(port));
+        }
+    }
+
+    /// A node where the peer is; whether it is there, the DHT finds out.
+    fn on_dht_port(&mut self, peer: PeerKey, port: u16) {
+        let Some(connection) = self.peers.get(&peer).filter(|_| !self.private) else { return };
+        if self.config.dht_port.is_some() {
+            self.events.push_back(Event::DhtNode(SocketAddr::new(connection.addr.ip(), port)));
         }
     }
 
@@ -259,6 +293,9 @@ impl Torrent {
     fn offer_fast(&mut self, now: Instant, peer: PeerKey) {
         let Some(content) = &self.content else { return };
         let Some(connection) = self.peers.get(&peer) else { return };
+        if self.config.choker.slots == Slots::Fixed(0) {
+            return; // whoever gives no slot gives nothing at all
+        }
         let few = content
             .picker
             .pieces_of(peer)
@@ -331,6 +368,19 @@ impl Torrent {
         self.is_done() && (upload_only || self.has_everything(peer))
     }
 
+    /// The torrent is private: whoever we dialled without having heard of him from a tracker is let go.
+    //= BEP 27
+    pub(super) fn keep_to_trackers(&mut self) {
+        self.roster.keep_to_trackers();
+        let stranger =
+            |c: &Connection| c.direction == Direction::Outgoing && !self.roster.knows(c.addr);
+        let strangers: Vec<PeerKey> =
+            self.peers.iter().filter(|(_, c)| stranger(c)).map(|(&peer, _)| peer).collect();
+        for peer in strangers {
+            self.close(peer, Close::Private);
+        }
+    }
+
     /// Lets one connection go on which nothing moves, if there is one.
     fn make_room(&mut self, now: Instant) {
         let idle = |c: &Connection| {
@@ -338,7 +388,8 @@ impl Torrent {
                 && c.session.we_want() == Interest::NotInterested
                 && now.since(c.joined) > IDLE_AFTER
         };
-        let idle = self.peers.iter().filter(|(_, c)| idle(c)).min_by_key(|(_, c)| c.joined);
+        let least = |c: &Connection| (self.roster.priority(c.addr), c.joined);
+        let idle = self.peers.iter().filter(|(_, c)| idle(c)).min_by_key(|(_, c)| least(c));
         if let Some((&peer, _)) = idle {
             self.close(peer, Close::Idle);
         }

@@ -2,15 +2,20 @@
 //! Timing, links and crowds are the lab's business; here are the rules of one torrent.
 
 use super::*;
+use crate::blame::Blame;
 use crate::geometry::{BLOCK_LEN, Block, Version};
 use crate::hash;
 use crate::id::{InfoHash, PeerId};
 use crate::proto::peer::Request;
 use crate::storage::Verdict;
-use crate::swarm::choker::ChokerConfig;
+use crate::swarm::choker::{ChokerConfig, Slots};
 use crate::swarm::picker::PickerPolicy;
 use crate::swarm::roster::{Direction, RosterConfig};
 use std::collections::BTreeSet;
+
+mod dht;
+mod gossip;
+mod magnet;
 
 const PIECES: u32 = 12;
 
@@ -36,6 +41,8 @@ fn machine(host: usize) -> Torrent {
         client: "test".to_owned(),
         our_id: PeerId([host as u8 + 1; 20]),
         listen_port: Some(6881),
+        pex: true,
+        dht_port: None,
         down: None,
         up: None,
         choker: ChokerConfig::default(),
@@ -494,4 +501,13 @@ fn garbage_in_the_extension_handshake_costs_nothing() {
     }
     room.pass(Duration::from_secs(3));
     assert!(room.done(1));
+}
+
+#[test]
+fn whoever_gives_no_slots_gives_a_newcomer_nothing_either() {
+    let mut room = Room::new(2, 1);
+    room.hosts[0].config.choker.slots = Slots::Fixed(0);
+    room.connect(1, 0);
+    room.pass(Duration::from_secs(5));
+    assert!(!room.sent.iter().any(|(_, message)| matches!(message, Message::AllowedFast(_))));
 }

@@ -161,6 +161,8 @@ impl Capped {
                     listen,
                     peers: vec![],
                     up: self.cap_mib << 20,
+                    down: 0,
+                    lsd: false,
                 };
                 programs.libtorrent.start(&name, if seeds { "seed" } else { "leech" }, &part, here)
             }

@@ -111,6 +111,8 @@ impl Pair {
                     listen,
                     peers,
                     up: 0,
+                    down: 0,
+                    lsd: false,
                 };
                 let from = part(&work.join("seed"), seed_at, vec![]);
                 seed = programs.libtorrent.start("seed", "seed", &from, here.path())?;

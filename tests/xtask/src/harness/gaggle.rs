@@ -26,12 +26,26 @@ pub struct Part {
 #[derive(Clone, Debug)]
 pub struct Gaggle {
     exe: PathBuf,
+    lsd: bool,
+    dht: bool,
 }
 
 impl Gaggle {
     /// The program at this path.
     pub fn new(exe: impl Into<PathBuf>) -> Self {
-        Self { exe: exe.into() }
+        Self { exe: exe.into(), lsd: false, dht: false }
+    }
+
+    /// Speaks to the neighbours, which only a namespace may hear.
+    #[must_use]
+    pub fn with_lsd(self) -> Self {
+        Self { lsd: true, ..self }
+    }
+
+    /// Takes part in the DHT, of which it knows the nodes that it is told of and no others.
+    #[must_use]
+    pub fn with_dht(self) -> Self {
+        Self { dht: true, ..self }
     }
 
     /// The bare program, without the user's configuration.
@@ -44,6 +58,15 @@ impl Gaggle {
             std::env::vars_os().filter(|(key, _)| key.as_encoded_bytes().starts_with(b"GAGGLE_"));
         settings.for_each(|(key, _)| _ = command.env_remove(key));
         command.env_remove("RUST_LOG");
+        // Measurements have no company, and tests no wire to speak on. Whoever wants it says so.
+        if !self.lsd {
+            command.env("GAGGLE_NO_LSD", "1");
+        }
+        if !self.dht {
+            command.env("GAGGLE_NO_DHT", "1");
+        }
+        // Whatever a test starts, nobody out there hears of it.
+        command.env("GAGGLE_DHT_BOOTSTRAP", "none");
         command
     }
 

@@ -27,6 +27,10 @@ pub struct Part {
     pub peers: Vec<SocketAddr>,
     /// Upload cap in bytes per second; 0 is none.
     pub up: u64,
+    /// Download cap in bytes per second; 0 is none.
+    pub down: u64,
+    /// Whether it looks for neighbours; only inside a namespace.
+    pub lsd: bool,
 }
 
 impl Libtorrent {
@@ -75,6 +79,7 @@ impl Libtorrent {
         let config = json!({
             "mode": mode, "torrent": part.torrent, "dir": part.dir, "ip": part.listen.ip().to_string(),
             "listen": part.listen.to_string(), "peers": peers, "up": part.up,
+            "down": part.down, "lsd": part.lsd,
         });
         let mut process = Process::start(name, self.script(&config), logs)?;
         process.wait_line(Deadline::after_secs(30), |said| event(said, "up"))?;

@@ -1,0 +1,374 @@
+//! A world of DHT nodes by the ten thousand: the production [`Node`] on datagrams that take time and get lost.
+//!
+//! Decides when a datagram arrives, whether it does, and who is dead. Messages pass typed, but each is charged, and
+//! judged by the limits of its receiver, with the length that it has when it is written. Never tells a node anything
+//! that the network would not, except for [`Overlay::acquaint`], which gives every node the table it would have
+//! after hours.
+
+use crate::clock::Instant;
+use crate::id::NodeId;
+use crate::overlay::kademlia::{Config, Event, Node, Snapshot, id_for};
+use crate::proto::krpc::{Contact, Message};
+use crate::rng::Rng;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// What lies between two hosts.
+#[derive(Clone, Copy, Debug)]
+pub struct Wire {
+    /// One way between two median hosts.
+    pub delay: Duration,
+    /// How much hosts differ: the standard deviation of the logarithm of a host's half of a delay.
+    pub spread: f64,
+    /// Share of datagrams that vanish.
+    pub loss: f64,
+}
+
+impl Default for Wire {
+    /// What the claims are measured on: 50 ms one way between median hosts, and two thirds of all within a factor of
+    /// 1.4 of it.
+    fn default() -> Self {
+        Self { delay: Duration::from_millis(50), spread: 0.4, loss: 0.0 }
+    }
+}
+
+/// Bytes of the IP and UDP headers.
+const HEADERS: u64 = 28;
+/// 20.0.0.0: every host has a /24 of its own from here on, so that the rules for subnets stay on.
+const FIRST_IP: u32 = 0x1400_0000;
+const PORT: u16 = 6881;
+
+struct Host {
+    id: NodeId,
+    node: Option<Box<Node>>,
+    /// Half of a delay.
+    access_us: u64,
+    wake_at: Instant,
+    bytes: u64,
+    datagrams: u64,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Happening {
+    Deliver(u32),
+    Wake(u32),
+}
+
+struct Parcel {
+    from: SocketAddr,
+    to: u32,
+    len: usize,
+    message: Message,
+}
+
+/// A network of nodes on virtual time. One seed is one trace.
+pub struct Overlay {
+    now: Instant,
+    wire: Wire,
+    rng: Rng,
+    hosts: Vec<Host>,
+    agenda: BinaryHeap<Reverse<(Instant, u64, Happening)>>,
+    scheduled: u64,
+    parcels: Vec<Option<Parcel>>,
+    free: Vec<u32>,
+    events: Vec<(Instant, usize, Event)>,
+    scratch: Vec<u8>,
+}
+
+impl Overlay {
+    /// An empty network.
+    pub fn new(seed: u64, wire: Wire) -> Self {
+        Self {
+            now: Instant::ZERO,
+            wire,
+            rng: Rng::seeded(seed),
+            hosts: Vec::new(),
+            agenda: BinaryHeap::new(),
+            scheduled: 0,
+            parcels: Vec::new(),
+            free: Vec::new(),
+            events: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Virtual time.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The die of the world, for choices of a test.
+    pub fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
+    }
+
+    /// Adds a node that starts now; its number counts from 0.
+    pub fn spawn(&mut self, config: Config) -> usize {
+        let rng = self.rng.fork();
+        let id = id_for(addr_of(self.hosts.len()).ip(), &mut self.rng);
+        let snapshot = Snapshot { id_v4: Some(id), ..Snapshot::default() };
+        let node = Node::new(self.now, config, &snapshot, rng);
+        let host = self.add(id, Some(Box::new(node)));
+        self.settle(host);
+        host
+    }
+
+    /// Adds a host that others may remember, but that answers nothing.
+    pub fn spawn_dead(&mut self) -> usize {
+        let id = id_for(addr_of(self.hosts.len()).ip(), &mut self.rng);
+        self.add(id, None)
+    }
+
+    /// Switches a host off, without a word.
+    pub fn kill(&mut self, host: usize) {
+        self.hosts[host].node = None;
+    }
+
+    /// Whether a host runs.
+    pub fn is_up(&self, host: usize) -> bool {
+        self.hosts[host].node.is_some()
+    }
+
+    /// Hosts that were ever there.
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// The hosts that run.
+    pub fn up(&self) -> Vec<usize> {
+        (0..self.hosts.len()).filter(|&host| self.is_up(host)).collect()
+    }
+
+    /// Who and where a host is.
+    pub fn contact(&self, host: usize) -> Contact {
+        Contact { id: self.hosts[host].id, addr: addr_of(host) }
+    }
+
+    /// Looks at a node that runs.
+    pub fn node(&self, host: usize) -> Option<&Node> {
+        self.hosts[host].node.as_deref()
+    }
+
+    /// Gives a node a command now, if it runs.
+    pub fn act<T>(
+        &mut self,
+        host: usize,
+        command: impl FnOnce(&mut Node, Instant) -> T,
+    ) -> Option<T> {
+        let now = self.now;
+        let answer = command(self.hosts[host].node.as_mut()?, now);
+        self.settle(host);
+        Some(answer)
+    }
+
+    /// What nodes have reported since the last call.
+    pub fn take_events(&mut self) -> Vec<(Instant, usize, Event)> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Bytes, with headers, and datagrams that a host has sent.
+    pub fn sent(&self, host: usize) -> (u64, u64) {
+        (self.hosts[host].bytes, self.hosts[host].datagrams)
+    }
+
+    /// The running node that is truly closest to an id.
+    pub fn closest(&self, target: &NodeId) -> Option<NodeId> {
+        let up = self.hosts.iter().filter(|host| host.node.is_some());
+        up.map(|host| host.id).min_by_key(|id| id.distance(target))
+    }
+
+    /// Gives every node a full table, drawn from all hosts there are: dead ones included, in proportion.
+    pub fn acquaint(&mut self) {
+        let mut ids: Vec<(NodeId, usize)> =
+            self.hosts.iter().enumerate().map(|(at, host)| (host.id, at)).collect();
+        ids.sort_unstable();
+        for host in 0..self.hosts.len() {
+            if !self.is_up(host) {
+                continue;
+            }
+            let own = self.hosts[host].id;
+            let mut known = Vec::new();
+            let (mut low, mut high) = (0, ids.len());
+            for depth in 0..160 {
+                if high - low <= 1 {
+                    break;
+                }
+                let bit = |id: &NodeId| id.0[depth / 8] >> (7 - depth % 8) & 1;
+                let middle = low + ids[low..high].partition_point(|(id, _)| bit(id) == 0);
+                let (near, far) = if bit(&own) == 0 {
+                    (low..middle, middle..high)
+                } else {
+                    (middle..high, low..middle)
+                };
+                // As many as the bucket of that depth holds.
+                let room = (128usize >> depth.min(8)).max(8);
+                known.extend(self.draw(far, room).into_iter().map(|at| ids[at].1));
+                (low, high) = (near.start, near.end);
+            }
+            self.rng.shuffle(&mut known);
+            for other in known {
+                let rtt = Duration::from_micros(2 * self.delay_us(host, other));
+                let (now, contact) = (self.now, self.contact(other));
+                if let Some(node) = &mut self.hosts[host].node {
+                    node.vouch(now, contact, rtt);
+                }
+            }
+        }
+    }
+
+    /// Runs for some time.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(Reverse((at, ..))) = self.agenda.peek()
+            && *at <= end
+        {
+            let Some(Reverse((at, _, what))) = self.agenda.pop() else { break };
+            self.now = at;
+            match what {
+                Happening::Deliver(parcel) => self.deliver(parcel),
+                Happening::Wake(host) => {
+                    let host = host as usize;
+                    if self.hosts[host].wake_at == at {
+                        self.hosts[host].wake_at = Instant::FAR_FUTURE;
+                        if let Some(node) = &mut self.hosts[host].node {
+                            node.handle_timeout(at);
+                            self.settle(host);
+                        }
+                    }
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    fn add(&mut self, id: NodeId, node: Option<Box<Node>>) -> usize {
+        // Twelve dice make a bell.
+        let bell: f64 = (0..12).map(|_| self.rng.unit()).sum::<f64>() - 6.0;
+        let half = self.wire.delay.as_micros() as f64 / 2.0;
+        let access_us = (half * (self.wire.spread * bell).exp()) as u64;
+        self.hosts.push(Host {
+            id,
+            node,
+            access_us,
+            wake_at: Instant::FAR_FUTURE,
+            bytes: 0,
+            datagrams: 0,
+        });
+        self.hosts.len() - 1
+    }
+
+    fn draw(&mut self, from: std::ops::Range<usize>, count: usize) -> Vec<usize> {
+        if from.len() <= count {
+            return from.collect();
+        }
+        let mut drawn = std::collections::BTreeSet::new();
+        while drawn.len() < count {
+            drawn.insert(from.start + self.rng.index(from.len()));
+        }
+        drawn.into_iter().collect()
+    }
+
+    fn delay_us(&self, a: usize, b: usize) -> u64 {
+        self.hosts[a].access_us + self.hosts[b].access_us
+    }
+
+    fn schedule(&mut self, at: Instant, what: Happening) {
+        self.agenda.push(Reverse((at, self.scheduled, what)));
+        self.scheduled += 1;
+    }
+
+    fn deliver(&mut self, parcel: u32) {
+        let Some(sent) = self.parcels[parcel as usize].take() else { return };
+        self.free.push(parcel);
+        let host = sent.to as usize;
+        let now = self.now;
+        if let Some(node) = &mut self.hosts[host].node {
+            node.handle_message(now, sent.from, sent.message, sent.len);
+            self.settle(host);
+        }
+    }
+
+    /// Carries out what a node wants after it was given something.
+    fn settle(&mut self, host: usize) {
+        loop {
+            let Some(node) = &mut self.hosts[host].node else { return };
+            let Some((to, message)) = node.poll_message() else { break };
+            self.post(host, to, message);
+        }
+        let Some(node) = &mut self.hosts[host].node else { return };
+        while let Some(event) = node.poll_event() {
+            self.events.push((self.now, host, event));
+        }
+        let wake = node.poll_timeout().unwrap_or(Instant::FAR_FUTURE).max(self.now);
+        if wake != self.hosts[host].wake_at {
+            self.hosts[host].wake_at = wake;
+            if wake < Instant::FAR_FUTURE {
+                self.schedule(wake, Happening::Wake(host as u32));
+            }
+        }
+    }
+
+    fn post(&mut self, from: usize, to: SocketAddr, message: Message) {
+        message.encode_into(&mut self.scratch);
+        let len = self.scratch.len();
+        self.hosts[from].bytes += len as u64 + HEADERS;
+        self.hosts[from].datagrams += 1;
+        let Some(host) = host_at(to).filter(|&host| host < self.hosts.len()) else { return };
+        if self.hosts[host].node.is_none() || self.rng.unit() < self.wire.loss {
+            return;
+        }
+        let parcel = Parcel { from: addr_of(from), to: host as u32, len, message };
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.parcels.push(None);
+            self.parcels.len() as u32 - 1
+        });
+        self.parcels[at as usize] = Some(parcel);
+        // A tenth up or down, so that nothing comes in step.
+        let jitter = 0.9 + 0.2 * self.rng.unit();
+        let delay = (self.delay_us(from, host) as f64 * jitter) as u64;
+        self.schedule(self.now + Duration::from_micros(delay), Happening::Deliver(at));
+    }
+}
+
+/// The last byte differs from host to host, because the ids that fit an address depend on it.
+fn addr_of(host: usize) -> SocketAddr {
+    let last = host as u32 * 167 % 254 + 1;
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::from(FIRST_IP + ((host as u32) << 8) + last)), PORT)
+}
+
+fn host_at(addr: SocketAddr) -> Option<usize> {
+    let IpAddr::V4(ip) = addr.ip() else { return None };
+    let host = (u32::from(ip).checked_sub(FIRST_IP)? >> 8) as usize;
+    (addr_of(host) == addr).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_name_hosts() {
+        for host in [0, 1, 99_999] {
+            assert_eq!(host_at(addr_of(host)), Some(host));
+        }
+        assert_eq!(host_at("20.0.0.2:6881".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn one_seed_is_one_trace() {
+        let run = |seed| {
+            let mut world = Overlay::new(seed, Wire { loss: 0.05, ..Wire::default() });
+            let first = world.spawn(Config::default());
+            let config = Config { bootstrap: vec![addr_of(first)], ..Config::default() };
+            for _ in 0..30 {
+                world.spawn(config.clone());
+            }
+            world.run(Duration::from_secs(60));
+            let sent: Vec<_> = (0..31).map(|host| world.sent(host)).collect();
+            (sent, world.take_events())
+        };
+        assert!(run(1) == run(1) && run(1).0 != run(2).0);
+    }
+}

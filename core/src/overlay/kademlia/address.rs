@@ -1,0 +1,131 @@
+//! Which addresses a node may be told of, and by whom.
+//!
+//! An address counts only when its sender could itself be reached from where the address can: somebody on this
+//! machine may name anything, somebody on the local network may not name this machine, and a stranger may name only
+//! what is reachable for everybody. So private networks and tests work, and nobody can aim us at our own services.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// How far an address reaches; the narrowest first.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Reach {
+    /// This machine.
+    Loopback,
+    /// One cable.
+    Link,
+    /// A home, a company, a carrier.
+    Private,
+    /// Everywhere.
+    Global,
+}
+
+impl Reach {
+    /// Of an address that one host can have; `None` for all others (unspecified, multicast, reserved).
+    pub fn of(ip: IpAddr) -> Option<Self> {
+        match ip.to_canonical() {
+            IpAddr::V4(v4) => Self::of_v4(v4),
+            IpAddr::V6(v6) => Self::of_v6(v6),
+        }
+    }
+
+    fn of_v4(ip: Ipv4Addr) -> Option<Self> {
+        match ip.octets() {
+            [0 | 224..=255, ..] => None,
+            [127, ..] => Some(Self::Loopback),
+            [169, 254, ..] => Some(Self::Link),
+            [10, ..] | [192, 168, ..] | [172, 16..=31, ..] | [100, 64..=127, ..] => {
+                Some(Self::Private)
+            }
+            _ => Some(Self::Global),
+        }
+    }
+
+    fn of_v6(ip: Ipv6Addr) -> Option<Self> {
+        match ip.segments()[0] {
+            _ if ip.is_unspecified() => None,
+            _ if ip.is_loopback() => Some(Self::Loopback),
+            0xff00..=0xffff => None,
+            0xfe80..=0xfebf => Some(Self::Link),
+            0xfc00..=0xfdff | 0xfec0..=0xfeff => Some(Self::Private),
+            _ => Some(Self::Global),
+        }
+    }
+}
+
+/// Whether `addr` may be believed to be a host when `from` says so.
+pub fn may_name(from: IpAddr, addr: SocketAddr) -> bool {
+    let (from, to) = (Reach::of(from), Reach::of(addr.ip()));
+    addr.port() != 0 && from.is_some() && to.is_some() && from <= to
+}
+
+/// The network that one customer usually has the whole of: /24 of IPv4, /64 of IPv6.
+///
+/// `None` where many hosts of one network are what is expected: on this machine and in a private network.
+pub fn subnet(ip: IpAddr) -> Option<u64> {
+    if Reach::of(ip) != Some(Reach::Global) {
+        return None;
+    }
+    Some(prefix(ip))
+}
+
+/// The same of any address.
+pub(super) fn prefix(ip: IpAddr) -> u64 {
+    match ip {
+        IpAddr::V4(v4) => u64::from(u32::from(v4) >> 8),
+        IpAddr::V6(v6) => (u128::from(v6) >> 64) as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reach_of_addresses() {
+        #[track_caller]
+        fn check(ip: &str, want: Option<Reach>) {
+            assert_eq!(Reach::of(ip.parse().unwrap()), want, "{ip}");
+        }
+        for ip in ["8.8.8.8", "198.18.7.1", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {
+            check(ip, Some(Reach::Global));
+        }
+        for ip in ["10.0.0.1", "172.31.0.1", "192.168.9.9", "100.64.0.1", "fd00::1", "fec0::1"] {
+            check(ip, Some(Reach::Private));
+        }
+        check("169.254.1.1", Some(Reach::Link));
+        check("fe80::1", Some(Reach::Link));
+        for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            check(ip, Some(Reach::Loopback));
+        }
+        for ip in
+            ["0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::", "ff02::1"]
+        {
+            check(ip, None);
+        }
+    }
+
+    #[test]
+    fn nobody_names_what_reaches_less_far_than_himself() {
+        let order = ["127.0.0.1", "169.254.1.1", "10.0.0.1", "8.8.8.8"];
+        for (i, from) in order.iter().enumerate() {
+            for (j, to) in order.iter().enumerate() {
+                let to = SocketAddr::new(to.parse().unwrap(), 1);
+                assert_eq!(may_name(from.parse().unwrap(), to), i <= j, "{from} names {to}");
+            }
+        }
+        let [any, host] = ["0.0.0.0", "8.8.8.8"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        assert!(!may_name(any, SocketAddr::new(host, 1)));
+        assert!(!may_name(host, SocketAddr::new(any, 1)));
+        assert!(!may_name(host, SocketAddr::new(host, 0)));
+    }
+
+    #[test]
+    fn subnets_are_of_public_addresses_only() {
+        let of = |ip: &str| subnet(ip.parse().unwrap());
+        assert_eq!(of("198.18.7.1"), of("198.18.7.200"));
+        assert_ne!(of("198.18.7.1"), of("198.18.8.1"));
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!((of("10.0.0.1"), of("127.0.0.1"), of("fd00::1")), (None, None, None));
+    }
+}

@@ -1,0 +1,390 @@
+//! One search through the network for the nodes closest to a target, and for what they store.
+//!
+//! Decides whom to ask next and when it is over. It does not wait for the dead: somebody who has not answered within
+//! the time that nine of ten answers need is left out of the count of those under way, after twice that time also of
+//! the test for the end, and his answer is still welcome when it comes.
+//! Never sends, and never asks two nodes of one /24 or /64 that strangers named.
+
+use super::K;
+use super::address::subnet;
+use crate::clock::Instant;
+use crate::id::{Distance, InfoHash, NodeId};
+use crate::proto::krpc::{Contact, Token};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Names a lookup of one node.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LookupId(pub u64);
+
+/// When a question counts as stalled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Soft {
+    /// After what nine of ten answers have needed lately, 200 ms to 2 s.
+    Measured,
+    /// After this long.
+    Fixed(Duration),
+}
+
+/// How lookups are run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LookupPolicy {
+    /// Questions under way, stalled ones apart.
+    pub alpha: usize,
+    /// When a question counts as stalled.
+    pub soft: Soft,
+    /// When it counts as unanswered. Between the two, after twice the soft time, the end stops waiting for it.
+    pub hard: Duration,
+    /// Whether the end waits for overdue questions about nodes that would be among the closest, as libtorrent does.
+    pub wait_for_stalled: bool,
+    /// Nodes that an announce is stored at.
+    pub announce_to: usize,
+}
+
+impl Default for LookupPolicy {
+    fn default() -> Self {
+        Self {
+            alpha: 5,
+            soft: Soft::Measured,
+            hard: Duration::from_secs(5),
+            wait_for_stalled: false,
+            announce_to: K,
+        }
+    }
+}
+
+/// Candidates kept; the farthest are dropped.
+const CANDIDATES_MAX: usize = 100;
+/// Candidates that one answer may add: it has the 8 closest, routers name 16.
+const NAMED_MAX: usize = 16;
+
+/// What a lookup is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Goal {
+    /// Nodes near our own id, or near a random one.
+    Nodes,
+    /// Peers of a swarm.
+    Peers(InfoHash),
+    /// Peers of a swarm, and then to join it.
+    Announce { swarm: InfoHash, port: Option<u16>, seed: bool },
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Fresh,
+    Asked,
+    /// Others may be asked in his place.
+    Stalled,
+    /// The end does not wait for him any more.
+    Overdue,
+    Answered,
+    Failed,
+}
+
+#[derive(Clone, Debug)]
+struct Candidate {
+    distance: Distance,
+    contact: Contact,
+    state: State,
+    token: Option<Token>,
+}
+
+/// A lookup under way.
+#[derive(Clone, Debug)]
+pub(super) struct Lookup {
+    pub(super) goal: Goal,
+    target: NodeId,
+    /// Sorted by distance.
+    candidates: Vec<Candidate>,
+    /// Nodes without a known id, to ask when there is nobody else.
+    routers: Vec<SocketAddr>,
+    /// Networks of candidates that strangers named.
+    subnets: Vec<u64>,
+    pub(super) started: Instant,
+    pub(super) asked: u32,
+    pub(super) answered: u32,
+    pub(super) peers: u32,
+    routers_asked: u32,
+    routers_open: u32,
+}
+
+impl Lookup {
+    pub(super) fn new(
+        now: Instant,
+        goal: Goal,
+        target: NodeId,
+        seeds: &[Contact],
+        routers: Vec<SocketAddr>,
+    ) -> Self {
+        let mut new = Self {
+            goal,
+            target,
+            candidates: Vec::new(),
+            routers,
+            subnets: Vec::new(),
+            started: now,
+            asked: 0,
+            answered: 0,
+            peers: 0,
+            routers_asked: 0,
+            routers_open: 0,
+        };
+        seeds.iter().for_each(|&seed| new.insert(seed));
+        new
+    }
+
+    pub(super) const fn target(&self) -> NodeId {
+        self.target
+    }
+
+    /// Whom to ask now; ask again until there is nobody.
+    pub(super) fn next(&mut self, policy: &LookupPolicy) -> Option<Contact> {
+        let (mut open, mut answered) = (0, 0);
+        for candidate in &mut self.candidates {
+            match candidate.state {
+                State::Answered => answered += 1,
+                State::Asked => open += 1,
+                State::Fresh => {
+                    candidate.state = State::Asked;
+                    self.asked += 1;
+                    return Some(candidate.contact);
+                }
+                State::Stalled | State::Overdue | State::Failed => {}
+            }
+            if answered >= K || open >= policy.alpha {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// A router to ask, when nobody with a known id is left.
+    pub(super) fn next_router(&mut self) -> Option<SocketAddr> {
+        let waiting = self.candidates.iter().any(|candidate| {
+            matches!(candidate.state, State::Fresh | State::Asked | State::Answered)
+        });
+        if waiting {
+            return None;
+        }
+        let router = self.routers.pop()?;
+        self.routers_asked += 1;
+        self.routers_open += 1;
+        self.asked += 1;
+        Some(router)
+    }
+
+    /// Takes back that somebody was asked: his datagram may not go yet.
+    pub(super) fn not_sent(&mut self, contact: &Contact) {
+        if let Some(candidate) = self.find(contact) {
+            candidate.state = State::Fresh;
+            self.asked -= 1;
+        }
+    }
+
+    pub(super) fn router_not_sent(&mut self, router: SocketAddr) {
+        self.routers.push(router);
+        self.routers_asked -= 1;
+        self.routers_open -= 1;
+        self.asked -= 1;
+    }
+
+    pub(super) fn stalled(&mut self, contact: &Contact) {
+        if let Some(candidate) = self.find(contact).filter(|c| c.state == State::Asked) {
+            candidate.state = State::Stalled;
+        }
+    }
+
+    pub(super) fn overdue(&mut self, contact: &Contact) {
+        if let Some(candidate) = self.find(contact).filter(|c| c.state == State::Stalled) {
+            candidate.state = State::Overdue;
+        }
+    }
+
+    /// Nobody answered, or somebody with another id.
+    pub(super) fn failed(&mut self, contact: &Contact) {
+        if let Some(candidate) = self.find(contact).filter(|c| c.state != State::Answered) {
+            candidate.state = State::Failed;
+        }
+    }
+
+    pub(super) fn router_closed(&mut self) {
+        self.routers_open = self.routers_open.saturating_sub(1);
+    }
+
+    /// A router has answered, with the id that it has.
+    pub(super) fn router_answered(&mut self, contact: Contact, token: Option<Token>) {
+        self.router_closed();
+        self.insert(contact);
+        self.answered(&contact, token);
+    }
+
+    pub(super) fn answered(&mut self, contact: &Contact, token: Option<Token>) {
+        if let Some(candidate) = self.find(contact) {
+            candidate.state = State::Answered;
+            candidate.token = token;
+            self.answered += 1;
+        }
+    }
+
+    /// Adds nodes that an answer named.
+    pub(super) fn named(&mut self, nodes: impl Iterator<Item = Contact>) {
+        for contact in nodes.take(NAMED_MAX) {
+            let distance = self.target.distance(&contact.id);
+            let full = self.candidates.len() >= CANDIDATES_MAX;
+            if full && self.candidates.last().is_some_and(|last| last.distance <= distance) {
+                continue;
+            }
+            if let Some(net) = subnet(contact.addr.ip()) {
+                let seed = |c: &Candidate| subnet(c.contact.addr.ip()) == Some(net);
+                if self.subnets.contains(&net) || self.candidates.iter().any(seed) {
+                    continue;
+                }
+                self.subnets.push(net);
+            } else if self.candidates.iter().any(|c| c.contact.addr == contact.addr) {
+                continue;
+            }
+            self.insert(contact);
+        }
+    }
+
+    /// Whether it is over: the closest that can be had have answered, and nobody nearer may still do so soon.
+    pub(super) fn is_done(&self, policy: &LookupPolicy) -> bool {
+        let mut answered = 0;
+        let (mut open, mut stalled) = (self.routers_open > 0, false);
+        for candidate in &self.candidates {
+            match candidate.state {
+                State::Answered => answered += 1,
+                State::Asked | State::Fresh | State::Stalled => open = true,
+                State::Overdue => stalled = true,
+                State::Failed => {}
+            }
+            if answered >= K {
+                break;
+            }
+        }
+        if open || (policy.wait_for_stalled && stalled) {
+            return false;
+        }
+        // Where nobody has answered at all, the silence may be that of a slow line.
+        answered > 0 || (!stalled && self.routers.is_empty())
+    }
+
+    /// The closest that have answered, the closest first.
+    pub(super) fn closest(&self) -> impl Iterator<Item = (Contact, Option<&Token>)> {
+        let answered = self.candidates.iter().filter(|c| c.state == State::Answered);
+        answered.map(|candidate| (candidate.contact, candidate.token.as_ref()))
+    }
+
+    fn find(&mut self, contact: &Contact) -> Option<&mut Candidate> {
+        let distance = self.target.distance(&contact.id);
+        let at = self.candidates.binary_search_by_key(&distance, |c| c.distance).ok()?;
+        let candidate = &mut self.candidates[at];
+        (candidate.contact.addr == contact.addr).then_some(candidate)
+    }
+
+    /// The first with an id keeps it: a later one with another address would be asked in his place.
+    fn insert(&mut self, contact: Contact) {
+        let distance = self.target.distance(&contact.id);
+        if let Err(at) = self.candidates.binary_search_by_key(&distance, |c| c.distance) {
+            let candidate = Candidate { distance, contact, state: State::Fresh, token: None };
+            self.candidates.insert(at, candidate);
+            self.candidates.truncate(CANDIDATES_MAX);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(n: u8) -> Contact {
+        let mut id = [0; 20];
+        id[0] = n;
+        Contact { id: NodeId(id), addr: SocketAddr::from(([198, 18, n, 1], 6881)) }
+    }
+
+    fn start(seeds: &[u8]) -> Lookup {
+        let seeds: Vec<Contact> = seeds.iter().map(|&n| node(n)).collect();
+        Lookup::new(Instant::ZERO, Goal::Nodes, NodeId([0; 20]), &seeds, Vec::new())
+    }
+
+    fn ask_all(lookup: &mut Lookup, policy: &LookupPolicy) -> Vec<u8> {
+        std::iter::from_fn(|| lookup.next(policy)).map(|contact| contact.id.0[0]).collect()
+    }
+
+    #[test]
+    fn the_closest_are_asked_first_and_no_more_than_alpha() {
+        let policy = LookupPolicy::default();
+        let mut lookup = start(&[9, 8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(ask_all(&mut lookup, &policy), [1, 2, 3, 4, 5]);
+        lookup.answered(&node(3), None);
+        assert_eq!(ask_all(&mut lookup, &policy), [6]);
+        lookup.stalled(&node(1));
+        lookup.failed(&node(2));
+        assert_eq!(ask_all(&mut lookup, &policy), [7, 8]);
+        assert!(!lookup.is_done(&policy));
+    }
+
+    #[test]
+    fn stalled_questions_do_not_hold_up_the_end_unless_the_policy_says_so() {
+        let quick = LookupPolicy::default();
+        let patient = LookupPolicy { wait_for_stalled: true, ..quick };
+        let mut lookup = start(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        ask_all(&mut lookup, &quick);
+        lookup.stalled(&node(1));
+        lookup.overdue(&node(1));
+        for n in 2..=9 {
+            ask_all(&mut lookup, &quick);
+            assert!(!lookup.is_done(&quick), "{n}");
+            lookup.answered(&node(n), Token::new(&[n]));
+        }
+        assert!(lookup.is_done(&quick) && !lookup.is_done(&patient));
+        assert_eq!(lookup.closest().count(), 8);
+        lookup.answered(&node(1), Token::new(b"late"));
+        assert_eq!(lookup.closest().next().map(|(contact, _)| contact), Some(node(1)));
+        assert!(lookup.is_done(&patient));
+    }
+
+    #[test]
+    fn a_lookup_without_an_answer_waits_for_the_stalled_and_then_ends() {
+        let policy = LookupPolicy::default();
+        let mut lookup = start(&[1, 2]);
+        ask_all(&mut lookup, &policy);
+        lookup.stalled(&node(1));
+        lookup.overdue(&node(1));
+        lookup.failed(&node(2));
+        assert!(!lookup.is_done(&policy));
+        lookup.failed(&node(1));
+        assert!(lookup.is_done(&policy));
+        assert!(start(&[]).is_done(&policy));
+    }
+
+    #[test]
+    fn one_node_of_a_subnet_and_a_bounded_list() {
+        let mut lookup = start(&[200]);
+        let near =
+            |n: u8, host| Contact { addr: SocketAddr::from(([9, 9, n, host], 1)), ..node(n) };
+        lookup.named((0..16).map(|host| Contact { id: node(host).id, ..near(1, host) }));
+        assert_eq!(lookup.candidates.len(), 2);
+        for hundred in 0..20u8 {
+            lookup.named((0..=255).map(|n| near(n, hundred)));
+        }
+        assert!(lookup.candidates.len() <= CANDIDATES_MAX);
+        let mut other_name = start(&[1]);
+        other_name.answered(&Contact { addr: near(1, 1).addr, ..node(1) }, None);
+        assert_eq!(other_name.closest().count(), 0, "another address is somebody else");
+    }
+
+    #[test]
+    fn routers_are_asked_when_nobody_is_left() {
+        let policy = LookupPolicy::default();
+        let router = node(77).addr;
+        let mut lookup =
+            Lookup::new(Instant::ZERO, Goal::Nodes, NodeId([0; 20]), &[], vec![router]);
+        assert!(!lookup.is_done(&policy));
+        assert_eq!((lookup.next_router(), lookup.next_router()), (Some(router), None));
+        assert!(!lookup.is_done(&policy));
+        lookup.router_answered(node(77), None);
+        assert!(lookup.is_done(&policy));
+    }
+}

@@ -1,0 +1,438 @@
+//! Questions of ours and what becomes of them: answered, stalled, unanswered.
+
+use super::{Event, Found, Node, PingId, side_of};
+use crate::clock::Instant;
+use crate::id::NodeId;
+use crate::overlay::kademlia::K;
+use crate::overlay::kademlia::address::{Reach, may_name};
+use crate::overlay::kademlia::id_fits;
+use crate::overlay::kademlia::lookup::{Goal, Lookup, LookupId, Soft};
+use crate::proto::krpc::{Ask, Contact, Fault, Message, Query, Reply, TransactionId, Want};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// When nothing at all has come in for this long, it is our line that is dead, and nobody is blamed.
+const OFFLINE_AFTER: Duration = Duration::from_secs(60);
+/// Peers taken from one answer.
+const PEERS_MAX: usize = 100;
+
+/// What a question is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    Announce(LookupId),
+    Lookup(LookupId),
+    Ping(PingId),
+    Probe,
+    Router(LookupId),
+}
+
+/// A question that is not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    pub(super) to: SocketAddr,
+    /// Who should answer; `None` if only the address is known.
+    id: Option<NodeId>,
+    sent: Instant,
+    pub(super) purpose: Purpose,
+    /// When the stage ends.
+    due: Instant,
+    stage: Stage,
+}
+
+/// How long a question has been open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    /// Nine of ten answers have come by its end.
+    Fresh,
+    /// Until twice that time.
+    Stalled,
+    /// Until it is given up.
+    Overdue,
+}
+
+impl Node {
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        side: usize,
+        goal: Goal,
+        target: NodeId,
+    ) -> LookupId {
+        let id = LookupId(self.fresh_id());
+        let table = &self.sides[side].table;
+        let mut seeds = table.closest(&target, K);
+        if seeds.len() < K {
+            seeds = table.closest_of_all(&target, 2 * K);
+        }
+        let v6 = side == 1;
+        let mut routers = Vec::new();
+        // Also when the last look for neighbours found few: they may all be gone.
+        let lost = self.sides[side].bootstrap_wait > super::upkeep::BOOTSTRAP_WAIT_MIN;
+        if seeds.len() < K || lost {
+            let saved = self.suggested.iter().filter(|(_, addr)| addr.is_ipv6() == v6);
+            seeds.extend(
+                saved.clone().filter_map(|&(id, addr)| Some(Contact { id: id?, addr })).take(4 * K),
+            );
+            let unnamed = saved.filter(|(id, _)| id.is_none()).map(|&(_, addr)| addr).take(K);
+            routers = self.config.bootstrap.iter().copied().chain(unnamed).collect();
+            routers.retain(|addr| addr.is_ipv6() == v6 && Reach::of(addr.ip()).is_some());
+            self.rng.shuffle(&mut routers);
+        }
+        if let Goal::Peers(swarm) | Goal::Announce { swarm, .. } = goal
+            && let Some(peers) = self.sides[side].peers.some(now, swarm, false, &mut self.rng)
+        {
+            self.events.push_back(Event::Peers { lookup: id, from: None, peers });
+        }
+        let lookup = Lookup::new(now, goal, target, &seeds, routers);
+        self.lookups.insert(id, lookup);
+        self.pump(now, id);
+        id
+    }
+
+    /// Sends what a lookup wants to ask now, and ends it when it is over.
+    pub(super) fn pump(&mut self, now: Instant, id: LookupId) {
+        let Some(mut lookup) = self.lookups.remove(&id) else { return };
+        while let Some(contact) = lookup.next(&self.config.policy) {
+            if !self.pacer.take(now, &self.config.limits) {
+                lookup.not_sent(&contact);
+                self.paced = true;
+                break;
+            }
+            let ask = self.question(&lookup);
+            self.sides[side_of(&contact.addr)].table.asked(now, &contact);
+            self.send(now, contact.addr, Some(contact.id), Purpose::Lookup(id), ask);
+        }
+        while let Some(router) = lookup.next_router() {
+            if !self.pacer.take(now, &self.config.limits) {
+                lookup.router_not_sent(router);
+                self.paced = true;
+                break;
+            }
+            let ask = self.question(&lookup);
+            self.counters.routers_asked += 1;
+            self.send(now, router, None, Purpose::Router(id), ask);
+        }
+        if lookup.is_done(&self.config.policy) {
+            self.finish(now, id, &lookup);
+        } else {
+            self.lookups.insert(id, lookup);
+        }
+    }
+
+    fn question(&self, lookup: &Lookup) -> Ask {
+        match lookup.goal {
+            Goal::Nodes => {
+                // Who joins both networks asks for nodes of both.
+                let both = self.sides[0].active && self.sides[1].active;
+                let want = both.then_some(Want { v4: true, v6: true });
+                Ask::FindNode { target: lookup.target(), want }
+            }
+            Goal::Peers(info_hash) | Goal::Announce { swarm: info_hash, .. } => Ask::GetPeers {
+                info_hash,
+                want: None,
+                no_seed: false,
+                scrape: false,
+                bootstrap: false,
+            },
+        }
+    }
+
+    fn finish(&mut self, now: Instant, id: LookupId, lookup: &Lookup) {
+        let found = Found {
+            closest: lookup.closest().map(|(contact, _)| contact).take(K).collect(),
+            asked: lookup.asked,
+            answered: lookup.answered,
+            peers: lookup.peers,
+            took: now.since(lookup.started),
+        };
+        self.settle_bootstrap(now, id, lookup.answered > 0);
+        self.events.push_back(Event::Done { lookup: id, found });
+        let Goal::Announce { swarm, port, seed } = lookup.goal else { return };
+        let willing =
+            lookup.closest().filter_map(|(contact, token)| Some((contact, token?.clone())));
+        let mut sent = 0;
+        for (contact, token) in willing.take(self.config.policy.announce_to) {
+            let ask = Ask::AnnouncePeer {
+                info_hash: swarm,
+                port: port.unwrap_or(contact.addr.port()),
+                implied_port: port.is_none(),
+                seed: Some(seed),
+                token,
+                name: None,
+            };
+            // They have just answered, so their way is open: nothing new for a router to remember.
+            self.send(now, contact.addr, Some(contact.id), Purpose::Announce(id), ask);
+            sent += 1;
+        }
+        if sent == 0 {
+            self.events.push_back(Event::Announced { lookup: id, stored: 0 });
+        } else {
+            self.announcing.insert(id, (sent, 0));
+        }
+    }
+
+    pub(super) fn send_ping(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        id: Option<NodeId>,
+        purpose: Purpose,
+    ) {
+        self.send(now, to, id, purpose, Ask::Ping);
+    }
+
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        id: Option<NodeId>,
+        purpose: Purpose,
+        ask: Ask,
+    ) {
+        let side = &self.sides[side_of(&to)];
+        if !side.active {
+            return;
+        }
+        let own = side.table.own();
+        let number = loop {
+            let number = self.rng.next_u32();
+            if !self.open.contains_key(&number) {
+                break number;
+            }
+        };
+        let soft = matches!(purpose, Purpose::Lookup(_)).then(|| self.soft_timeout());
+        let due = now + soft.unwrap_or(self.config.policy.hard);
+        self.due.insert((due, number));
+        let stage = if soft.is_some() { Stage::Fresh } else { Stage::Overdue };
+        self.open.insert(number, Open { to, id, sent: now, purpose, due, stage });
+        let query = Query { id: own, read_only: self.config.read_only, ask };
+        let mut message = Message::query(number.into(), query);
+        message.version = self.config.version;
+        self.counters.asked += 1;
+        self.outbox.push_back((to, message));
+    }
+
+    fn soft_timeout(&self) -> Duration {
+        let soft = match self.config.policy.soft {
+            Soft::Measured => self.trips.soft_timeout(),
+            Soft::Fixed(soft) => soft,
+        };
+        soft.min(self.config.policy.hard)
+    }
+
+    /// The question that this answers: the number and the endpoint must both be right.
+    fn close(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        transaction: TransactionId,
+    ) -> Option<(Open, Duration)> {
+        let number = transaction.as_bytes().try_into().ok().map(u32::from_be_bytes);
+        let known = number.and_then(|number| Some((number, *self.open.get(&number)?)));
+        let Some((number, open)) = known.filter(|(_, open)| open.to == from) else {
+            self.counters.stray += 1;
+            return None;
+        };
+        self.open.remove(&number);
+        self.due.remove(&(open.due, number));
+        self.heard_at = Some(now);
+        Some((open, now.since(open.sent)))
+    }
+
+    pub(super) fn on_reply(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        transaction: TransactionId,
+        mut reply: Reply,
+    ) {
+        let Some((open, rtt)) = self.close(now, from, transaction) else { return };
+        self.counters.answered += 1;
+        self.trips.add(rtt);
+        let contact = Contact { id: reply.id, addr: from };
+        let side = side_of(&from);
+        if let Some(expected) = open.id.filter(|id| *id != reply.id) {
+            // Another name than the one that he was given: the table forgets both, and nothing he says counts.
+            self.counters.renamed += 1;
+            self.sides[side].table.answered(now, contact, rtt);
+            self.give_up(now, &Open { id: Some(expected), ..open });
+            return;
+        }
+        let alone = self.sides[side].table.is_empty();
+        self.sides[side].table.answered(now, contact, rtt);
+        if alone && !matches!(open.purpose, Purpose::Router(_) | Purpose::Lookup(_)) {
+            // The first node of all: through it there are others.
+            self.sides[side].bootstrap_at = now;
+        }
+        if let Some(seen) = reply.observed {
+            self.vote(now, from, seen);
+        }
+        let peers = self.credible_peers(from, reply.values.take());
+        let nodes = self.credible_nodes(from, &reply);
+        for &node in &nodes {
+            self.sides[side_of(&node.addr)].table.heard_of(node);
+        }
+        match open.purpose {
+            Purpose::Lookup(id) | Purpose::Router(id) => {
+                if !peers.is_empty() {
+                    let (from, peers) = (Some(from), peers.clone());
+                    self.events.push_back(Event::Peers { lookup: id, from, peers });
+                }
+                if let Some(lookup) = self.lookups.get_mut(&id) {
+                    lookup.peers += peers.len() as u32;
+                    let same = nodes.into_iter().filter(|node| side_of(&node.addr) == side);
+                    match open.id {
+                        Some(_) => lookup.answered(&contact, reply.token),
+                        None => lookup.router_answered(contact, reply.token),
+                    }
+                    lookup.named(same);
+                }
+                self.pump(now, id);
+            }
+            Purpose::Announce(id) => self.announce_settled(id, true),
+            Purpose::Ping(ping) => {
+                let answer = Some((reply.id, rtt));
+                self.events.push_back(Event::Pong { ping, addr: from, answer });
+            }
+            Purpose::Probe => self.probed(true),
+        }
+    }
+
+    pub(super) fn on_error(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        transaction: TransactionId,
+        _fault: &Fault,
+    ) {
+        let Some((open, _)) = self.close(now, from, transaction) else { return };
+        self.counters.errors += 1;
+        match open.purpose {
+            // Somebody is there, so the table has nothing to learn; but he is of no use to a lookup.
+            Purpose::Announce(id) => self.announce_settled(id, false),
+            Purpose::Lookup(_) | Purpose::Router(_) => self.drop_from_lookup(now, &open),
+            Purpose::Ping(ping) => {
+                self.events.push_back(Event::Pong { ping, addr: from, answer: None });
+            }
+            Purpose::Probe => {}
+        }
+    }
+
+    /// The network says that nobody is at this address: there is no point in waiting.
+    pub fn handle_unreachable(&mut self, now: Instant, addr: SocketAddr) {
+        let numbers: Vec<u32> = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.to == addr)
+            .map(|(&number, _)| number)
+            .collect();
+        for number in numbers {
+            if let Some(open) = self.open.remove(&number) {
+                self.due.remove(&(open.due, number));
+                self.counters.unanswered += 1;
+                self.give_up(now, &open);
+            }
+        }
+    }
+
+    /// The time of a question has come: to let others be asked as well, or to give it up.
+    pub(super) fn question_due(&mut self, now: Instant, number: u32) {
+        let Some(open) = self.open.get_mut(&number) else { return };
+        if open.stage != Stage::Overdue {
+            let hard = open.sent + self.config.policy.hard;
+            (open.stage, open.due) = match open.stage {
+                Stage::Fresh => (Stage::Stalled, hard.min(now + now.since(open.sent))),
+                Stage::Stalled | Stage::Overdue => (Stage::Overdue, hard),
+            };
+            let open = *open;
+            self.due.insert((open.due, number));
+            if let (Purpose::Lookup(id), Some(contact)) = (open.purpose, contact_of(&open)) {
+                if let Some(lookup) = self.lookups.get_mut(&id) {
+                    match open.stage {
+                        Stage::Overdue => lookup.overdue(&contact),
+                        Stage::Fresh | Stage::Stalled => lookup.stalled(&contact),
+                    }
+                }
+                self.pump(now, id);
+            }
+            return;
+        }
+        let open = *open;
+        self.open.remove(&number);
+        self.counters.unanswered += 1;
+        self.give_up(now, &open);
+    }
+
+    /// Nobody has answered, or not the right one.
+    fn give_up(&mut self, now: Instant, open: &Open) {
+        let online = self.heard_at.is_some_and(|heard| now.since(heard) < OFFLINE_AFTER);
+        if let Some(contact) = contact_of(open).filter(|_| online) {
+            self.sides[side_of(&open.to)].table.failed(&contact);
+        }
+        match open.purpose {
+            Purpose::Announce(id) => self.announce_settled(id, false),
+            Purpose::Lookup(_) | Purpose::Router(_) => self.drop_from_lookup(now, open),
+            Purpose::Ping(ping) => {
+                self.events.push_back(Event::Pong { ping, addr: open.to, answer: None });
+            }
+            Purpose::Probe => self.probed(false),
+        }
+    }
+
+    fn drop_from_lookup(&mut self, now: Instant, open: &Open) {
+        let (Purpose::Lookup(id) | Purpose::Router(id)) = open.purpose else { return };
+        if let Some(lookup) = self.lookups.get_mut(&id) {
+            match contact_of(open) {
+                Some(contact) => lookup.failed(&contact),
+                None => lookup.router_closed(),
+            }
+        }
+        self.pump(now, id);
+    }
+
+    fn announce_settled(&mut self, id: LookupId, stored: bool) {
+        let Some((left, kept)) = self.announcing.get_mut(&id) else { return };
+        *left -= 1;
+        *kept += u32::from(stored);
+        if *left == 0 {
+            let stored = *kept;
+            self.announcing.remove(&id);
+            self.events.push_back(Event::Announced { lookup: id, stored });
+        }
+    }
+
+    /// What the sender may say of peers: of his own family, and no address that reaches less far than his.
+    fn credible_peers(&self, from: SocketAddr, values: Option<Vec<SocketAddr>>) -> Vec<SocketAddr> {
+        let values = values.unwrap_or_default().into_iter().take(PEERS_MAX);
+        let credible =
+            |peer: &SocketAddr| peer.is_ipv4() == from.is_ipv4() && may_name(from.ip(), *peer);
+        values.filter(credible).collect()
+    }
+
+    fn credible_nodes(&self, from: SocketAddr, reply: &Reply) -> Vec<Contact> {
+        let lists = [&reply.nodes, &reply.nodes6].into_iter().flatten().flatten();
+        let credible = |node: &&Contact| {
+            let side = &self.sides[side_of(&node.addr)];
+            side.active && node.id != side.table.own() && may_name(from.ip(), node.addr)
+        };
+        lists.filter(credible).copied().collect()
+    }
+
+    /// Counts what somebody says about our address, and takes an id that fits when all agree.
+    fn vote(&mut self, now: Instant, from: SocketAddr, seen: SocketAddr) {
+        let side = side_of(&from);
+        let Some(ip) = self.sides[side].votes.add(now, from.ip(), seen.ip()) else { return };
+        self.events.push_back(Event::External(ip));
+        let side = &mut self.sides[side];
+        if self.config.bind_id && !id_fits(&side.table.own(), ip) {
+            let own = crate::overlay::kademlia::id_for(ip, &mut self.rng);
+            side.table.rehome(own);
+            side.peers.rehome(own);
+            side.bootstrap_at = now;
+        }
+    }
+}
+
+fn contact_of(open: &Open) -> Option<Contact> {
+    open.id.map(|id| Contact { id, addr: open.to })
+}

@@ -1,0 +1,364 @@
+//! The root of a DHT node: what comes in goes to the part that decides about it, what they want goes out.
+//!
+//! Call one `handle_*` or a command, then drain `poll_transmit` (or `poll_message`) and `poll_event`, and call
+//! [`Node::handle_timeout`] at [`Node::poll_timeout`].
+
+mod ask;
+mod serve;
+mod status;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+
+use super::limits::{Limits, Pacer, ReplyBudget, Sources};
+use super::lookup::{Goal, Lookup, LookupId, LookupPolicy};
+use super::peers::{Peers, Terms};
+use super::rtt::RoundTrips;
+use super::table::Table;
+use super::tokens::Tokens;
+use super::votes::Votes;
+use crate::clock::Instant;
+use crate::id::{InfoHash, NodeId};
+use crate::proto::krpc::{ClientTag, Contact, Message};
+use crate::rng::Rng;
+use ask::{Open, Purpose};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+pub use status::{Counters, SideStatus, Status, Why};
+
+/// Nodes that wait to be asked for the first time; further ones are forgotten.
+const SUGGESTED_MAX: usize = 400;
+/// Nodes in a snapshot.
+const SNAPSHOT_MAX: usize = 400;
+
+/// Which of the two networks a node takes part in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Families {
+    /// That of IPv4.
+    pub v4: bool,
+    /// That of IPv6.
+    pub v6: bool,
+}
+
+/// How a node behaves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where there is a socket.
+    pub families: Families,
+    /// Asks, but answers nothing: for who cannot be reached, or pays by the byte.
+    //= BEP 43
+    pub read_only: bool,
+    /// What strangers may cost, and how fast we go.
+    pub limits: Limits,
+    /// What is stored.
+    pub terms: Terms,
+    /// How lookups run.
+    pub policy: LookupPolicy,
+    /// Nodes to ask when nobody else is known. There are none unless somebody names them.
+    pub bootstrap: Vec<SocketAddr>,
+    /// What others may see of our program.
+    pub version: Option<ClientTag>,
+    /// Whether it looks for neighbours and sees who is still there of its own accord; not for a single lookup.
+    pub upkeep: bool,
+    /// Whether the id follows the address that others see us at.
+    //= BEP 42
+    pub bind_id: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            families: Families { v4: true, v6: false },
+            read_only: false,
+            limits: Limits::default(),
+            terms: Terms::default(),
+            policy: LookupPolicy::default(),
+            bootstrap: Vec::new(),
+            version: None,
+            upkeep: true,
+            bind_id: true,
+        }
+    }
+}
+
+/// What a node should remember until its next start.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Snapshot {
+    /// Our id among the nodes of IPv4.
+    pub id_v4: Option<NodeId>,
+    /// Our id among the nodes of IPv6.
+    pub id_v6: Option<NodeId>,
+    /// Nodes that answered last time they were asked, the nearest first.
+    pub nodes: Vec<Contact>,
+}
+
+/// Names a ping of one node.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PingId(pub u64);
+
+/// How a lookup ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// The closest that answered, the closest first; at most [`super::K`].
+    pub closest: Vec<Contact>,
+    /// Questions it took.
+    pub asked: u32,
+    /// How many of them were answered before the end.
+    pub answered: u32,
+    /// Peers that were named, with repetitions.
+    pub peers: u32,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What the owner of a node should know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// An announce is over.
+    Announced {
+        /// The lookup that led to it.
+        lookup: LookupId,
+        /// Nodes that have stored it.
+        stored: u32,
+    },
+    /// A lookup is over; an announce goes on from here.
+    Done {
+        /// Which.
+        lookup: LookupId,
+        /// What it found.
+        found: Found,
+    },
+    /// Others agree on the address that they see us at.
+    External(IpAddr),
+    /// Peers of a swarm that was asked for. Those of late answers may come after `Done`.
+    Peers {
+        /// The lookup.
+        lookup: LookupId,
+        /// Who named them; `None` if they had announced themselves to us.
+        from: Option<SocketAddr>,
+        /// Of one family.
+        peers: Vec<SocketAddr>,
+    },
+    /// A ping was answered, or not.
+    Pong {
+        /// Which.
+        ping: PingId,
+        /// Who was asked.
+        addr: SocketAddr,
+        /// The id and the round trip; `None` after silence.
+        answer: Option<(NodeId, Duration)>,
+    },
+}
+
+/// One of the two networks as seen from here.
+#[derive(Debug)]
+struct Side {
+    active: bool,
+    table: Table,
+    peers: Peers,
+    votes: Votes,
+    /// When to look for our neighbours again.
+    bootstrap_at: Instant,
+    bootstrap_wait: Duration,
+    bootstrapping: Option<LookupId>,
+}
+
+/// Index into [`Node::sides`].
+const fn side_of(addr: &SocketAddr) -> usize {
+    addr.is_ipv6() as usize
+}
+
+/// A node of the DHT.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    rng: Rng,
+    tokens: Tokens,
+    sources: Sources,
+    budget: ReplyBudget,
+    pacer: Pacer,
+    trips: RoundTrips,
+    /// IPv4, IPv6.
+    sides: [Side; 2],
+    open: BTreeMap<u32, Open>,
+    /// When something is due about which question.
+    due: BTreeSet<(Instant, u32)>,
+    lookups: BTreeMap<LookupId, Lookup>,
+    /// Announces under way: how many nodes have yet to answer, and how many have stored it.
+    announcing: BTreeMap<LookupId, (u32, u32)>,
+    /// Nodes to ask whether they are there, some with the id that they had.
+    suggested: VecDeque<(Option<NodeId>, SocketAddr)>,
+    next_id: u64,
+    /// A lookup waits for the pacer.
+    paced: bool,
+    probe_at: Instant,
+    probe_wait: Duration,
+    heard_at: Option<Instant>,
+    outbox: VecDeque<(SocketAddr, Message)>,
+    events: VecDeque<Event>,
+    counters: Counters,
+}
+
+impl Node {
+    /// A node that begins to look for its neighbours as soon as it is woken.
+    pub fn new(now: Instant, config: Config, snapshot: &Snapshot, mut rng: Rng) -> Self {
+        let active = [config.families.v4, config.families.v6];
+        let ids = [snapshot.id_v4, snapshot.id_v6];
+        let sides = std::array::from_fn(|i| {
+            let id = ids[i].unwrap_or_else(|| NodeId::random(&mut rng));
+            Side {
+                active: active[i],
+                table: Table::new(id),
+                peers: Peers::new(id, config.terms),
+                votes: Votes::default(),
+                bootstrap_at: now,
+                bootstrap_wait: upkeep::BOOTSTRAP_WAIT_MIN,
+                bootstrapping: None,
+            }
+        });
+        let known = snapshot.nodes.iter().filter(|node| active[side_of(&node.addr)]);
+        let suggested = known.take(SNAPSHOT_MAX).map(|node| (Some(node.id), node.addr)).collect();
+        Self {
+            tokens: Tokens::new(now, rng.fork()),
+            sources: Sources::new(&mut rng),
+            budget: ReplyBudget::default(),
+            pacer: Pacer::default(),
+            trips: RoundTrips::new(),
+            config,
+            rng,
+            sides,
+            open: BTreeMap::new(),
+            due: BTreeSet::new(),
+            lookups: BTreeMap::new(),
+            announcing: BTreeMap::new(),
+            suggested,
+            next_id: 0,
+            paced: false,
+            probe_at: now,
+            probe_wait: upkeep::PROBE_WAIT_MIN,
+            heard_at: None,
+            outbox: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Our id in the network of IPv4, or in that of IPv6.
+    pub fn id(&self, v6: bool) -> NodeId {
+        self.sides[usize::from(v6)].table.own()
+    }
+
+    /// Other limits from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.config.limits = limits;
+    }
+
+    /// Looks for peers of a swarm; one lookup for each active network. Those that are stored here come first: in a
+    /// network of two nodes there is nobody else to know them.
+    pub fn lookup_peers(&mut self, now: Instant, swarm: InfoHash) -> Vec<LookupId> {
+        self.start_all(now, Goal::Peers(swarm))
+    }
+
+    /// Looks for peers of a swarm and then joins it. `port` is where we take connections; `None` means at the port
+    /// that others see our datagrams come from.
+    pub fn announce(
+        &mut self,
+        now: Instant,
+        swarm: InfoHash,
+        port: Option<u16>,
+        seed: bool,
+    ) -> Vec<LookupId> {
+        self.start_all(now, Goal::Announce { swarm, port, seed })
+    }
+
+    /// Looks for the nodes closest to any id.
+    pub fn find_nodes(&mut self, now: Instant, target: NodeId) -> Vec<LookupId> {
+        let sides = (0..2).filter(|&side| self.sides[side].active).collect::<Vec<_>>();
+        sides.into_iter().map(|side| self.start(now, side, Goal::Nodes, target)).collect()
+    }
+
+    /// Asks one node whether it is there.
+    pub fn ping(&mut self, now: Instant, addr: SocketAddr) -> PingId {
+        let ping = PingId(self.fresh_id());
+        self.send_ping(now, addr, None, Purpose::Ping(ping));
+        ping
+    }
+
+    /// Somebody said that there is a node: a torrent, a peer with its PORT message, a magnet link. It is asked soon.
+    pub fn suggest(&mut self, now: Instant, addr: SocketAddr) {
+        let known = self.suggested.iter().any(|(_, have)| *have == addr);
+        if addr.port() != 0 && !known && self.suggested.len() < SUGGESTED_MAX {
+            self.suggested.push_back((None, addr));
+            self.probe_at = self.probe_at.min(now);
+        }
+    }
+
+    /// Adds nodes to ask when nobody else is known: looking their names up may have taken a while.
+    pub fn add_bootstrap(&mut self, addrs: &[SocketAddr]) {
+        for addr in addrs {
+            if addr.port() != 0 && !self.config.bootstrap.contains(addr) {
+                self.config.bootstrap.push(*addr);
+            }
+        }
+    }
+
+    /// Whether there is nobody to ask: nobody in a table, nobody suggested, nobody to begin with.
+    pub fn is_alone(&self) -> bool {
+        let nobody = self.sides.iter().all(|side| side.table.is_empty());
+        nobody && self.suggested.is_empty() && self.config.bootstrap.is_empty()
+    }
+
+    /// Notes a node that is known to be there and to have this id, as if it had answered.
+    pub fn vouch(&mut self, now: Instant, contact: Contact, rtt: Duration) {
+        self.sides[side_of(&contact.addr)].table.answered(now, contact, rtt);
+    }
+
+    /// Begins to look for our neighbours now, whatever was tried before.
+    pub fn bootstrap(&mut self, now: Instant) {
+        for side in &mut self.sides {
+            side.bootstrap_at = now;
+            side.bootstrap_wait = upkeep::BOOTSTRAP_WAIT_MIN;
+        }
+    }
+
+    /// What to keep for the next start.
+    pub fn snapshot(&self) -> Snapshot {
+        let id = |side: &Side| side.active.then(|| side.table.own());
+        let [v4, v6] = &self.sides;
+        let mut nodes = v4.table.worth_keeping(SNAPSHOT_MAX);
+        nodes.extend(v6.table.worth_keeping(SNAPSHOT_MAX));
+        nodes.truncate(SNAPSHOT_MAX);
+        Snapshot { id_v4: id(v4), id_v6: id(v6), nodes }
+    }
+
+    /// The next message to send, and where to.
+    #[must_use]
+    pub fn poll_message(&mut self) -> Option<(SocketAddr, Message)> {
+        self.outbox.pop_front()
+    }
+
+    /// The same as a datagram.
+    #[must_use]
+    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        self.poll_message().map(|(to, message)| (to, message.encode()))
+    }
+
+    /// The next thing to know.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn start_all(&mut self, now: Instant, goal: Goal) -> Vec<LookupId> {
+        let (Goal::Peers(swarm) | Goal::Announce { swarm, .. }) = goal else { return Vec::new() };
+        let sides = (0..2).filter(|&side| self.sides[side].active).collect::<Vec<_>>();
+        sides.into_iter().map(|side| self.start(now, side, goal, swarm.into())).collect()
+    }
+}

@@ -1,0 +1,214 @@
+use super::*;
+use crate::rng::Rng;
+use proptest::prelude::*;
+use std::net::SocketAddr;
+
+const OWN: NodeId = NodeId([0; 20]);
+const RTT: Duration = Duration::from_millis(100);
+
+fn at(s: u64) -> Instant {
+    Instant::from_micros(s * 1_000_000)
+}
+
+/// A node that shares `depth` bits with us, on a /24 of its own.
+fn node(depth: usize, nth: u16) -> Contact {
+    let mut id = NodeId(std::array::from_fn(|i| if i < 17 { 0 } else { 0xff }));
+    room::copy_bit(&mut id, &OWN, depth, true);
+    let tail = (u32::from(nth) << 4 | 1).to_be_bytes();
+    id.0[16..].copy_from_slice(&tail);
+    // The bits after the one that differs, so that nodes of one bucket are spread over its branches.
+    for bit in 0..7 {
+        if nth >> bit & 1 == 1 {
+            room::copy_bit(&mut id, &OWN, depth + 1 + bit, true);
+        }
+    }
+    Contact { id, addr: address(depth as u8, nth) }
+}
+
+fn address(a: u8, nth: u16) -> SocketAddr {
+    let [b, c] = nth.to_be_bytes();
+    SocketAddr::from(([60 + a, b, c, 1], 6881))
+}
+
+fn with_id_of(contact: Contact, addr: &str) -> Contact {
+    Contact { addr: addr.parse().unwrap(), ..contact }
+}
+
+fn full_of(depth: usize, count: u16) -> Table {
+    let mut table = Table::new(OWN);
+    for nth in 0..count {
+        table.answered(at(0), node(depth, nth), RTT);
+    }
+    table
+}
+
+#[test]
+fn only_who_has_answered_gets_a_place_and_is_named() {
+    let mut table = Table::new(OWN);
+    table.heard_of(node(0, 1));
+    table.queried_by(at(0), node(0, 2));
+    assert!(table.is_empty() && table.closest(&OWN, 8).is_empty());
+    assert_eq!(table.census(at(0)).spare, 2);
+    assert!(table.answered(at(1), node(0, 1), RTT));
+    assert_eq!(table.closest(&OWN, 8), [node(0, 1)]);
+    assert!(table.trusts(&node(0, 1)) && !table.trusts(&node(0, 2)));
+    assert!(!table.answered(at(1), Contact { id: OWN, ..node(0, 9) }, RTT), "ourselves");
+}
+
+#[test]
+fn standings_follow_the_specification() {
+    let mut table = full_of(0, 1);
+    let census = |table: &Table, s| table.census(at(s));
+    assert_eq!(census(&table, 900).good, 1);
+    assert_eq!(census(&table, 902).questionable, 1);
+    table.queried_by(at(902), node(0, 0));
+    assert_eq!(census(&table, 902).good, 1, "a query of one who has answered before");
+    table.failed(&node(0, 0));
+    assert_eq!(census(&table, 903).questionable, 1);
+    assert!(table.closest(&OWN, 8).is_empty(), "who did not answer last time is not named");
+    table.failed(&node(0, 0));
+    assert_eq!(census(&table, 904).bad, 1);
+    assert!(table.answered(at(905), node(0, 0), RTT));
+    assert_eq!(census(&table, 905).good, 1);
+    (0..FORGET_AT).for_each(|_| table.failed(&node(0, 0)));
+    assert!(table.is_empty());
+}
+
+#[test]
+fn wide_buckets_far_away_and_a_replacement_when_one_turns_bad() {
+    let mut table = full_of(0, 200);
+    assert_eq!(table.len(), 128, "all on one side: no split");
+    for depth in 1..12 {
+        for nth in 0..40 {
+            table.answered(at(0), node(depth, nth), RTT);
+        }
+    }
+    let sizes: Vec<usize> = table.buckets.iter().map(|bucket| bucket.live.len()).collect();
+    assert_eq!(sizes[..4], [128, 40, 32, 16], "{sizes:?}");
+    assert!(sizes[4..11].iter().all(|&len| len == 8), "{sizes:?}");
+    let spare = table.buckets[4].spare[0].contact();
+    assert!(!table.closest(&spare.id, 200).contains(&spare));
+    let victim = table.buckets[4].live[0].contact();
+    table.failed(&victim);
+    assert!(table.buckets[4].all().any(|entry| entry.contact() == victim), "asked once more");
+    table.failed(&victim);
+    assert!(!table.buckets[4].all().any(|entry| entry.contact() == victim));
+    assert_eq!(table.buckets[4].live.len(), 8, "one who waited has its place");
+}
+
+#[test]
+fn one_entry_for_an_address_and_one_of_a_subnet_in_a_bucket() {
+    let mut table = Table::new(OWN);
+    assert!(table.answered(at(0), with_id_of(node(0, 1), "8.8.8.1:1"), RTT));
+    assert!(!table.answered(at(0), with_id_of(node(0, 2), "8.8.8.1:2"), RTT), "the same address");
+    assert!(!table.answered(at(0), with_id_of(node(0, 3), "8.8.8.2:1"), RTT), "the same /24");
+    assert!(table.answered(at(0), with_id_of(node(0, 4), "8.8.9.1:1"), RTT));
+    assert!(
+        !table.answered(at(0), with_id_of(node(0, 4), "9.9.9.9:1"), RTT),
+        "a name that is taken"
+    );
+    for (nth, addr) in ["10.0.0.1:1", "10.0.0.1:2", "10.0.0.2:1", "127.0.0.1:1", "127.0.0.1:2"]
+        .into_iter()
+        .enumerate()
+    {
+        assert!(table.answered(at(0), with_id_of(node(0, 10 + nth as u16), addr), RTT), "{addr}");
+    }
+}
+
+#[test]
+fn who_changes_his_name_is_forgotten_and_his_neighbours_are_asked_first() {
+    let mut table = full_of(0, 20);
+    let liar = Contact { id: node(0, 50).id, ..node(0, 3) };
+    assert!(!table.answered(at(10), liar, RTT));
+    assert_eq!(table.len(), 19);
+    assert!(table.closest(&OWN, 100).iter().all(|contact| contact.addr != liar.addr));
+    assert!(table.probe(at(11), &mut Rng::seeded(1)).is_some());
+}
+
+#[test]
+fn probes_go_to_the_silent_and_not_too_often() {
+    let mut table = full_of(0, 3);
+    let mut rng = Rng::seeded(1);
+    assert_eq!(table.probe(at(10), &mut rng), None, "all heard just now");
+    table.heard_of(node(0, 9));
+    assert!(table.hungry());
+    let Some(Probe::Find(who, target)) = table.probe(at(10), &mut rng) else {
+        panic!("room is free")
+    };
+    assert_eq!(who, node(0, 9));
+    assert_eq!(target.shared_bits(&OWN).min(1), target.shared_bits(&OWN), "any id: one bucket");
+    assert!(!table.hungry() && table.probe(at(11), &mut rng).is_none());
+    table.failed(&node(0, 9));
+    assert_eq!(table.census(at(12)).spare, 0);
+    table.failed(&node(0, 1));
+    let asked: Vec<_> = (1000..1003).filter_map(|s| table.probe(at(s), &mut rng)).collect();
+    assert!(matches!(asked[0], Probe::Find(who, _) if who == node(0, 1)), "who failed comes first");
+    assert_eq!(asked.len(), 3);
+}
+
+#[test]
+fn a_fitting_id_or_a_much_shorter_way_wins_a_place() {
+    let mut table = full_of(0, 200);
+    let newcomer = node(0, 300);
+    assert!(!table.answered(at(0), newcomer, RTT), "no better than those who are there");
+    let newcomer = node(0, 301);
+    assert!(table.answered(at(0), newcomer, RTT / 10));
+    let mut rng = Rng::seeded(1);
+    let addr: SocketAddr = "99.99.99.99:1".parse().unwrap();
+    let id = loop {
+        let id = crate::overlay::kademlia::id_for(addr.ip(), &mut rng);
+        if id.shared_bits(&OWN) == 0 {
+            break id;
+        }
+    };
+    assert!(table.answered(at(0), Contact { id, addr }, RTT * 3));
+    assert_eq!(table.len(), 128);
+}
+
+#[test]
+fn a_new_id_keeps_the_nodes() {
+    let mut table = full_of(0, 100);
+    table.heard_of(node(0, 500));
+    table.rehome(NodeId([0x80; 20]));
+    assert_eq!((table.len(), table.census(at(0)).spare), (100, 1));
+    assert_eq!(table.worth_keeping(50).len(), 50);
+}
+
+proptest! {
+    /// Whatever comes: no bucket overflows, everybody is where he belongs, nobody is there twice, and the closest are
+    /// what a plain sort gives.
+    #[test]
+    fn a_table_stays_sound(
+        steps in proptest::collection::vec((0usize..20, 0u16..300, 0u8..5), 0..400), target: [u8; 20],
+    ) {
+        let mut table = Table::new(OWN);
+        for (step, (depth, nth, what)) in steps.into_iter().enumerate() {
+            let contact = node(depth, nth);
+            let now = at(step as u64 * 10);
+            match what {
+                0 => table.heard_of(contact),
+                1 => table.failed(&contact),
+                2 => table.queried_by(now, contact),
+                _ => { table.answered(now, contact, RTT); }
+            }
+        }
+        let mut all = Vec::new();
+        for (at, bucket) in table.buckets.iter().enumerate() {
+            prop_assert!(bucket.live.len() <= Bucket::capacity(at) && bucket.spare.len() <= 8);
+            for entry in bucket.all() {
+                prop_assert_eq!(table.index(&entry.id), at);
+                all.push(entry.addr());
+            }
+            prop_assert!(bucket.live.iter().all(|entry| entry.confirmed));
+        }
+        all.sort();
+        prop_assert!(all.windows(2).all(|pair| pair[0] != pair[1]));
+
+        let target = NodeId(target);
+        let mut sorted: Vec<_> =
+            table.live().filter(|entry| entry.presentable()).map(Entry::contact).collect();
+        sorted.sort_by_key(|contact| contact.id.distance(&target));
+        sorted.truncate(8);
+        prop_assert_eq!(table.closest(&target, 8), sorted);
+    }
+}

@@ -1,0 +1,233 @@
+//! The mainline DHT: one node for all torrents of an engine, and the questions that it is asked.
+//!
+//! Decides how long the user's own nodes are looked up and what is remembered until the next start. What is asked of
+//! whom, and who is believed, `gaggle_core::overlay::kademlia` decides. Never asks anybody whom neither the settings,
+//! nor a torrent, nor a peer, nor the last run has named.
+//= BEP 5
+
+mod bootstrap;
+mod saved;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use super::{Ask, AskId, Found, LocateError, Locator, Network};
+use crate::net::{Clock, DhtDatagrams, Udp};
+use gaggle_core::id::NodeId;
+use gaggle_core::metainfo::PeerHint;
+use gaggle_core::overlay::kademlia::{self, Limits, Snapshot, Status, Terms, Why};
+use gaggle_core::proto::announce::Announce;
+use gaggle_core::proto::krpc::ClientTag;
+use gaggle_core::rng::Rng;
+use saved::Saved;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use task::{Command, Task};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+/// Commands that may wait to be taken up; more asks fail at once, and more suggestions are forgotten.
+const COMMANDS_MAX: usize = 256;
+/// How others see us in their statistics.
+const VERSION: ClientTag = ClientTag(*b"GG\x00\x01");
+/// The last words of a node: what it knows is written to the disk by then, or not at all.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How the node is run.
+#[derive(Clone, Debug)]
+pub struct DhtConfig {
+    /// Whom to ask when nobody is known, as the user or the program's defaults say.
+    pub bootstrap: Vec<PeerHint>,
+    /// Where its id and the nodes that it knows are kept between two runs; `None` keeps nothing.
+    pub state_dir: Option<PathBuf>,
+    /// Takes part: answers, keeps its table in order, and leaves its neighbours to the next run. Otherwise it only asks
+    /// what it is told to, and others do not count on it.
+    //= BEP 43
+    pub takes_part: bool,
+    /// What strangers may cost.
+    pub limits: Limits,
+    /// What is stored for them.
+    pub terms: Terms,
+}
+
+impl DhtConfig {
+    /// A node that takes part, with these nodes to begin with.
+    pub fn new(bootstrap: Vec<PeerHint>) -> Self {
+        Self {
+            bootstrap,
+            state_dir: None,
+            takes_part: true,
+            limits: Limits::default(),
+            terms: Terms::default(),
+        }
+    }
+}
+
+/// The node. Clones are the same; it ends with the last of them.
+#[derive(Clone, Debug)]
+pub struct Dht {
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<Status>,
+    ports: [Option<u16>; 2],
+    udp: Udp,
+    _background: Arc<JoinSet<()>>,
+}
+
+/// An answer to a ping.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pong {
+    /// Who answered.
+    pub id: NodeId,
+    /// After how long.
+    pub rtt: Duration,
+}
+
+impl Dht {
+    /// Starts the node on these sockets. Must be called inside a tokio runtime.
+    pub fn start(
+        (udp, datagrams): (Udp, DhtDatagrams),
+        config: DhtConfig,
+        clock: Clock,
+        rng: Rng,
+    ) -> Self {
+        // A second program of the same user must not use the same id at the same time.
+        let saved = config.state_dir.as_deref().map(|dir| Saved::open(dir, config.takes_part));
+        let (saved, snapshot) = saved.unwrap_or_default();
+        let families =
+            kademlia::Families { v4: udp.addr(false).is_some(), v6: udp.addr(true).is_some() };
+        let machine = kademlia::Config {
+            families,
+            read_only: !config.takes_part,
+            limits: config.limits,
+            terms: config.terms,
+            bootstrap: Vec::new(),
+            version: Some(VERSION),
+            upkeep: config.takes_part,
+            ..kademlia::Config::default()
+        };
+        let mut node = kademlia::Node::new(clock.now(), machine, &snapshot, rng);
+        let (known, names) = bootstrap::sort(&config.bootstrap);
+        let leading: Vec<_> = known.into_iter().filter(|&addr| udp.leads_to(addr)).collect();
+        node.add_bootstrap(&leading);
+        let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+        let (status_in, status) = watch::channel(node.status(clock.now()));
+        let task = Task::new(clock, udp.clone(), node, saved, names.len(), status_in);
+        let mut background = JoinSet::new();
+        background.spawn(task.run(queue, datagrams));
+        for name in names {
+            background.spawn(bootstrap::look_up(name, commands.downgrade()));
+        }
+        let ports = [false, true].map(|v6| udp.addr(v6).map(|addr| addr.port()));
+        Self { commands, status, ports, udp, _background: Arc::new(background) }
+    }
+
+    /// The port that peers are told of: that of IPv4, or of the only family there is.
+    pub fn port(&self) -> Option<u16> {
+        self.ports[0].or(self.ports[1])
+    }
+
+    /// Where the node of a family is bound.
+    pub fn addr(&self, v6: bool) -> Option<SocketAddr> {
+        self.udp.addr(v6)
+    }
+
+    /// How it stands, at most a quarter of a second old.
+    pub fn status(&self) -> Status {
+        *self.status.borrow()
+    }
+
+    /// The same, for whoever wants to hear about changes.
+    pub fn watch_status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Somebody says that there is a node.
+    pub fn suggest(&self, addr: SocketAddr) {
+        let _ = self.commands.try_send(Command::Suggest(addr));
+    }
+
+    /// The same of nodes that may have names; they are looked up meanwhile, once.
+    pub fn suggest_all(&self, hints: &[PeerHint]) {
+        let (known, names) = bootstrap::sort(hints);
+        known.into_iter().for_each(|addr| self.suggest(addr));
+        for name in names {
+            let commands = self.commands.downgrade();
+            tokio::spawn(bootstrap::look_up_once(name, commands));
+        }
+    }
+
+    /// Asks one node whether it is there; `None` after silence.
+    pub async fn ping(&self, addr: SocketAddr) -> Option<Pong> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Command::Ping(addr, answer)).await.ok()?;
+        answered.await.ok().flatten()
+    }
+
+    /// Looks for our own neighbours once more, and says how it stands afterwards.
+    pub async fn look_around(&self) -> Status {
+        let (done, is_done) = oneshot::channel();
+        if self.commands.send(Command::LookAround(done)).await.is_ok() {
+            let _ = is_done.await;
+        }
+        self.status()
+    }
+
+    /// Writes down what is known and ends the node. Takes [`STOP_PATIENCE`] at most.
+    pub async fn stop(&self) {
+        let (done, is_done) = oneshot::channel();
+        let said = async {
+            if self.commands.send(Command::Stop(done)).await.is_ok() {
+                let _ = is_done.await;
+            }
+        };
+        let _ = tokio::time::timeout(STOP_PATIENCE, said).await;
+    }
+}
+
+impl Locator for Dht {
+    fn network(&self) -> Network {
+        Network::Dht
+    }
+
+    /// One lookup in each family. Whoever has a port and is not about to leave is announced with it.
+    fn submit(&self, id: AskId, ask: Ask, found: mpsc::Sender<Found>) {
+        let Ask::Peers(announce) = ask;
+        let command = Command::Ask { id, announce: Box::new(announce), found: found.clone() };
+        if self.commands.try_send(command).is_err() {
+            let outcome = Err(LocateError::Socket(io::ErrorKind::WouldBlock));
+            let _ = found.try_send(Found::Done { id, outcome });
+        }
+    }
+}
+
+/// What the last run has left in this folder.
+pub fn saved_nodes(state_dir: &Path) -> io::Result<Snapshot> {
+    saved::read(state_dir)
+}
+
+/// Why there are no nodes, in words.
+pub fn explain(why: Why) -> String {
+    match why {
+        Why::NobodyToAsk => {
+            "no node is known: none saved, none given, no peer named one".to_owned()
+        }
+        Why::OnlyErrors { errors } => format!("only errors in answer ({errors})"),
+        Why::OnlyImpostors { renamed } => {
+            format!("{renamed} answered under another id than they should have")
+        }
+        Why::Silence { asked } => {
+            format!("{asked} asked, none answered: no way out for UDP, or they are gone")
+        }
+        Why::Throttled => "the limit of new nodes per second is zero".to_owned(),
+        _ => "nobody has answered yet".to_owned(),
+    }
+}
+
+/// Whether an ask announces, beside looking.
+fn announces(announce: &Announce) -> bool {
+    use gaggle_core::proto::announce::Event;
+    announce.port != 0 && announce.event != Event::Stopped
+}

@@ -1,0 +1,316 @@
+//! The one task that owns the node: sockets, clock and state file for a `gaggle_core::overlay::kademlia::Node`.
+//!
+//! Time comes first, then commands, then what strangers send, so that a flood keeps nothing from ending.
+
+use super::saved::Saved;
+use super::{Pong, announces, explain};
+use crate::locate::{AskId, Found, LocateError};
+use crate::net::{Clock, Datagram, DhtDatagrams, Udp};
+use gaggle_core::clock::Instant;
+use gaggle_core::overlay::kademlia::{Event, LookupId, Node, PingId, Status};
+use gaggle_core::proto::announce::{Announce, Terms};
+use gaggle_core::swarm::seeker::ANNOUNCE_EVERY;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How often the status is shown.
+const SHOW_EVERY: Duration = Duration::from_millis(250);
+/// What is known is written down for the first time after this...
+const SAVE_FIRST: Duration = Duration::from_secs(20);
+/// ...and then this often.
+const SAVE_EVERY: Duration = Duration::from_secs(300);
+
+/// What others want of the node.
+#[derive(Debug)]
+pub(super) enum Command {
+    Ask {
+        id: AskId,
+        announce: Box<Announce>,
+        found: mpsc::Sender<Found>,
+    },
+    /// A name to begin with has these addresses, or none.
+    Bootstrap(Vec<SocketAddr>),
+    LookAround(oneshot::Sender<()>),
+    Ping(SocketAddr, oneshot::Sender<Option<Pong>>),
+    Stop(oneshot::Sender<()>),
+    Suggest(SocketAddr),
+}
+
+/// An ask under way.
+#[derive(Debug)]
+struct Asked {
+    id: AskId,
+    found: mpsc::Sender<Found>,
+    announces: bool,
+    /// Lookups and announces that are not over.
+    open: Vec<LookupId>,
+    asked: u32,
+    answered: u32,
+    stored: u32,
+}
+
+pub(super) struct Task {
+    clock: Clock,
+    udp: Udp,
+    node: Node,
+    saved: Option<Arc<Saved>>,
+    save_at: Instant,
+    status: watch::Sender<Status>,
+    asks: Vec<Asked>,
+    /// Looking around, and who waits for the end of it.
+    looks: Vec<(Vec<LookupId>, oneshot::Sender<()>)>,
+    pings: BTreeMap<PingId, oneshot::Sender<Option<Pong>>>,
+    /// What is to be sent, and from which of our addresses.
+    outgoing: Vec<(Option<IpAddr>, SocketAddr, Vec<u8>)>,
+    /// Names to begin with that have not been looked up yet.
+    names: usize,
+    /// Asks that wait for the first of them: alone it could ask nobody.
+    early: Vec<Command>,
+}
+
+impl Task {
+    pub(super) fn new(
+        clock: Clock,
+        udp: Udp,
+        node: Node,
+        saved: Option<Saved>,
+        names: usize,
+        status: watch::Sender<Status>,
+    ) -> Self {
+        Self {
+            clock,
+            udp,
+            node,
+            saved: saved.map(Arc::new),
+            save_at: clock.now() + SAVE_FIRST,
+            status,
+            asks: Vec::new(),
+            looks: Vec::new(),
+            pings: BTreeMap::new(),
+            outgoing: Vec::new(),
+            names,
+            early: Vec::new(),
+        }
+    }
+
+    /// Runs until it is told to stop, or nobody is left to tell it.
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut datagrams: DhtDatagrams,
+    ) {
+        let mut ticks = tokio::time::interval(SHOW_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let stopped = loop {
+            self.drain(None);
+            self.send().await;
+            self.tell();
+            let wake = self.wake_at();
+            tokio::select! {
+                biased;
+                () = self.clock.sleep_until(wake) => self.node.handle_timeout(self.clock.now()),
+                _ = ticks.tick() => self.on_tick(),
+                command = commands.recv() => match command {
+                    Some(Command::Stop(done)) => break Some(done),
+                    Some(command) => self.on_command(command),
+                    None => break None,
+                },
+                Some(batch) = datagrams.recv() => self.on_datagrams(&batch),
+            }
+        };
+        self.save().await;
+        if let Some(done) = stopped {
+            let _ = done.send(()); // whoever asked may have stopped waiting
+        }
+    }
+
+    /// Never at once again: a machine that is early loses a millisecond and does not take a core.
+    fn wake_at(&self) -> Option<Instant> {
+        let soonest = self.clock.now() + Duration::from_millis(1);
+        self.node.poll_timeout().map(|at| at.max(soonest))
+    }
+
+    fn on_datagrams(&mut self, batch: &[Datagram]) {
+        let now = self.clock.now();
+        for datagram in batch {
+            self.node.handle_datagram(now, datagram.from, &datagram.data);
+            self.drain(Some(datagram));
+        }
+    }
+
+    /// Takes over what is to be sent. An answer leaves from the address that the question came to.
+    fn drain(&mut self, answered: Option<&Datagram>) {
+        while let Some((to, raw)) = self.node.poll_transmit() {
+            let from = answered.filter(|datagram| datagram.from == to).and_then(|d| d.to);
+            self.outgoing.push((from, to, raw));
+        }
+    }
+
+    async fn send(&mut self) {
+        // Whoever cannot be reached may lead to further questions.
+        while !self.outgoing.is_empty() {
+            for (from, to, raw) in std::mem::take(&mut self.outgoing) {
+                if let Err(error) = self.udp.send(from, to, &raw).await {
+                    tracing::trace!(%to, %error, "a datagram was not sent");
+                    self.node.handle_unreachable(self.clock.now(), to);
+                }
+            }
+            self.drain(None);
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let now = self.clock.now();
+        let status = self.node.status(now);
+        self.status.send_if_modified(|shown| std::mem::replace(shown, status) != status);
+        self.asks.retain(|ask| !ask.found.is_closed());
+        if self.save_at <= now {
+            self.save_at = now + SAVE_EVERY;
+            if let Some(saved) = self.saved.clone() {
+                let snapshot = self.node.snapshot();
+                tokio::task::spawn_blocking(move || keep(&saved, &snapshot));
+            }
+        }
+    }
+
+    async fn save(&self) {
+        if let Some(saved) = self.saved.clone() {
+            let snapshot = self.node.snapshot();
+            let _ = tokio::task::spawn_blocking(move || keep(&saved, &snapshot)).await;
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        let now = self.clock.now();
+        match command {
+            Command::Ask { .. } | Command::LookAround(_) if self.is_early() => {
+                self.early.push(command);
+            }
+            Command::Ask { id, announce, found } => self.ask(now, id, &announce, found),
+            Command::LookAround(done) => {
+                let target = self.node.id(false);
+                self.looks.push((self.node.find_nodes(now, target), done));
+            }
+            Command::Bootstrap(addrs) => self.on_bootstrap(now, &addrs),
+            Command::Ping(addr, answer) => {
+                let ping = self.node.ping(now, addr);
+                self.pings.insert(ping, answer);
+            }
+            Command::Suggest(addr) => {
+                if self.udp.leads_to(addr) {
+                    self.node.suggest(addr);
+                }
+            }
+            Command::Stop(_) => {} // ends the loop before it comes here
+        }
+    }
+
+    /// Whether nobody is known, but the names of nodes to ask are being looked up.
+    fn is_early(&self) -> bool {
+        self.names > 0 && self.node.is_alone()
+    }
+
+    fn on_bootstrap(&mut self, now: Instant, addrs: &[SocketAddr]) {
+        let addrs: Vec<_> = addrs.iter().copied().filter(|&addr| self.udp.leads_to(addr)).collect();
+        self.names = self.names.saturating_sub(1);
+        if !addrs.is_empty() {
+            self.names = 0; // one is enough to begin
+            self.node.add_bootstrap(&addrs);
+            if self.node.is_alone() {
+                self.node.bootstrap(now);
+            }
+        }
+        if self.names == 0 {
+            for command in std::mem::take(&mut self.early) {
+                self.on_command(command);
+            }
+        }
+    }
+
+    fn ask(&mut self, now: Instant, id: AskId, announce: &Announce, found: mpsc::Sender<Found>) {
+        let (swarm, announces) = (announce.info_hash, announces(announce));
+        let open = if announces {
+            self.node.announce(now, swarm, Some(announce.port), announce.left == 0)
+        } else {
+            self.node.lookup_peers(now, swarm)
+        };
+        self.asks.push(Asked { id, found, announces, open, asked: 0, answered: 0, stored: 0 });
+    }
+
+    /// Passes on what the node has to say.
+    fn tell(&mut self) {
+        while let Some(event) = self.node.poll_event() {
+            match event {
+                Event::Peers { lookup, peers, .. } => {
+                    let ask = self.asks.iter().find(|ask| ask.open.contains(&lookup));
+                    if let Some(ask) = ask {
+                        // Whoever does not take them has enough, or hears of them next time.
+                        let _ = ask.found.try_send(Found::Peers { id: ask.id, peers });
+                    }
+                }
+                Event::Done { lookup, found } => self.on_done(lookup, &found),
+                Event::Announced { lookup, stored } => {
+                    self.settle(lookup, |ask| ask.stored += stored, |_| true);
+                }
+                Event::External(ip) => tracing::debug!(%ip, "others see us at"),
+                Event::Pong { ping, answer, .. } => {
+                    if let Some(waiting) = self.pings.remove(&ping) {
+                        let _ = waiting.send(answer.map(|(id, rtt)| Pong { id, rtt }));
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_done(&mut self, lookup: LookupId, found: &gaggle_core::overlay::kademlia::Found) {
+        let count = |ask: &mut Asked| {
+            ask.asked += found.asked;
+            ask.answered += found.answered;
+        };
+        self.settle(lookup, count, |ask| !ask.announces);
+        let over = |looks: &mut Vec<LookupId>| {
+            looks.retain(|id| *id != lookup);
+            looks.is_empty()
+        };
+        let status = self.node.status(self.clock.now());
+        for (_, done) in self.looks.extract_if(.., |(looks, _)| over(looks)) {
+            self.status.send_replace(status);
+            let _ = done.send(());
+        }
+    }
+
+    /// Counts what a lookup brought, and ends the ask if it was the last one.
+    fn settle(
+        &mut self,
+        lookup: LookupId,
+        count: impl FnOnce(&mut Asked),
+        over: impl FnOnce(&Asked) -> bool,
+    ) {
+        let Some(at) = self.asks.iter().position(|ask| ask.open.contains(&lookup)) else { return };
+        let ask = &mut self.asks[at];
+        count(ask);
+        if over(ask) {
+            ask.open.retain(|open| *open != lookup);
+        }
+        if !ask.open.is_empty() {
+            return;
+        }
+        let Asked { id, found, asked, answered, stored, .. } = self.asks.swap_remove(at);
+        let outcome = match self.node.status(self.clock.now()).why_nobody {
+            Some(why) if answered == 0 => Err(LocateError::NoNodes(explain(why))),
+            _ => Ok(Terms { interval: Some(ANNOUNCE_EVERY), ..Terms::default() }),
+        };
+        let _ = found.try_send(Found::Searched { id, asked, answered, stored });
+        // One whose queue is full hears that the sender is gone, which means the same.
+        let _ = found.try_send(Found::Done { id, outcome });
+    }
+}
+
+fn keep(saved: &Saved, snapshot: &gaggle_core::overlay::kademlia::Snapshot) {
+    if let Err(error) = saved.write(snapshot) {
+        tracing::warn!(%error, "the nodes of the DHT could not be saved");
+    }
+}
