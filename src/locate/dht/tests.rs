@@ -9,7 +9,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn node_with(config: DhtConfig) -> Dht {
     let bound = Udp::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    Dht::start(bound, config, Clock::start(), os_rng().unwrap())
+    Dht::start(bound, &config, Clock::start(), os_rng().unwrap())
 }
 
 fn hint(addr: SocketAddr) -> PeerHint {
