@@ -6,7 +6,7 @@ use crate::case::Other;
 use crate::clients::{Client, Make, Part, Role, Ways};
 use crate::creators::gaggle;
 use anyhow::{Context, ensure};
-use gaggle_core::metainfo::Metainfo;
+use gaggle_core::metainfo::{Build, Content, Metainfo};
 use harness::gaggle::event;
 use harness::{
     Deadline, Process, Stopwatch, clients_required, content, figure, full, installed, namespace,
@@ -21,6 +21,8 @@ const FORM_S: u64 = 60;
 /// Seconds from the start of a leech to its last piece. Transmission takes 15 s for each node to begin with, and
 /// unchokes every 10 s.
 const COMPLETE_S: u64 = 150;
+/// Seconds for many links: a node sends fifty datagrams a second, and each lookup takes a dozen.
+const MANY_S: u64 = 1200;
 /// Nodes that a node of ours knows when it counts as settled.
 const SETTLED: u64 = 8;
 /// Nodes of ours that keep an announce when it counts as made.
@@ -42,6 +44,10 @@ struct Net {
 
 impl Net {
     fn form(count: u8) -> anyhow::Result<Self> {
+        Self::form_with(count, &[])
+    }
+
+    fn form_with(count: u8, flags: &[&str]) -> anyhow::Result<Self> {
         let work = tempfile::Builder::new().prefix("gaggle-dhtnet-").tempdir()?;
         let addresses = (1..=count).chain(CLIENTS_FROM..CLIENTS_FROM + 40);
         let script: String = addresses
@@ -50,7 +56,7 @@ impl Net {
         ensure!(Command::new("sh").args(["-c", &script]).status()?.success(), "no addresses");
         let mut nodes = Vec::new();
         for net in 1..=count {
-            nodes.push(node(net, work.path())?);
+            nodes.push(node(net, work.path(), flags)?);
         }
         let deadline = Deadline::after_secs(FORM_S);
         for node in &mut nodes {
@@ -146,14 +152,14 @@ impl Net {
     }
 }
 
-fn node(net: u8, work: &Path) -> anyhow::Result<Process> {
+fn node(net: u8, work: &Path, flags: &[&str]) -> anyhow::Result<Process> {
     let name = format!("node-{net}");
     let home = work.join(&name);
     let mut command = gaggle().command(&home);
     // Each begins with one of those before it; the first with nobody.
     let begin = if net == 1 { "none".to_owned() } else { at(1 + (net - 2) / 2).to_string() };
     command.args(["dht", "node", "--json", "-q", "--listen", &at(net).to_string()]);
-    command.args(["--bootstrap", &begin]);
+    command.args(["--bootstrap", &begin]).args(flags);
     let mut process = Process::start(&name, command, work)?;
     process.wait_line(Deadline::after_secs(20), |said| event(said, "dht_node"))?;
     Ok(process)
@@ -264,4 +270,82 @@ fn claim_dhtnet_magnet_to_first_piece() {
         ensure!(median < 1.0, "{text}");
         Ok(())
     });
+}
+
+/// Many links at once in one process: it must not grow with them beyond measure.
+#[test]
+fn claim_dhtnet_thousand_magnets() {
+    const PEAK_MAX: u64 = 200 << 20;
+    let count = if full() { 1000 } else { 20 };
+    apart("dhtnet::claim_dhtnet_thousand_magnets", &[], || {
+        // One host asks for a thousand swarms: without this its queries would be too many for so few nodes.
+        let unlimited = ["--per-source", "none", "--per-subnet", "none", "--reply-budget", "none"];
+        let net = Net::form_with(12, &unlimited)?;
+        let work = net.work.path().join("many");
+        let (torrents, links) = many(&work, count)?;
+        let transfer = |verb: &str, host: u8, targets: &[String]| {
+            let home = work.join(verb);
+            let mut command = gaggle().with_dht().command(&home);
+            command.arg(verb).args(targets).args(["--json", "-q"]);
+            command.args(["--listen", &at(host).to_string()]);
+            command.args(["--dht-bootstrap", &net.entry(host).to_string()]);
+            (home, command)
+        };
+        let before = net.kept();
+        let (home, mut seed) = transfer("seed", CLIENTS_FROM, &torrents);
+        seed.arg("--data").arg(work.join("original"));
+        let seed = Process::start("many-seed", seed, &home)?;
+        let deadline = Deadline::after_secs(MANY_S);
+        let enough = before + KEPT_BY * u64::from(count);
+        let known = deadline.poll(|| Ok((net.kept() >= enough).then_some(())))?;
+        known.with_context(|| format!("{} announces\n{}", net.kept() - before, seed.tail()))?;
+
+        let watch = Stopwatch::new();
+        let (home, mut get) = transfer("get", CLIENTS_FROM + 1, &links);
+        get.arg("-o").arg(work.join("copy")).args(["--seed", "never", "-j", "1000"]);
+        get.args(["--metadata-timeout", "30m"]);
+        let mut get = Process::start("many-get", get, &home)?;
+        let mut peak = 0;
+        let ended = deadline.poll(|| {
+            peak = peak.max(get.peak_bytes().unwrap_or(0));
+            get.try_wait()
+        })?;
+        let status = ended.with_context(|| format!("it does not end\n{}", get.tail()))?;
+        ensure!(status.success(), "{status}\n{}", get.tail());
+        let (seconds, mib) = (watch.seconds(), peak as f64 / f64::from(1 << 20));
+        let text = format!("{count} magnets in one process: {seconds:.0} s, at most {mib:.0} MiB");
+        figure("dhtnet", &text);
+        ensure!(peak > 0 && peak < PEAK_MAX, "{text}");
+        Ok(())
+    });
+}
+
+/// Torrents of one small file each, and links to them.
+fn many(work: &Path, count: u32) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+    let (mut torrents, mut links) = (Vec::new(), Vec::new());
+    for nth in 0..count {
+        let name = format!("file-{nth}.bin");
+        let path = work.join("original").join(&name);
+        content::write(&path, 16 << 10, u64::from(nth))?;
+        let build = Build {
+            name: name.into_bytes(),
+            piece_len: 16 << 10,
+            content: Content::File(16 << 10),
+            pieces: gaggle_core::hash::sha1([&std::fs::read(&path)?[..]]).to_vec(),
+            trackers: Vec::new(),
+            web_seeds: Vec::new(),
+            nodes: Vec::new(),
+            private: false,
+            source: None,
+            comment: None,
+            created_by: None,
+            creation_date: None,
+        };
+        let bytes = build.to_bytes()?;
+        let torrent = work.join(format!("{nth}.torrent"));
+        std::fs::write(&torrent, &bytes)?;
+        torrents.push(torrent.display().to_string());
+        links.push(format!("magnet:?xt=urn:btih:{}", Metainfo::parse(&bytes)?.info_hash()));
+    }
+    Ok((torrents, links))
 }
