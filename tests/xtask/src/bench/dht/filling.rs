@@ -24,18 +24,15 @@ const AGAIN_S: f64 = 1.0;
 
 /// The address of the nth other node: neighbours in the list are in different networks.
 pub(super) fn host(nth: usize) -> Ipv4Addr {
-    let net = 1 + nth % 255; // network 0 is the node's own
-    Ipv4Addr::new(
-        198,
-        18,
-        u8::try_from(net).unwrap_or(255),
-        u8::try_from(1 + nth / 255).unwrap_or(255),
-    )
+    let nth = u32::try_from(nth).unwrap_or(u32::MAX);
+    let net = 1 + nth % 511; // network 0 is the node's own
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + (net << 8) + 1 + nth / 511)
 }
 
 /// The nth address that asks.
 pub(super) fn source(nth: u32) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 19, 0, 0)) + 3 * nth + 1)
+    // No address of another node: those are the first of their networks.
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 19, 0, 0)) + ((nth / 100) << 8) + 10 + nth % 100)
 }
 
 /// Ids that fill a table: as many of each number of common leading bits as its bucket has places.
@@ -68,7 +65,10 @@ pub(super) fn table(
         id: *id,
         addr: SocketAddr::new((*ip).into(), super::CROWD_PORT),
     };
-    let mut unasked: VecDeque<Contact> = known.nodes.iter().map(contact).collect();
+    // The farthest first: each answer names nodes nearer than any before, so that the node's search for its own
+    // neighbours goes through all of them, and at its own pace.
+    let mut unasked: Vec<Contact> = known.nodes.iter().map(contact).collect();
+    unasked.sort_by_key(|contact| std::cmp::Reverse(contact.id.distance(&known.own)));
     let mut asked: BTreeSet<NodeId> = BTreeSet::new();
     let (watch, mut shown) = (Stopwatch::new(), 0);
     loop {
@@ -82,10 +82,7 @@ pub(super) fn table(
             unasked.retain(|contact| contact.id != *id);
             let mut reply = Reply::new(*id);
             if !matches!(query.ask, Ask::Ping) {
-                // Some of those at the front, in turns: their bucket may have no seat for all of them.
                 reply.nodes = Some(unasked.iter().take(8).copied().collect());
-                let turn = unasked.len().min(4);
-                unasked.rotate_left(turn);
             }
             crowd.send(to, NODE, &Message::reply(message.transaction, reply).encode());
         }
