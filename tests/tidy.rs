@@ -290,6 +290,28 @@ fn clocks_dice_and_bounds() {
     judge("time, chance and unbounded queues enter in named files only (table BANS)", &found);
 }
 
+/// The public nodes of the DHT stand in the table of defaults and nowhere else: whoever starts the program in a test, a
+/// bench, the demo or the lab says `GAGGLE_DHT_BOOTSTRAP=none`, and so nothing asks them.
+#[test]
+fn public_nodes_are_named_once() {
+    const NAMES: [(&str, &str); 3] =
+        [("dht.libtorrent", ".org"), ("router.bittorrent", ".com"), ("dht.transmissionbt", ".com")];
+    const STARTERS: [&str; 3] =
+        ["tests/cli/program.rs", "tests/xtask/src/harness/gaggle.rs", "src/lab/process.rs"];
+    let mut found = Vec::new();
+    for file in rust_files(&["core", "src", "tracker", "tests"]) {
+        let named = NAMES.iter().any(|(head, tail)| file.text.contains(&format!("{head}{tail}")));
+        if named && file.path != "src/config/keys.rs" {
+            found.push(format!("{} names a public node", file.path));
+        }
+        let switch = concat!("\"GAGGLE_DHT_", "BOOTSTRAP\", \"none\"");
+        if STARTERS.contains(&file.path.as_str()) && !file.text.contains(switch) {
+            found.push(format!("{} starts the program without {switch}", file.path));
+        }
+    }
+    judge("nothing here may ask a public node", &found);
+}
+
 #[test]
 fn citations_name_a_bep() {
     let mut found = Vec::new();

@@ -148,7 +148,7 @@ impl RunNode {
         }
         // Who runs a node of his own has room for more than a passer-by.
         config.terms = Terms { swarms_max: 20_000, ..config.terms };
-        let node = start(listen, config)?;
+        let node = start(listen, &config)?;
         let at = [node.addr(false), node.addr(true)].into_iter().flatten().collect::<Vec<_>>();
         let shown: Vec<String> = at.iter().map(ToString::to_string).collect();
         let status = node.status();
@@ -243,12 +243,12 @@ impl Way {
             takes_part: false,
             ..DhtConfig::new(begin)
         };
-        start(listen, config)
+        start(listen, &config)
     }
 }
 
 /// Starts a node; the error says what to do about a port that is taken.
-fn start(listen: SocketAddr, config: DhtConfig) -> Result<Node, Failure> {
+fn start(listen: SocketAddr, config: &DhtConfig) -> Result<Node, Failure> {
     let bound = Udp::bind_exactly(listen).map_err(|error| {
         let failure = Failure::new(
             exit_of(error.kind()),

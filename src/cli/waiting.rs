@@ -60,11 +60,12 @@ pub(super) fn sources(snapshot: &Snapshot, given: &[SocketAddr]) -> Vec<String> 
         let why = snapshot.refused.get(addr).map(|error| format!(": {error}")).unwrap_or_default();
         rows.push((format!("peer {addr}"), format!("no connection{why}")));
     }
+    let mut lines = Vec::new();
+    if rows.is_empty() {
+        lines.push("no tracker and no peer is known".to_owned());
+    }
     if let Some(dht) = &snapshot.dht {
         rows.push(("DHT".to_owned(), of_dht(dht)));
-    }
-    if rows.is_empty() {
-        return vec!["no tracker and no peer is known".to_owned()];
     }
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0).min(WIDTH_MAX);
     let line = |(name, said): (String, String)| {
@@ -72,7 +73,7 @@ pub(super) fn sources(snapshot: &Snapshot, given: &[SocketAddr]) -> Vec<String> 
     };
     let shown = rows.len().min(ROWS_MAX);
     let more = rows.len() - shown;
-    let mut lines: Vec<String> = rows.into_iter().take(ROWS_MAX).map(line).collect();
+    lines.extend(rows.into_iter().take(ROWS_MAX).map(line));
     if more > 0 {
         lines.push(format!("and {more} more"));
     }
@@ -132,5 +133,13 @@ mod tests {
         let found = Snapshot { neighbours: Some(2), ..Snapshot::default() };
         assert_eq!(sources(&found, &[]), ["LAN  answered: 2 peers"]);
         assert_eq!(sources(&Snapshot::default(), &[]), ["no tracker and no peer is known"]);
+        let dht = |asked, peers, trouble: Option<&str>| {
+            let trouble = trouble.map(str::to_owned);
+            let seen = DhtSeen { asked, peers, trouble, lookups: 1, ..DhtSeen::default() };
+            sources(&Snapshot { dht: Some(seen), ..Snapshot::default() }, &[]).pop().unwrap()
+        };
+        assert_eq!(dht(148, 0, None), "DHT  148 nodes asked, 0 peers");
+        assert_eq!(dht(1, 1, None), "DHT  1 node asked, 1 peer");
+        assert_eq!(dht(0, 0, Some("nobody is known")), "DHT  0 nodes: nobody is known");
     }
 }

@@ -169,7 +169,7 @@ fn network(raw: RawNetwork, layers: &Layers) -> Result<NetworkSettings, ConfigEr
         no_pex: at("network.no_pex").flag(raw.no_pex)?,
         no_lsd: at("network.no_lsd").flag(raw.no_lsd)?,
         no_dht: at("network.no_dht").flag(raw.no_dht)?,
-        dht_bootstrap: at("network.dht_bootstrap").nodes(texts(raw.dht_bootstrap))?,
+        dht_bootstrap: at("network.dht_bootstrap").nodes(&texts(raw.dht_bootstrap))?,
         dht_bootstrap_default: layers.origin("network.dht_bootstrap") == Origin::Default,
         lan: at("network.lan").flag(raw.lan)?,
     })
@@ -249,9 +249,9 @@ impl Check<'_> {
         }
     }
 
-    fn nodes(&self, texts: Vec<String>) -> Result<Vec<PeerHint>, ConfigError> {
+    fn nodes(&self, texts: &[String]) -> Result<Vec<PeerHint>, ConfigError> {
         let value = texts.join(" ");
-        parse_nodes(&texts).map_err(|why| self.wrong(value, why))
+        parse_nodes(texts).map_err(|why| self.wrong(value, why))
     }
 
     fn wrong(&self, value: String, why: String) -> ConfigError {

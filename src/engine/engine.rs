@@ -370,7 +370,7 @@ fn datagrams(
     let udp = bound.0.clone();
     let dht = config.dht.clone().map(|dht| {
         let config = DhtConfig { state_dir: Some(config.state_dir.clone()), ..dht };
-        Dht::start(bound, config, clock, rng)
+        Dht::start(bound, &config, clock, rng)
     });
     (Some(udp), dht)
 }

@@ -41,7 +41,7 @@ def create():
 def session():
     wanted = dict(
         listen_interfaces=config["listen"], outgoing_interfaces=config["ip"],
-        enable_dht=False, enable_lsd=config["lsd"], enable_upnp=False, enable_natpmp=False,
+        enable_dht=bool(config["dht"]), dht_bootstrap_nodes=",".join(config["dht"]), enable_lsd=config["lsd"], enable_upnp=False, enable_natpmp=False,
         enable_incoming_utp=False, enable_outgoing_utp=False, out_enc_policy=2, in_enc_policy=1,
         allow_multiple_connections_per_ip=True, unchoke_slots_limit=-1, announce_to_all_trackers=True,
         validate_https_trackers=False, ssrf_mitigation=False,
@@ -52,8 +52,11 @@ def session():
 
 
 def add(running):
-    params = lt.add_torrent_params()
-    params.ti = lt.torrent_info(config["torrent"])
+    if config["torrent"].startswith("magnet:"):
+        params = lt.parse_magnet_uri(config["torrent"])
+    else:
+        params = lt.add_torrent_params()
+        params.ti = lt.torrent_info(config["torrent"])
     params.save_path = config["dir"]
     params.storage_mode = lt.storage_mode_t.storage_mode_sparse
     params.flags = lt.torrent_flags.update_subscribe | lt.torrent_flags.apply_ip_filter
@@ -75,7 +78,7 @@ def run():
     say("up", version=lt.version)
     if sys.stdin.readline().strip() != "go":
         return
-    handle, done, said = add(running), False, 0.0
+    handle, done, said, announced = add(running), False, 0.0, 0.0
     say("go")
     while True:
         # stdin closes when whoever started us is gone.
@@ -90,6 +93,10 @@ def run():
                 sys.stderr.write("%s\n" % alert)
                 sys.stderr.flush()
         now = time.monotonic()
+        # By itself it comes to a torrent after a minute or later.
+        if config["dht"] and now - announced >= 3 and running.status().dht_nodes > 0:
+            announced = now
+            handle.force_dht_announce()
         # Asking for the status costs the session time, so it is asked seldom.
         if now - said < 0.1 and not finished:
             continue

@@ -10,6 +10,7 @@ mod case;
 mod clients;
 mod create;
 mod creators;
+mod dhtnet;
 mod foreign;
 mod house;
 mod http;

@@ -89,7 +89,7 @@ impl Dht {
     /// Starts the node on these sockets. Must be called inside a tokio runtime.
     pub fn start(
         (udp, datagrams): (Udp, DhtDatagrams),
-        config: DhtConfig,
+        config: &DhtConfig,
         clock: Clock,
         rng: Rng,
     ) -> Self {

@@ -201,7 +201,7 @@ impl Task {
             }
             Command::Suggest(addr) => {
                 if self.udp.leads_to(addr) {
-                    self.node.suggest(addr);
+                    self.node.suggest(now, addr);
                 }
             }
             Command::Stop(_) => {} // ends the loop before it comes here

@@ -7,7 +7,7 @@ use gaggle_core::proto::announce::Event;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn node_with(config: DhtConfig) -> Dht {
+fn node_with(config: &DhtConfig) -> Dht {
     let bound = Udp::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     Dht::start(bound, config, Clock::start(), os_rng().unwrap())
 }
@@ -19,7 +19,7 @@ fn hint(addr: SocketAddr) -> PeerHint {
 /// A node that begins with these.
 fn node(with: &[&Dht]) -> Dht {
     let bootstrap = with.iter().filter_map(|dht| dht.addr(false)).map(hint).collect();
-    node_with(DhtConfig::new(bootstrap))
+    node_with(&DhtConfig::new(bootstrap))
 }
 
 fn announce(port: u16, left: u64) -> Announce {
@@ -108,7 +108,7 @@ async fn a_name_is_looked_up_and_an_early_ask_waits_for_it() {
     let first = node(&[]);
     let port = first.addr(false).unwrap().port();
     let name = PeerHint { host: "localhost".to_owned(), port };
-    let late = node_with(DhtConfig::new(vec![name]));
+    let late = node_with(&DhtConfig::new(vec![name]));
     let (_, kept, outcome) = ask(&late, announce(1000, 1)).await;
     assert_eq!((kept, outcome), (1, Ok(())));
 }
@@ -121,13 +121,13 @@ async fn nodes_are_kept_until_the_next_start() {
         ..DhtConfig::new(bootstrap)
     };
     let first = node(&[]);
-    let before = node_with(config(vec![hint(first.addr(false).unwrap())]));
+    let before = node_with(&config(vec![hint(first.addr(false).unwrap())]));
     before.look_around().await;
     let id = before.status().v4.unwrap().id;
     before.stop().await;
     drop(before);
     assert_eq!(saved_nodes(dir.path()).unwrap().nodes[0].addr, first.addr(false).unwrap());
-    let again = node_with(config(Vec::new()));
+    let again = node_with(&config(Vec::new()));
     assert_eq!(again.status().v4.unwrap().id, id);
     let (_, kept, outcome) = ask(&again, announce(1000, 1)).await;
     assert_eq!((kept, outcome), (1, Ok(())), "without any node to begin with");
@@ -136,7 +136,7 @@ async fn nodes_are_kept_until_the_next_start() {
 #[tokio::test]
 async fn attack_31_from_loopback_nobody_elsewhere_is_asked() {
     let elsewhere: SocketAddr = "198.18.0.1:6881".parse().unwrap();
-    let alone = node_with(DhtConfig::new(vec![hint(elsewhere)]));
+    let alone = node_with(&DhtConfig::new(vec![hint(elsewhere)]));
     alone.suggest(elsewhere);
     let (_, _, outcome) = ask(&alone, announce(1000, 1)).await;
     assert!(matches!(outcome, Err(LocateError::NoNodes(_))));

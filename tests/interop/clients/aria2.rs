@@ -13,7 +13,6 @@ pub(super) fn start(part: &Part) -> anyhow::Result<Box<dyn Client>> {
     let mut command = part.command("aria2c");
     command.args([
         "--no-conf",
-        "--enable-dht=false",
         "--enable-dht6=false",
         "--bt-enable-lpd=false",
         "--enable-peer-exchange=false",
@@ -24,6 +23,14 @@ pub(super) fn start(part: &Part) -> anyhow::Result<Box<dyn Client>> {
         "--allow-overwrite=true",
         "--bt-tracker-interval=5",
     ]);
+    match part.ways.dht.first() {
+        None => _ = command.arg("--enable-dht=false"),
+        Some(node) => {
+            command.arg("--enable-dht=true").arg(format!("--dht-entry-point={node}"));
+            command.arg(format!("--dht-listen-port={}", part.listen.port()));
+            command.arg(format!("--dht-file-path={}", part.work.join("dht.dat").display()));
+        }
+    }
     command.arg(format!("--listen-port={}", part.listen.port()));
     command.arg(format!("--interface={}", part.listen.ip()));
     command.arg(format!("--dir={}", part.dir.display()));

@@ -22,7 +22,11 @@ pub(super) fn start(part: &Part) -> anyhow::Result<Box<dyn Client>> {
         more.extend(["--down".to_owned(), part.ways.down.to_string()]);
     }
     more.extend((!part.ways.pex).then(|| "--no-pex".to_owned()));
+    for node in &part.ways.dht {
+        more.extend(["--dht-bootstrap".to_owned(), node.to_string()]);
+    }
     let program = if part.ways.lsd { gaggle().with_lsd() } else { gaggle() };
+    let program = if part.ways.dht.is_empty() { program } else { program.with_dht() };
     let flags = Flags {
         torrent: part.torrent.clone(),
         dir: part.dir.clone(),

@@ -16,6 +16,7 @@ pub(super) fn start(part: &Part) -> anyhow::Result<Box<dyn Client>> {
         up: 0,
         down: part.ways.down,
         lsd: part.ways.lsd,
+        dht: part.ways.dht.clone(),
     };
     let mode = if part.role == Role::Seed { "seed" } else { "leech" };
     let mut process = Libtorrent::find()?.start("libtorrent", mode, &peer, &part.work)?;

@@ -23,6 +23,7 @@ pub(crate) enum Role {
 /// Everything that a client needs to know.
 pub(crate) struct Part {
     pub(crate) role: Role,
+    /// A file, or a link.
     pub(crate) torrent: PathBuf,
     /// Where the content lies, or is to be put.
     pub(crate) dir: PathBuf,
@@ -41,6 +42,8 @@ pub(crate) struct Ways {
     pub(crate) pex: bool,
     /// Speaks to its neighbours on the wire.
     pub(crate) lsd: bool,
+    /// Nodes of the DHT to begin with; without any it takes no part.
+    pub(crate) dht: Vec<SocketAddr>,
     /// Most bytes per second to fetch; 0 is no limit.
     pub(crate) down: u64,
 }

@@ -26,7 +26,7 @@ pub(super) fn start(part: &Part) -> anyhow::Result<Box<dyn Client>> {
         SocketAddr::V6(_) => "bind-address-ipv6",
     };
     let mut settings = json!({
-        "dht-enabled": false, "lpd-enabled": part.ways.lsd, "pex-enabled": part.ways.pex,
+        "dht-enabled": !part.ways.dht.is_empty(), "lpd-enabled": part.ways.lsd, "pex-enabled": part.ways.pex,
         "utp-enabled": false, "speed-limit-down-enabled": part.ways.down > 0,
         "speed-limit-down": part.ways.down >> 10,
         "port-forwarding-enabled": false, "encryption": 0,
@@ -38,6 +38,8 @@ pub(super) fn start(part: &Part) -> anyhow::Result<Box<dyn Client>> {
     });
     settings[bind] = json!(part.listen.ip().to_string());
     fs::write(config.join("settings.json"), settings.to_string())?;
+    let nodes = part.ways.dht.iter().map(|node| format!("{} {}\n", node.ip(), node.port()));
+    fs::write(config.join("dht.bootstrap"), nodes.collect::<String>())?;
     let mut command = part.command("transmission-daemon");
     command.arg("-f").arg("-g").arg(&config);
     let process = Process::start("transmission-daemon", command, &part.work)?;

@@ -42,6 +42,8 @@ const CLAIMS: &[Claim] = &[
     Claim { number: 8, says: "a poisoner is banned", kept_by: KeptBy::Tests("poison") },
     Claim { number: 9, says: "codecs hold, fuzzed 60 s each", kept_by: KeptBy::Codecs },
     Claim { number: 10, says: "one pair beside libtorrent", kept_by: KeptBy::Bench("pair") },
+    Claim { number: 11, says: "one DHT with three others", kept_by: KeptBy::Tests("dhtnet") },
+    Claim { number: 12, says: "a DHT node on one core", kept_by: KeptBy::Bench("dht") },
 ];
 
 /// Runs the check and every claim, or only the claims that were `asked` for, and prints the verdicts.

@@ -163,6 +163,7 @@ impl Capped {
                     up: self.cap_mib << 20,
                     down: 0,
                     lsd: false,
+                    dht: Vec::new(),
                 };
                 programs.libtorrent.start(&name, if seeds { "seed" } else { "leech" }, &part, here)
             }

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: gaggle beside libtorrent, in a network of its own, on a file system in memory.
 
 mod capped;
+mod dht;
 mod pair;
 
 use anyhow::{Context, ensure};
@@ -17,6 +18,8 @@ pub(crate) enum Bench {
     Pair(pair::Pair),
     /// One seed and several leeches with capped uploads, against the fluid bound
     Capped(capped::Capped),
+    /// One node of the DHT on one core: queries answered in a second
+    Dht(dht::Dht),
 }
 
 /// What both measurements take.
@@ -59,25 +62,28 @@ struct Programs {
 /// # Errors
 /// A program is missing or a transfer failed.
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<bool> {
-    let common = match bench {
-        Bench::Pair(pair) => &pair.common,
-        Bench::Capped(capped) => &capped.common,
+    let (program, clients) = match bench {
+        Bench::Pair(pair) => (&pair.common.gaggle, &pair.common.clients[..]),
+        Bench::Capped(capped) => (&capped.common.gaggle, &capped.common.clients[..]),
+        Bench::Dht(dht) => (&dht.gaggle, &[Client::Gaggle][..]),
     };
     if !namespace::inside() {
-        if common.gaggle.is_none() && common.clients.contains(&Client::Gaggle) {
+        if program.is_none() && clients.contains(&Client::Gaggle) {
             build_release()?;
         }
         let mut again = namespace::command(std::env::current_exe()?);
         return Ok(again.args(std::env::args_os().skip(1)).status()?.success());
     }
     let built = crate::step::repository().join("target/release/gaggle");
-    let programs = Programs {
-        gaggle: Gaggle::new(common.gaggle.clone().unwrap_or(built)),
-        libtorrent: Libtorrent::find()?,
-    };
+    let gaggle = Gaggle::new(program.clone().unwrap_or(built));
+    if let Bench::Dht(dht) = bench {
+        return dht.run(&gaggle.with_dht());
+    }
+    let programs = Programs { gaggle, libtorrent: Libtorrent::find()? };
     match bench {
         Bench::Pair(pair) => pair.run(&programs),
         Bench::Capped(capped) => capped.run(&programs),
+        Bench::Dht(_) => Ok(true), // has run above: it needs nobody else
     }
 }
 

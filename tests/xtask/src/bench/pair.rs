@@ -113,6 +113,7 @@ impl Pair {
                     up: 0,
                     down: 0,
                     lsd: false,
+                    dht: Vec::new(),
                 };
                 let from = part(&work.join("seed"), seed_at, vec![]);
                 seed = programs.libtorrent.start("seed", "seed", &from, here.path())?;

@@ -31,6 +31,8 @@ pub struct Part {
     pub down: u64,
     /// Whether it looks for neighbours; only inside a namespace.
     pub lsd: bool,
+    /// Nodes of the DHT to begin with; without any it takes no part.
+    pub dht: Vec<SocketAddr>,
 }
 
 impl Libtorrent {
@@ -76,10 +78,11 @@ impl Libtorrent {
         logs: &Path,
     ) -> anyhow::Result<Process> {
         let peers: Vec<String> = part.peers.iter().map(ToString::to_string).collect();
+        let dht: Vec<String> = part.dht.iter().map(ToString::to_string).collect();
         let config = json!({
             "mode": mode, "torrent": part.torrent, "dir": part.dir, "ip": part.listen.ip().to_string(),
             "listen": part.listen.to_string(), "peers": peers, "up": part.up,
-            "down": part.down, "lsd": part.lsd,
+            "down": part.down, "lsd": part.lsd, "dht": dht,
         });
         let mut process = Process::start(name, self.script(&config), logs)?;
         process.wait_line(Deadline::after_secs(30), |said| event(said, "up"))?;

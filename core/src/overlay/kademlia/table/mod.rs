@@ -175,10 +175,9 @@ impl Table {
             let due = |entry: &&Entry| now.since(entry.asked) >= RETRY_S;
             bucket.spare.iter().filter(due).min_by_key(|entry| entry.asked).copied()
         };
-        let sparse = (0..self.buckets.len()).rev().find_map(|at| {
-            let bucket = &self.buckets[at];
-            (bucket.live.len() < Bucket::capacity(at)).then(|| waiting(bucket)).flatten()
-        });
+        let sparse = (0..self.buckets.len())
+            .rev()
+            .find_map(|at| self.has_room(at).then(|| waiting(&self.buckets[at])).flatten());
         let failing = || {
             let due = |entry: &&Entry| {
                 entry.fails > 0 && now.since(entry.asked) >= RETRY_S << entry.fails.min(5)
@@ -205,9 +204,13 @@ impl Table {
     /// Whether somebody waits who could have a place if he answered.
     pub fn hungry(&self) -> bool {
         let fresh = |entry: &Entry| entry.asked == Secs::NEVER;
-        self.buckets.iter().enumerate().any(|(at, bucket)| {
-            bucket.live.len() < Bucket::capacity(at) && bucket.spare.iter().any(fresh)
-        })
+        let waits = |bucket: &Bucket| bucket.spare.iter().any(fresh);
+        (0..self.buckets.len()).any(|at| self.has_room(at) && waits(&self.buckets[at]))
+    }
+
+    /// Whether a newcomer who answers gets a place: there is one, or the bucket is the one that is split for it.
+    fn has_room(&self, at: usize) -> bool {
+        self.buckets[at].live.len() < Bucket::capacity(at) || at + 1 == self.buckets.len()
     }
 
     /// Counts.
