@@ -4,7 +4,7 @@ use super::dht_ask;
 use super::env::Env;
 use super::event::{DhtCounts, Event};
 use super::exit::{Exit, Failure, exit_of, plain};
-use super::network::bootstrap;
+use super::network::dht_config;
 use super::tracker::who;
 use crate::locate::{Dht as Node, DhtConfig, explain, saved_nodes};
 use crate::net::{Clock, Udp, os_rng};
@@ -135,9 +135,10 @@ impl RunNode {
     async fn run(self, env: &Env) -> anyhow::Result<Exit> {
         let listen = self.listen.unwrap_or((Ipv6Addr::UNSPECIFIED, PORT).into());
         let lan = env.settings.network.lan;
-        let begin = bootstrap(env, &self.bootstrap, "--bootstrap", listen, lan)?;
-        let mut config =
-            DhtConfig { state_dir: Some(env.dirs.state.clone()), ..DhtConfig::new(begin) };
+        let mut config = DhtConfig {
+            state_dir: Some(env.dirs.state.clone()),
+            ..dht_config(env, &self.bootstrap, "--bootstrap", listen, lan)?
+        };
         let limits = &mut config.limits;
         for (given, limit) in [
             (self.per_source, &mut limits.per_source),
@@ -191,7 +192,8 @@ async fn say(env: &Env, node: &Node) -> anyhow::Result<()> {
 
 /// What was saved, and what became of it.
 async fn status(env: &Env, way: &Way) -> anyhow::Result<Exit> {
-    let saved = match saved_nodes(&env.dirs.state) {
+    let network = way.config(env, way.listen())?.network;
+    let saved = match saved_nodes(&env.dirs.state, network.as_deref()) {
         Ok(snapshot) => snapshot.nodes.len(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
         Err(error) => {
@@ -235,15 +237,21 @@ fn counts(status: &Status) -> DhtCounts {
 impl Way {
     /// A node that only asks: it is gone before others could make use of it.
     pub(super) fn node(&self, env: &Env) -> Result<Node, Failure> {
-        let listen = self.listen.unwrap_or((Ipv6Addr::UNSPECIFIED, 0).into());
+        let listen = self.listen();
+        start(listen, &self.config(env, listen)?)
+    }
+
+    fn config(&self, env: &Env, listen: SocketAddr) -> Result<DhtConfig, Failure> {
         let lan = env.settings.network.lan;
-        let begin = bootstrap(env, &self.bootstrap, "--bootstrap", listen, lan)?;
-        let config = DhtConfig {
+        Ok(DhtConfig {
             state_dir: Some(env.dirs.state.clone()),
             takes_part: false,
-            ..DhtConfig::new(begin)
-        };
-        start(listen, &config)
+            ..dht_config(env, &self.bootstrap, "--bootstrap", listen, lan)?
+        })
+    }
+
+    fn listen(&self) -> SocketAddr {
+        self.listen.unwrap_or((Ipv6Addr::UNSPECIFIED, 0).into())
     }
 }
 

@@ -98,9 +98,9 @@ impl Network {
     /// Whether and how to take part in the DHT.
     fn dht(&self, env: &Env, listen: SocketAddr) -> Result<Option<DhtConfig>, Failure> {
         let lan = self.lan || env.settings.network.lan;
-        let bootstrap = bootstrap(env, &self.dht_bootstrap, "--dht-bootstrap", listen, lan)?;
+        let config = dht_config(env, &self.dht_bootstrap, "--dht-bootstrap", listen, lan)?;
         let off = self.no_dht || env.settings.network.no_dht;
-        Ok((!off).then(|| DhtConfig::new(bootstrap)))
+        Ok((!off).then_some(config))
     }
 
     /// Trackers beside those of the torrent.
@@ -128,20 +128,33 @@ impl Network {
 }
 
 /// The nodes of the DHT to begin with. The public ones that nobody chose are left alone by who keeps to this network,
-/// or listens on loopback, where no answer could come from.
-pub(super) fn bootstrap(
+/// or listens on loopback, where no answer could come from; and then so are those that the last run met among them.
+pub(super) fn dht_config(
     env: &Env,
     given: &[String],
     flag: &str,
     listen: SocketAddr,
     lan: bool,
-) -> Result<Vec<PeerHint>, Failure> {
+) -> Result<DhtConfig, Failure> {
     let settings = &env.settings.network;
-    if !given.is_empty() {
-        return parse_nodes(given).map_err(|why| Failure::usage(format!("{flag}: {why}")));
-    }
-    let leave_alone = settings.dht_bootstrap_default && (lan || listen.ip().is_loopback());
-    Ok(if leave_alone { Vec::new() } else { settings.dht_bootstrap.clone() })
+    let is_default = given.is_empty() && settings.dht_bootstrap_default;
+    let begin = if !given.is_empty() {
+        parse_nodes(given).map_err(|why| Failure::usage(format!("{flag}: {why}")))?
+    } else if is_default && (lan || listen.ip().is_loopback()) {
+        return Ok(DhtConfig { network: Some(name_of(&[])), ..DhtConfig::new(Vec::new()) });
+    } else {
+        settings.dht_bootstrap.clone()
+    };
+    let network = (!is_default).then(|| name_of(&begin));
+    Ok(DhtConfig { network, ..DhtConfig::new(begin) })
+}
+
+/// What a network of one's own is called: by those who know its way in.
+fn name_of(begin: &[PeerHint]) -> String {
+    let mut names: Vec<String> = begin.iter().map(ToString::to_string).collect();
+    names.sort_unstable();
+    let hash = gaggle_core::hash::sha1([names.join(" ").as_bytes()]);
+    data_encoding::HEXLOWER.encode(&hash[..4])
 }
 
 async fn resolve(hint: &PeerHint) -> std::io::Result<Vec<SocketAddr>> {

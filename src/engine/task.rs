@@ -242,6 +242,7 @@ impl TorrentTask {
                 let metainfo = Arc::new(metainfo);
                 self.tell(DownloadEvent::MetadataKnown(Arc::clone(&metainfo)));
                 self.open(metainfo);
+                self.publish(); // at once: if it is private, nobody may go on asking about it
             }
             Err(error) => self.tell(DownloadEvent::Failed(EngineError::Metadata(error))),
         }

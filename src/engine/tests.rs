@@ -184,7 +184,7 @@ async fn a_magnet_alone_is_enough_with_the_dht() {
     get.stop().await;
     leech.stop().await;
     drop(leech);
-    let saved = crate::locate::saved_nodes(&dir("state2")).unwrap();
+    let saved = crate::locate::saved_nodes(&dir("state2"), None).unwrap();
     assert!(saved.nodes.iter().any(|node| node.addr == node_of(&router)));
     seeding.stop().await;
 }

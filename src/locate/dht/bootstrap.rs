@@ -4,12 +4,14 @@ use super::task::Command;
 use gaggle_core::metainfo::PeerHint;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Names that are looked up of one list; the rest is left out.
 const NAMES_MAX: usize = 32;
 /// Addresses of one name that are asked.
 const ADDRESSES_MAX: usize = 4;
+/// Names that are looked up at a time, of all lists: each holds one of the threads that disks and saving need too.
+static AT_ONCE: Semaphore = Semaphore::const_new(8);
 /// A name that has no address by then has none for now.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// It is looked up again after this, then after twice as long, up to the longest.
@@ -50,6 +52,7 @@ pub(super) async fn look_up_once(name: PeerHint, commands: mpsc::WeakSender<Comm
 }
 
 async fn resolve(name: &PeerHint) -> Vec<SocketAddr> {
+    let Ok(_turn) = AT_ONCE.acquire().await else { return Vec::new() };
     let found = tokio::net::lookup_host((name.host.as_str(), name.port));
     match tokio::time::timeout(LOOKUP_TIMEOUT, found).await {
         Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),

@@ -43,6 +43,8 @@ pub struct DhtConfig {
     pub bootstrap: Vec<PeerHint>,
     /// Where its id and the nodes that it knows are kept between two runs; `None` keeps nothing.
     pub state_dir: Option<PathBuf>,
+    /// What a network of one's own is called, so that what is kept of it stays apart; `None` is the public one.
+    pub network: Option<String>,
     /// Takes part: answers, keeps its table in order, and leaves its neighbours to the next run. Otherwise it only asks
     /// what it is told to, and others do not count on it.
     //= BEP 43
@@ -59,6 +61,7 @@ impl DhtConfig {
         Self {
             bootstrap,
             state_dir: None,
+            network: None,
             takes_part: true,
             limits: Limits::default(),
             terms: Terms::default(),
@@ -94,7 +97,9 @@ impl Dht {
         rng: Rng,
     ) -> Self {
         // A second program of the same user must not use the same id at the same time.
-        let saved = config.state_dir.as_deref().map(|dir| Saved::open(dir, config.takes_part));
+        let network = config.network.as_deref();
+        let open = |dir: &Path| Saved::open(dir, network, config.takes_part);
+        let saved = config.state_dir.as_deref().map(open);
         let (saved, snapshot) = saved.unwrap_or_default();
         let families =
             kademlia::Families { v4: udp.addr(false).is_some(), v6: udp.addr(true).is_some() };
@@ -203,9 +208,9 @@ impl Locator for Dht {
     }
 }
 
-/// What the last run has left in this folder.
-pub fn saved_nodes(state_dir: &Path) -> io::Result<Snapshot> {
-    saved::read(state_dir)
+/// What the last run in a network has left in this folder.
+pub fn saved_nodes(state_dir: &Path, network: Option<&str>) -> io::Result<Snapshot> {
+    saved::read(&saved::file(state_dir, network))
 }
 
 /// Why there are no nodes, in words.

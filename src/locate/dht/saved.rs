@@ -1,4 +1,5 @@
-//! What a node remembers until its next start: `dht.nodes` in the state folder.
+//! What a node remembers until its next start: `dht.nodes` in the state folder, or `dht-NAME.nodes` for a network of
+//! one's own: who keeps to that one must not be led to the public one by what the last run has seen.
 //!
 //! A hint and no more: whatever it holds is asked before it is believed. Written to a temporary file and renamed.
 //! Never shared by two nodes at a time: the second has no id from it and leaves it alone.
@@ -12,10 +13,6 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// The file.
-const NAME: &str = "dht.nodes";
-/// Held while a node uses it.
-const LOCK: &str = "dht.lock";
 /// A longer file is none of ours.
 const LEN_MAX: u64 = 1 << 20;
 /// Bytes of an id.
@@ -30,14 +27,19 @@ pub(super) struct Saved {
 
 impl Saved {
     /// Reads what is there. The first is `None` if another node has it, or if nothing shall be written.
-    pub(super) fn open(dir: &Path, to_write: bool) -> (Option<Self>, Snapshot) {
-        let snapshot = read(dir).unwrap_or_else(|error| {
+    pub(super) fn open(
+        dir: &Path,
+        network: Option<&str>,
+        to_write: bool,
+    ) -> (Option<Self>, Snapshot) {
+        let path = file(dir, network);
+        let snapshot = read(&path).unwrap_or_else(|error| {
             if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(%error, "cannot read {NAME}; it is made anew");
+                tracing::warn!(%error, "cannot read {}; it is made anew", path.display());
             }
             Snapshot::default()
         });
-        let saved = if to_write { lock(dir).ok() } else { None };
+        let saved = if to_write { lock(dir, path).ok() } else { None };
         match saved {
             Some(_) => (saved, snapshot),
             None => (None, Snapshot { id_v4: None, id_v6: None, ..snapshot }),
@@ -57,17 +59,26 @@ impl Saved {
     }
 }
 
-fn lock(dir: &Path) -> io::Result<Saved> {
+fn lock(dir: &Path, path: PathBuf) -> io::Result<Saved> {
     std::fs::create_dir_all(dir)?;
-    let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK))?;
+    let lock = path.with_extension("lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(lock)?;
     lock.try_lock()?;
-    Ok(Saved { path: dir.join(NAME), _lock: lock })
+    Ok(Saved { path, _lock: lock })
 }
 
-/// What the file of this folder says.
-pub(super) fn read(dir: &Path) -> io::Result<Snapshot> {
+/// The file of a network; `None` is the public one.
+pub(super) fn file(dir: &Path, network: Option<&str>) -> PathBuf {
+    match network {
+        None => dir.join("dht.nodes"),
+        Some(name) => dir.join(format!("dht-{name}.nodes")),
+    }
+}
+
+/// What the file says.
+pub(super) fn read(path: &Path) -> io::Result<Snapshot> {
     let mut raw = Vec::new();
-    File::open(dir.join(NAME))?.take(LEN_MAX + 1).read_to_end(&mut raw)?;
+    File::open(path)?.take(LEN_MAX + 1).read_to_end(&mut raw)?;
     decode(&raw).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
@@ -127,26 +138,32 @@ mod tests {
     fn what_is_written_is_read_again_by_one_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
-        let (saved, before) = Saved::open(&state, true);
+        let (saved, before) = Saved::open(&state, None, true);
         assert_eq!(before, Snapshot::default());
         let saved = saved.unwrap();
         saved.write(&snapshot()).unwrap();
-        let (second, seen) = Saved::open(&state, true);
+        let (second, seen) = Saved::open(&state, None, true);
         assert!(second.is_none(), "the first still runs");
         assert_eq!((seen.id_v4, seen.nodes), (None, snapshot().nodes));
         saved.write(&Snapshot::default()).unwrap(); // nobody answered: the old ones are kept
         drop(saved);
-        let (saved, seen) = Saved::open(&state, true);
+        let (saved, seen) = Saved::open(&state, None, true);
         assert!(saved.is_some());
         assert_eq!(seen, snapshot());
+        let (own, seen) = Saved::open(&state, Some("own"), true);
+        assert_eq!(seen, Snapshot::default(), "a network of one's own hears nothing of it");
+        own.unwrap()
+            .write(&Snapshot { nodes: snapshot().nodes[..1].to_vec(), ..snapshot() })
+            .unwrap();
+        assert_eq!(read(&file(&state, None)).unwrap(), snapshot(), "nor the other way round");
     }
 
     #[test]
     fn a_damaged_file_is_no_obstacle() {
         let dir = tempfile::tempdir().unwrap();
         for raw in [&b""[..], b"d", b"de", b"d6:nodes43:abce", b"d3:id43:abce", &[b'x'; 4096]] {
-            std::fs::write(dir.path().join(NAME), raw).unwrap();
-            let (_, seen) = Saved::open(dir.path(), true);
+            std::fs::write(file(dir.path(), None), raw).unwrap();
+            let (_, seen) = Saved::open(dir.path(), None, true);
             assert_eq!(seen, Snapshot::default(), "{raw:?}");
         }
     }

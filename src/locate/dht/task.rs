@@ -219,8 +219,8 @@ impl Task {
         if !addrs.is_empty() {
             self.names = 0; // one is enough to begin
             self.node.add_bootstrap(&addrs);
-            if self.node.is_alone() {
-                self.node.bootstrap(now);
+            if self.node.status(now).why_nobody.is_some() {
+                self.node.bootstrap(now); // it may have given up for minutes
             }
         }
         if self.names == 0 {

@@ -126,7 +126,7 @@ async fn nodes_are_kept_until_the_next_start() {
     let id = before.status().v4.unwrap().id;
     before.stop().await;
     drop(before);
-    assert_eq!(saved_nodes(dir.path()).unwrap().nodes[0].addr, first.addr(false).unwrap());
+    assert_eq!(saved_nodes(dir.path(), None).unwrap().nodes[0].addr, first.addr(false).unwrap());
     let again = node_with(&config(Vec::new()));
     assert_eq!(again.status().v4.unwrap().id, id);
     let (_, kept, outcome) = ask(&again, announce(1000, 1)).await;

@@ -64,6 +64,8 @@ pub(super) struct Connection {
     /// Requests refused so soon after we choked the peer that it may not have known.
     pub(super) crossed: u32,
     pub(super) last_sent: Instant,
+    /// Times that it has named its node of the DHT.
+    pub(super) ports_told: u32,
 
     /// What it says of itself: name, port, extensions.
     pub(super) theirs: ExtensionHandshake,
@@ -108,6 +110,7 @@ impl Connection {
             refused: 0,
             crossed: 0,
             last_sent: now,
+            ports_told: 0,
             theirs: ExtensionHandshake::default(),
             closing: false,
         }

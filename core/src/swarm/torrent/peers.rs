@@ -200,8 +200,10 @@ impl Torrent {
 
     /// A node where the peer is; whether it is there, the DHT finds out.
     fn on_dht_port(&mut self, peer: PeerKey, port: u16) {
-        let Some(connection) = self.peers.get(&peer).filter(|_| !self.private) else { return };
-        if self.config.dht_port.is_some() {
+        let private = self.private;
+        let Some(connection) = self.peers.get_mut(&peer).filter(|_| !private) else { return };
+        connection.ports_told += 1;
+        if self.config.dht_port.is_some() && connection.ports_told <= PORTS_MAX {
             self.events.push_back(Event::DhtNode(SocketAddr::new(connection.addr.ip(), port)));
         }
     }
@@ -439,6 +441,8 @@ impl Torrent {
     }
 }
 
+/// Nodes of the DHT that one peer may name; it has one, and may move it once.
+const PORTS_MAX: u32 = 2;
 /// A connection on which neither side wants anything may be given up after this, if somebody waits for its place.
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 /// What we can do: the fast extension and the extension protocol.
