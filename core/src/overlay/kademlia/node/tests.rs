@@ -361,6 +361,18 @@ fn nodes_of_the_other_family_are_learnt_from_one_bootstrap_node() {
     assert!(asked.contains(&addr("[2001:db8::9]:9")), "{asked:?}");
 }
 
+#[test]
+fn nobody_is_aimed_at_a_host_of_ipv4_through_the_table_of_ipv6() {
+    let mut node = node(both());
+    node.ping(at(0), addr("[2001:db8::1]:1"));
+    answer_next(&mut node, at(1), |reply| {
+        let aimed = ["[::ffff:9.9.9.9]:53", "[::9.9.9.9]:53"].map(addr);
+        reply.nodes6 = Some(aimed.map(|addr| Contact { id: id(9), addr }).to_vec());
+    });
+    let census = node.status(at(1)).v6.unwrap().nodes;
+    assert_eq!((census.good, census.spare), (1, 0));
+}
+
 proptest::proptest! {
     /// Whatever comes, from wherever: no panic, no answer to somebody else, no more than one answer to a datagram.
     #[test]
