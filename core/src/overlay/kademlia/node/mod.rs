@@ -279,6 +279,12 @@ impl Node {
         sides.into_iter().map(|side| self.start(now, side, Goal::Nodes, target)).collect()
     }
 
+    /// Ends a lookup, and the announce that it is for, without a word: no further question of it is sent, no
+    /// `announce_peer`, and no event tells of it. Questions that are already out still teach the table who is there.
+    pub fn cancel(&mut self, now: Instant, id: LookupId) {
+        self.abandon(now, id);
+    }
+
     /// Asks one node whether it is there.
     pub fn ping(&mut self, now: Instant, addr: SocketAddr) -> PingId {
         let ping = PingId(self.fresh_id());
