@@ -105,25 +105,42 @@ impl Task {
         let mut ticks = tokio::time::interval(SHOW_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let stopped = loop {
+            self.give_up_what_nobody_waits_for();
             self.drain(None);
             self.send().await;
             self.tell();
             let wake = self.wake_at();
             tokio::select! {
                 biased;
-                () = self.clock.sleep_until(wake) => self.node.handle_timeout(self.clock.now()),
+                () = self.clock.sleep_until(wake) => {
+                    self.give_up_what_nobody_waits_for();
+                    self.node.handle_timeout(self.clock.now());
+                }
                 _ = ticks.tick() => self.on_tick(),
                 command = commands.recv() => match command {
                     Some(Command::Stop(done)) => break Some(done),
                     Some(command) => self.on_command(command),
                     None => break None,
                 },
-                Some(batch) = datagrams.recv() => self.on_datagrams(&batch),
+                Some(batch) = datagrams.recv() => {
+                    self.give_up_what_nobody_waits_for();
+                    self.on_datagrams(&batch);
+                }
             }
         };
         self.save().await;
         if let Some(done) = stopped {
             let _ = done.send(()); // whoever asked may have stopped waiting
+        }
+    }
+
+    /// Ends the asks whose receiver is gone, before anything more is sent for them: the torrent may have turned out to
+    /// be private.
+    //= BEP 27
+    fn give_up_what_nobody_waits_for(&mut self) {
+        let now = self.clock.now();
+        for ask in self.asks.extract_if(.., |ask| ask.found.is_closed()) {
+            ask.open.iter().for_each(|&lookup| self.node.cancel(now, lookup));
         }
     }
 
@@ -166,7 +183,6 @@ impl Task {
         let now = self.clock.now();
         let status = self.node.status(now);
         self.status.send_if_modified(|shown| std::mem::replace(shown, status) != status);
-        self.asks.retain(|ask| !ask.found.is_closed());
         if self.save_at <= now {
             self.save_at = now + SAVE_EVERY;
             if let Some(saved) = self.saved.clone() {

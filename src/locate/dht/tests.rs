@@ -143,3 +143,53 @@ async fn attack_31_from_loopback_nobody_elsewhere_is_asked() {
     let counters = alone.status().counters;
     assert_eq!((counters.asked, counters.routers_asked), (0, 0));
 }
+
+#[tokio::test]
+async fn a_named_node_to_begin_with_is_asked_before_anybody_asks_for_anything() {
+    let first = node(&[]);
+    let port = first.addr(false).unwrap().port();
+    let name = PeerHint { host: "localhost".to_owned(), port };
+    let alone = node_with(&DhtConfig::new(vec![name]));
+    let mut status = alone.watch_status();
+    let known = status.wait_for(|status| status.why_nobody.is_none());
+    let in_time = tokio::time::timeout(Duration::from_secs(5), known).await;
+    assert!(in_time.is_ok(), "the first datagram left too late");
+}
+
+/// A torrent may turn out to be private while it is being announced.
+#[tokio::test]
+async fn attack_13_an_ask_that_nobody_waits_for_announces_nothing() {
+    // Answers every question after a while, and notes what it was asked.
+    let slow = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addr = slow.local_addr().unwrap();
+    let dht = node_with(&DhtConfig::new(vec![hint(addr)]));
+    let (found, answers) = mpsc::channel(64);
+    dht.submit(AskId(1), Ask::Peers(announce(1000, 1)), found);
+    let mut raw = [0; 2048];
+    let query = async {
+        loop {
+            let (len, from) = slow.recv_from(&mut raw).await.unwrap();
+            if raw[..len].windows(9).any(|part| part == b"get_peers") {
+                break (raw[..len].to_vec(), from);
+            }
+        }
+    };
+    let (query, from) = tokio::time::timeout(PATIENCE, query).await.unwrap();
+    let at = query.windows(4).position(|part| part == b"1:t4" || part == b"1:t2").unwrap();
+    let len = usize::from(query[at + 3] - b'0');
+    let mut answer = b"d1:rd2:id20:aaaaaaaaaaaaaaaaaaaa5:token4:tokne1:t".to_vec();
+    answer.extend_from_slice(&query[at + 3..at + 5 + len]);
+    answer.extend_from_slice(b"1:y1:re");
+    drop(answers);
+    slow.send_to(&answer, from).await.unwrap();
+    let announced = async {
+        loop {
+            let (len, _) = slow.recv_from(&mut raw).await.unwrap();
+            if raw[..len].windows(13).any(|part| part == b"announce_peer") {
+                break;
+            }
+        }
+    };
+    let announced = tokio::time::timeout(Duration::from_secs(4), announced).await;
+    assert!(announced.is_err(), "it was announced all the same");
+}
