@@ -34,6 +34,16 @@ pub fn read_v6(bytes: &[u8]) -> impl Iterator<Item = SocketAddr> + '_ {
     })
 }
 
+/// Whether an IPv6 address is one of IPv4 in disguise: mapped (`::ffff:a.b.c.d`) or compatible (`::a.b.c.d`).
+///
+/// No packet of IPv6 ever comes from one, and what is sent to one goes to a host of IPv4 that has nothing to do with it.
+/// `::1` and `::` are what they are.
+pub fn hides_v4(ip: Ipv6Addr) -> bool {
+    matches!(ip.segments(), [0, 0, 0, 0, 0, 0 | 0xffff, ..])
+        && !ip.is_loopback()
+        && !ip.is_unspecified()
+}
+
 fn peer(ip: std::net::IpAddr, port: &[u8]) -> Option<SocketAddr> {
     let port = u16::from_be_bytes(port.try_into().ok()?);
     (port != 0).then(|| SocketAddr::new(ip, port))
@@ -54,5 +64,20 @@ mod tests {
         push(&mut b, v6);
         assert_eq!(read_v4(&a).collect::<Vec<_>>(), [v4]);
         assert_eq!(read_v6(&b).collect::<Vec<_>>(), [v6]);
+    }
+
+    #[test]
+    fn addresses_of_ipv4_in_disguise() {
+        for (ip, want) in [
+            ("::ffff:8.8.8.8", true),
+            ("::8.8.8.8", true),
+            ("::1", false),
+            ("::", false),
+            ("::1:0:0", false),
+            ("2002:808:808::1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(hides_v4(ip.parse().unwrap()), want, "{ip}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! machine may name anything, somebody on the local network may not name this machine, and a stranger may name only
 //! what is reachable for everybody. So private networks and tests work, and nobody can aim us at our own services.
 
+use crate::compact::hides_v4;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// How far an address reaches; the narrowest first.
@@ -52,10 +53,16 @@ impl Reach {
     }
 }
 
+/// Whether this can be the address of a node: one host, in the family that it seems to be of.
+pub fn plausible(addr: &SocketAddr) -> bool {
+    let disguised = matches!(addr.ip(), IpAddr::V6(v6) if hides_v4(v6));
+    addr.port() != 0 && !disguised && Reach::of(addr.ip()).is_some()
+}
+
 /// Whether `addr` may be believed to be a host when `from` says so.
 pub fn may_name(from: IpAddr, addr: SocketAddr) -> bool {
     let (from, to) = (Reach::of(from), Reach::of(addr.ip()));
-    addr.port() != 0 && from.is_some() && to.is_some() && from <= to
+    plausible(&addr) && from.is_some() && to.is_some() && from <= to
 }
 
 /// The network that one customer usually has the whole of: /24 of IPv4, /64 of IPv6.
@@ -117,6 +124,9 @@ mod tests {
         assert!(!may_name(any, SocketAddr::new(host, 1)));
         assert!(!may_name(host, SocketAddr::new(any, 1)));
         assert!(!may_name(host, SocketAddr::new(host, 0)));
+        for disguised in ["::ffff:8.8.8.8", "::8.8.8.8"] {
+            assert!(!may_name(host, SocketAddr::new(disguised.parse().unwrap(), 1)), "{disguised}");
+        }
     }
 
     #[test]

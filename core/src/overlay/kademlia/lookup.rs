@@ -3,7 +3,8 @@
 //! Decides whom to ask next and when it is over. It does not wait for the dead: somebody who has not answered within
 //! the time that nine of ten answers need is left out of the count of those under way, after twice that time also of
 //! the test for the end, and his answer is still welcome when it comes.
-//! Never sends, and never asks two nodes of one /24 or /64 that strangers named.
+//! Never sends, and never asks two nodes of one /24 or /64 that strangers named, nor more than a few of one /48. It ends
+//! after so many questions or so much time, whatever strangers name.
 
 use super::K;
 use super::address::subnet;
@@ -58,6 +59,15 @@ const CANDIDATES_MAX: usize = 100;
 /// Candidates that one answer may add: it has the 8 closest, routers name 16.
 const NAMED_MAX: usize = 16;
 
+/// Questions of one lookup. One through a large network takes 30; who is still named nearer ones after so many is being
+/// led on, and gets what was found.
+pub(super) const ASKED_MAX: u32 = 200;
+/// Twelve questions in a row that are given up. What was found by then is the result.
+pub(super) const TIME_MAX: Duration = Duration::from_secs(60);
+/// Nodes of one /48 that strangers named and that are asked: one customer may have all of it, so further ones are left
+/// out. Two, because some have only a /56 or /64 of it.
+const OF_ONE_SITE_MAX: usize = 2;
+
 /// What a lookup is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Goal {
@@ -98,7 +108,7 @@ pub(super) struct Lookup {
     candidates: Vec<Candidate>,
     /// Nodes without a known id, to ask when there is nobody else.
     routers: Vec<SocketAddr>,
-    /// Networks of candidates that strangers named.
+    /// Networks of those who were asked, so at most [`ASKED_MAX`].
     subnets: Vec<u64>,
     pub(super) started: Instant,
     pub(super) asked: u32,
@@ -140,6 +150,9 @@ impl Lookup {
     /// Whom to ask now; ask again until there is nobody.
     pub(super) fn next(&mut self, policy: &LookupPolicy) -> Option<Contact> {
         let (mut open, mut answered) = (0, 0);
+        if self.is_exhausted() {
+            return None;
+        }
         for candidate in &mut self.candidates {
             match candidate.state {
                 State::Answered => answered += 1,
@@ -147,6 +160,10 @@ impl Lookup {
                 State::Fresh => {
                     candidate.state = State::Asked;
                     self.asked += 1;
+                    let net = subnet(candidate.contact.addr.ip());
+                    if let Some(net) = net.filter(|net| !self.subnets.contains(net)) {
+                        self.subnets.push(net);
+                    }
                     return Some(candidate.contact);
                 }
                 State::Stalled | State::Overdue | State::Failed => {}
@@ -163,7 +180,7 @@ impl Lookup {
         let waiting = self.candidates.iter().any(|candidate| {
             matches!(candidate.state, State::Fresh | State::Asked | State::Answered)
         });
-        if waiting {
+        if waiting || self.is_exhausted() {
             return None;
         }
         let router = self.routers.pop()?;
@@ -235,16 +252,40 @@ impl Lookup {
                 continue;
             }
             if let Some(net) = subnet(contact.addr.ip()) {
-                let seed = |c: &Candidate| subnet(c.contact.addr.ip()) == Some(net);
-                if self.subnets.contains(&net) || self.candidates.iter().any(seed) {
+                if self.is_taken(net, contact.addr.is_ipv6()) {
                     continue;
                 }
-                self.subnets.push(net);
             } else if self.candidates.iter().any(|c| c.contact.addr == contact.addr) {
                 continue;
             }
             self.insert(contact);
         }
+    }
+
+    /// Whether there is somebody of this network already, or enough of the site that it belongs to.
+    fn is_taken(&self, net: u64, v6: bool) -> bool {
+        let fresh = self.candidates.iter().filter(|c| c.state == State::Fresh);
+        let mut site = 0;
+        for other in
+            fresh.filter_map(|c| subnet(c.contact.addr.ip())).chain(self.subnets.iter().copied())
+        {
+            if other == net {
+                return true;
+            }
+            // The upper 64 bits of an address without the lowest 16 are its /48.
+            site += usize::from(v6 && other >> 16 == net >> 16);
+        }
+        site >= OF_ONE_SITE_MAX
+    }
+
+    /// Whether nobody more may be asked.
+    const fn is_exhausted(&self) -> bool {
+        self.asked >= ASKED_MAX
+    }
+
+    /// When it ends at the latest.
+    pub(super) fn deadline(&self) -> Instant {
+        self.started + TIME_MAX
     }
 
     /// Whether it is over: the closest that can be had have answered, and nobody nearer may still do so soon.
@@ -254,7 +295,8 @@ impl Lookup {
         for candidate in &self.candidates {
             match candidate.state {
                 State::Answered => answered += 1,
-                State::Asked | State::Fresh | State::Stalled => open = true,
+                State::Asked | State::Stalled => open = true,
+                State::Fresh => open |= !self.is_exhausted(),
                 State::Overdue => stalled = true,
                 State::Failed => {}
             }
@@ -266,7 +308,7 @@ impl Lookup {
             return false;
         }
         // Where nobody has answered at all, the silence may be that of a slow line.
-        answered > 0 || (!stalled && self.routers.is_empty())
+        answered > 0 || (!stalled && (self.routers.is_empty() || self.is_exhausted()))
     }
 
     /// The closest that have answered, the closest first.
@@ -373,6 +415,65 @@ mod tests {
         let mut other_name = start(&[1]);
         other_name.answered(&Contact { addr: near(1, 1).addr, ..node(1) }, None);
         assert_eq!(other_name.closest().count(), 0, "another address is somebody else");
+    }
+
+    #[test]
+    fn a_lookup_that_is_led_on_ends_after_so_many_questions() {
+        let policy = LookupPolicy::default();
+        let mut lookup = start(&[255]);
+        // Each answer names one that is nearer, of a private network where many hosts are what is expected.
+        let nearer = |n: u32| {
+            let mut id = [0; 20];
+            id[..4].copy_from_slice(&(u32::MAX / 2 - n).to_be_bytes());
+            Contact {
+                id: NodeId(id),
+                addr: SocketAddr::from(((0x0a00_0000_u32 + n).to_be_bytes(), 1)),
+            }
+        };
+        let mut asked = 0;
+        while !lookup.is_done(&policy) {
+            let Some(contact) = lookup.next(&policy) else { panic!("neither over nor asking") };
+            asked += 1;
+            lookup.named([nearer(asked)].into_iter());
+            if asked % 2 == 0 {
+                lookup.failed(&contact);
+            } else {
+                lookup.answered(&contact, None);
+            }
+            assert!(asked <= ASKED_MAX);
+        }
+        assert_eq!((asked, lookup.asked), (ASKED_MAX, ASKED_MAX));
+    }
+
+    #[test]
+    fn one_site_of_ipv6_has_two_questions_and_the_memory_of_networks_is_bounded() {
+        let policy = LookupPolicy { alpha: usize::MAX, ..LookupPolicy::default() };
+        let mut lookup = start(&[255]);
+        let of = |site: u16, n: u16| {
+            let mut id = [0; 20];
+            id[..2].copy_from_slice(&(0x8000 - n).to_be_bytes());
+            id[2..4].copy_from_slice(&(u16::MAX - site).to_be_bytes());
+            let ip = [0x2001, 0xdb8, site, n, 0, 0, 0, 1];
+            Contact { id: NodeId(id), addr: SocketAddr::from((ip, 1)) }
+        };
+        let mut asked = Vec::new();
+        for n in 0..500 {
+            lookup.named([of(1, n)].into_iter());
+            while let Some(contact) = lookup.next(&policy) {
+                lookup.failed(&contact);
+                asked.push(contact);
+            }
+        }
+        assert_eq!(asked.iter().filter(|contact| contact.addr.is_ipv6()).count(), OF_ONE_SITE_MAX);
+        for site in 2..1000 {
+            lookup.named([of(site, 0)].into_iter());
+            while let Some(contact) = lookup.next(&policy) {
+                lookup.not_sent(&contact);
+                let _ = lookup.next(&policy);
+                lookup.failed(&contact);
+            }
+        }
+        assert!(lookup.subnets.len() <= ASKED_MAX as usize && lookup.asked == ASKED_MAX);
     }
 
     #[test]

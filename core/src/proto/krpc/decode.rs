@@ -14,7 +14,7 @@ use super::{
 use crate::bencode::{Kind, Limits, Value};
 use crate::compact;
 use crate::id::{InfoHash, NodeId};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 impl Message {
     /// Reads one datagram.
@@ -167,20 +167,23 @@ fn read_fault(
     let code = items().find_map(|item| item.as_int()).unwrap_or_default();
     let text = items().find_map(|item| item.as_bytes()).unwrap_or_default();
     let [id, port] = results.map(|results| pick(&results, ["id", "p"])).unwrap_or_default();
+    // The port belongs to the id: without it, it is not written either.
+    let id = hash(id).map(NodeId);
     Fault {
         code: ErrorCode(code.try_into().unwrap_or_default()),
         text: Text::new(text),
         observed,
-        id: hash(id).map(NodeId),
-        observed_port: uint(port).and_then(|port| port.try_into().ok()),
+        id,
+        observed_port: id.and(uint(port)).and_then(|port| port.try_into().ok()),
     }
 }
 
-/// The tail of a list that is not a whole number of nodes is ignored, and so is a node with port 0.
+/// The tail of a list that is not a whole number of nodes is ignored, and so is a node with port 0 or with an address
+/// of IPv4 that is written as one of IPv6.
 fn read_nodes(raw: &[u8], stride: usize) -> Vec<Contact> {
     let nodes = raw.chunks_exact(stride).filter_map(|node| {
         let (id, addr) = node.split_first_chunk()?;
-        Some(Contact { id: NodeId(*id), addr: address(addr)? })
+        Some(Contact { id: NodeId(*id), addr: host(addr)? })
     });
     nodes.take(NODES_MAX).collect()
 }
@@ -191,7 +194,7 @@ fn read_values(values: &Value<'_>) -> Option<Vec<SocketAddr>> {
     let mut peers = Vec::new();
     for raw in items.filter_map(|item| item.as_bytes()) {
         match raw.len() {
-            compact::V4_LEN | compact::V6_LEN => peers.extend(address(raw)),
+            compact::V4_LEN | compact::V6_LEN => peers.extend(host(raw)),
             len if len % compact::V4_LEN == 0 => peers.extend(compact::read_v4(raw)),
             _ => {}
         }
@@ -204,6 +207,14 @@ fn read_want(want: &Value<'_>) -> Option<Want> {
         want.as_list().into_iter().flatten().any(|item| item.as_bytes() == Some(name))
     };
     want.as_list().map(|_| Want { v4: has(b"n4"), v6: has(b"n6") })
+}
+
+/// An address that somebody else is said to have.
+fn host(raw: &[u8]) -> Option<SocketAddr> {
+    address(raw).filter(|addr| match addr.ip() {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(v6) => !compact::hides_v4(v6),
+    })
 }
 
 fn address(raw: &[u8]) -> Option<SocketAddr> {

@@ -310,6 +310,23 @@ const BEP33_V4: &str = "\
     04044106005421000c86900a0020500203510060144e900100924a1018141a028012913f0041802250042280481200002004430804210101c081\
     11c10801001080002038008211004266848606b035001048";
 
+#[test]
+fn addresses_of_ipv4_in_disguise_are_left_out() {
+    let contact = |text| Contact { id: OTHER, addr: addr(text) };
+    let odd = ["[::ffff:9.9.9.9]:53", "[::9.9.9.9]:53", "[2001:db8::1]:1"];
+    let reply = Reply {
+        nodes6: Some(odd.map(contact).to_vec()),
+        values: Some(odd.map(addr).to_vec()),
+        ..Reply::new(ASKER)
+    };
+    let want = Reply {
+        nodes6: Some(vec![contact(odd[2])]),
+        values: Some(vec![addr(odd[2])]),
+        ..Reply::new(ASKER)
+    };
+    assert_eq!(Message::parse(&answers(reply).encode()), Ok(answers(want)));
+}
+
 fn any_id() -> impl Strategy<Value = NodeId> {
     any::<[u8; 20]>().prop_map(NodeId)
 }

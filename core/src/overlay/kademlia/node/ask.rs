@@ -7,7 +7,7 @@ use crate::overlay::kademlia::K;
 use crate::overlay::kademlia::address::{Reach, may_name};
 use crate::overlay::kademlia::id_fits;
 use crate::overlay::kademlia::lookup::{Goal, Lookup, LookupId, Soft};
-use crate::proto::krpc::{Ask, Contact, Fault, Message, Query, Reply, TransactionId, Want};
+use crate::proto::krpc::{Ask, Body, Contact, Fault, Message, Query, Reply, TransactionId, Want};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ const PEERS_MAX: usize = 100;
 /// What a question is asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Purpose {
+    /// Nobody waits for the answer any more.
+    Abandoned,
     Announce(LookupId),
     Lookup(LookupId),
     Ping(PingId),
@@ -112,7 +114,7 @@ impl Node {
             self.counters.routers_asked += 1;
             self.send(now, router, None, Purpose::Router(id), ask);
         }
-        if lookup.is_done(&self.config.policy) {
+        if lookup.is_done(&self.config.policy) || lookup.deadline() <= now {
             self.finish(now, id, &lookup);
         } else {
             self.lookups.insert(id, lookup);
@@ -227,7 +229,7 @@ impl Node {
         from: SocketAddr,
         transaction: TransactionId,
     ) -> Option<(Open, Duration)> {
-        let number = transaction.as_bytes().try_into().ok().map(u32::from_be_bytes);
+        let number = number_of(transaction);
         let known = number.and_then(|number| Some((number, *self.open.get(&number)?)));
         let Some((number, open)) = known.filter(|(_, open)| open.to == from) else {
             self.counters.stray += 1;
@@ -289,6 +291,7 @@ impl Node {
                 }
                 self.pump(now, id);
             }
+            Purpose::Abandoned => {}
             Purpose::Announce(id) => self.announce_settled(id, true),
             Purpose::Ping(ping) => {
                 let answer = Some((reply.id, rtt));
@@ -314,7 +317,7 @@ impl Node {
             Purpose::Ping(ping) => {
                 self.events.push_back(Event::Pong { ping, addr: from, answer: None });
             }
-            Purpose::Probe => {}
+            Purpose::Abandoned | Purpose::Probe => {}
         }
     }
 
@@ -370,6 +373,7 @@ impl Node {
             self.sides[side_of(&open.to)].table.failed(&contact);
         }
         match open.purpose {
+            Purpose::Abandoned => {}
             Purpose::Announce(id) => self.announce_settled(id, false),
             Purpose::Lookup(_) | Purpose::Router(_) => self.drop_from_lookup(now, open),
             Purpose::Ping(ping) => {
@@ -388,6 +392,36 @@ impl Node {
             }
         }
         self.pump(now, id);
+    }
+
+    /// Forgets a lookup, and what it still has to send.
+    pub(super) fn abandon(&mut self, now: Instant, id: LookupId) {
+        self.lookups.remove(&id);
+        self.announcing.remove(&id);
+        let mine = |purpose: Purpose| matches!(purpose, Purpose::Announce(of) | Purpose::Lookup(of) | Purpose::Router(of) if of == id);
+        for open in self.open.values_mut().filter(|open| mine(open.purpose)) {
+            open.purpose = Purpose::Abandoned;
+        }
+        let (open, due) = (&mut self.open, &mut self.due);
+        self.outbox.retain(|(_, message)| {
+            if !matches!(message.body, Body::Query(_)) {
+                return true;
+            }
+            let number = number_of(message.transaction);
+            let unsent = number.and_then(|number| Some((number, *open.get(&number)?)));
+            let Some((number, question)) = unsent else { return true };
+            if question.purpose != Purpose::Abandoned {
+                return true;
+            }
+            open.remove(&number);
+            due.remove(&(question.due, number));
+            false
+        });
+        self.events.retain(|event| {
+            !matches!(event, Event::Announced { lookup, .. } | Event::Done { lookup, .. } | Event::Peers { lookup, .. }
+                if *lookup == id)
+        });
+        self.settle_bootstrap(now, id, false);
     }
 
     fn announce_settled(&mut self, id: LookupId, stored: bool) {
@@ -431,6 +465,10 @@ impl Node {
             side.bootstrap_at = now;
         }
     }
+}
+
+fn number_of(transaction: TransactionId) -> Option<u32> {
+    transaction.as_bytes().try_into().ok().map(u32::from_be_bytes)
 }
 
 fn contact_of(open: &Open) -> Option<Contact> {

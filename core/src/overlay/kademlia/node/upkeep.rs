@@ -28,8 +28,11 @@ impl Node {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let due = self.due.first().map(|&(at, _)| at);
-        let paced = self.paced.then(|| self.pacer.ready_at(&self.config.limits));
-        let soonest = due.into_iter().chain(paced).min();
+        let held_back = self.paced && !self.lookups.is_empty();
+        let paced = held_back.then(|| self.pacer.ready_at(&self.config.limits));
+        // Numbers are given in order of time, so the first is the one that ends first.
+        let ends = self.lookups.first_key_value().map(|(_, lookup)| lookup.deadline());
+        let soonest = due.into_iter().chain(paced).chain(ends).min();
         if !self.config.upkeep {
             return soonest;
         }
@@ -46,6 +49,11 @@ impl Node {
             self.question_due(now, number);
         }
         self.pump_paced(now);
+        while let Some((&id, lookup)) = self.lookups.first_key_value()
+            && lookup.deadline() <= now
+        {
+            self.pump(now, id);
+        }
         if !self.config.upkeep {
             return;
         }
@@ -141,7 +149,7 @@ impl Node {
         self.send(now, contact.addr, Some(contact.id), Purpose::Probe, ask);
     }
 
-    fn ask_suggested(&mut self, now: Instant) {
+    pub(super) fn ask_suggested(&mut self, now: Instant) {
         let Some((id, addr)) = self.suggested.pop_front() else { return };
         if !self.pacer.take(now, &self.config.limits) {
             self.suggested.push_front((id, addr));

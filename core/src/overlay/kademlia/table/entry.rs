@@ -3,7 +3,7 @@
 use crate::clock::Instant;
 use crate::id::NodeId;
 use crate::proto::krpc::Contact;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// A node is good for this long after the last sign of life.
@@ -47,6 +47,7 @@ impl Secs {
 pub(super) struct Entry {
     pub(super) id: NodeId,
     ip: [u8; 16],
+    v6: bool,
     port: u16,
     rtt_ms: u16,
     /// Questions in a row that it has not answered.
@@ -71,6 +72,7 @@ impl Entry {
         Self {
             id: contact.id,
             ip,
+            v6: contact.addr.is_ipv6(),
             port: contact.addr.port(),
             rtt_ms: u16::MAX,
             fails: 0,
@@ -82,7 +84,8 @@ impl Entry {
     }
 
     pub(super) fn ip(&self) -> IpAddr {
-        IpAddr::V6(Ipv6Addr::from(self.ip)).to_canonical()
+        let [.., a, b, c, d] = self.ip;
+        if self.v6 { Ipv6Addr::from(self.ip).into() } else { Ipv4Addr::new(a, b, c, d).into() }
     }
 
     pub(super) fn addr(&self) -> SocketAddr {
@@ -94,11 +97,11 @@ impl Entry {
     }
 
     pub(super) fn same_ip(&self, other: &Self) -> bool {
-        self.ip == other.ip
+        self.v6 == other.v6 && self.ip == other.ip
     }
 
     pub(super) fn same_endpoint(&self, other: &Self) -> bool {
-        self.ip == other.ip && self.port == other.port
+        self.same_ip(other) && self.port == other.port
     }
 
     /// Notes an answer.

@@ -212,3 +212,12 @@ proptest! {
         prop_assert_eq!(table.closest(&target, 8), sorted);
     }
 }
+
+#[test]
+fn an_address_keeps_its_family() {
+    for text in ["8.8.8.8:1", "[::ffff:8.8.8.8]:1", "[2001:db8::1]:1"] {
+        let contact = Contact { id: NodeId([3; 20]), addr: text.parse().unwrap() };
+        assert_eq!(Entry::hearsay(contact).contact(), contact);
+    }
+    assert!(size_of::<Entry>() <= 56);
+}
