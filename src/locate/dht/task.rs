@@ -166,7 +166,9 @@ impl Task {
         let now = self.clock.now();
         let status = self.node.status(now);
         self.status.send_if_modified(|shown| std::mem::replace(shown, status) != status);
-        self.asks.retain(|ask| !ask.found.is_closed());
+        for ask in self.asks.extract_if(.., |ask| ask.found.is_closed()) {
+            ask.open.into_iter().for_each(|lookup| self.node.cancel(now, lookup));
+        }
         if self.save_at <= now {
             self.save_at = now + SAVE_EVERY;
             if let Some(saved) = self.saved.clone() {
