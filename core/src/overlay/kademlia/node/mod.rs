@@ -10,6 +10,7 @@ mod status;
 mod tests;
 mod upkeep;
 
+use super::address::plausible;
 use super::limits::{Limits, Pacer, ReplyBudget, Sources};
 use super::lookup::{Goal, Lookup, LookupId, LookupPolicy};
 use super::peers::{Peers, Terms};
@@ -30,7 +31,10 @@ pub use status::{Counters, SideStatus, Status, Why};
 
 /// Nodes that wait to be asked for the first time; further ones are forgotten.
 const SUGGESTED_MAX: usize = 400;
-/// Nodes in a snapshot.
+/// Of them, and of questions about them under way, those of one address; further ones are forgotten. One host seldom runs
+/// two nodes, and a long list must not aim us at the ports of one.
+const SUGGESTED_OF_ONE_MAX: usize = 2;
+/// Nodes in a snapshot; half of them of each family, as far as there are so many.
 const SNAPSHOT_MAX: usize = 400;
 
 /// Which of the two networks a node takes part in.
@@ -218,9 +222,7 @@ impl Node {
                 bootstrapping: None,
             }
         });
-        let known = snapshot.nodes.iter().filter(|node| active[side_of(&node.addr)]);
-        let suggested = known.take(SNAPSHOT_MAX).map(|node| (Some(node.id), node.addr)).collect();
-        Self {
+        let mut new = Self {
             tokens: Tokens::new(now, rng.fork()),
             sources: Sources::new(&mut rng),
             budget: ReplyBudget::default(),
@@ -233,7 +235,7 @@ impl Node {
             due: BTreeSet::new(),
             lookups: BTreeMap::new(),
             announcing: BTreeMap::new(),
-            suggested,
+            suggested: VecDeque::new(),
             next_id: 0,
             paced: false,
             probe_at: now,
@@ -242,7 +244,11 @@ impl Node {
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
+        };
+        for node in snapshot.nodes.iter().take(SNAPSHOT_MAX) {
+            new.queue(Some(node.id), node.addr);
         }
+        new
     }
 
     /// Our id in the network of IPv4, or in that of IPv6.
@@ -292,11 +298,11 @@ impl Node {
         ping
     }
 
-    /// Somebody said that there is a node: a torrent, a peer with its PORT message, a magnet link. It is asked soon.
+    /// Somebody said that there is a node: a torrent, a peer with its PORT message, a magnet link. It is asked soon,
+    /// unless no host can have this address or more of the same address wait already.
     pub fn suggest(&mut self, now: Instant, addr: SocketAddr) {
-        let known = self.suggested.iter().any(|(_, have)| *have == addr);
-        if addr.port() != 0 && !known && self.suggested.len() < SUGGESTED_MAX {
-            self.suggested.push_back((None, addr));
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        if self.queue(None, addr) {
             self.probe_at = self.probe_at.min(now);
         }
     }
@@ -316,6 +322,26 @@ impl Node {
         nobody && self.suggested.is_empty() && self.config.bootstrap.is_empty()
     }
 
+    /// Lets a node wait to be asked for the first time. Returns whether it does so from now on.
+    fn queue(&mut self, id: Option<NodeId>, addr: SocketAddr) -> bool {
+        if !self.sides[side_of(&addr)].active || !plausible(&addr) {
+            return false;
+        }
+        let waiting = self.suggested.iter().map(|(_, addr)| *addr);
+        let asked = self.open.values().filter(|open| open.purpose == Purpose::Probe);
+        let same: Vec<SocketAddr> = waiting
+            .chain(asked.map(|open| open.to))
+            .filter(|have| have.ip() == addr.ip())
+            .collect();
+        let wanted = !same.contains(&addr)
+            && same.len() < SUGGESTED_OF_ONE_MAX
+            && self.suggested.len() < SUGGESTED_MAX;
+        if wanted {
+            self.suggested.push_back((id, addr));
+        }
+        wanted
+    }
+
     /// Notes a node that is known to be there and to have this id, as if it had answered.
     pub fn vouch(&mut self, now: Instant, contact: Contact, rtt: Duration) {
         self.sides[side_of(&contact.addr)].table.answered(now, contact, rtt);
@@ -333,9 +359,13 @@ impl Node {
     pub fn snapshot(&self) -> Snapshot {
         let id = |side: &Side| side.active.then(|| side.table.own());
         let [v4, v6] = &self.sides;
-        let mut nodes = v4.table.worth_keeping(SNAPSHOT_MAX);
-        nodes.extend(v6.table.worth_keeping(SNAPSHOT_MAX));
-        nodes.truncate(SNAPSHOT_MAX);
+        let half = SNAPSHOT_MAX / 2;
+        let [mut nodes, mut nodes6] = [v4, v6].map(|side| side.table.worth_keeping(SNAPSHOT_MAX));
+        // What one family has not of its half is free for the other.
+        let keep = SNAPSHOT_MAX - nodes6.len().min(half);
+        nodes.truncate(keep);
+        nodes6.truncate(SNAPSHOT_MAX - nodes.len());
+        nodes.append(&mut nodes6);
         Snapshot { id_v4: id(v4), id_v6: id(v6), nodes }
     }
 

@@ -455,6 +455,71 @@ fn a_cancelled_announce_sends_nothing_more() {
     assert_eq!(node.poll_timeout(), None, "nothing is left");
 }
 
+#[test]
+fn only_what_a_host_can_have_is_suggested_and_few_of_one_address() {
+    let impossible =
+        ["0.0.0.0:1", "224.0.0.1:1", "255.255.255.255:1", "[ff02::1]:1", "[::]:1", "[::9.9.9.9]:1"];
+    let possible = ["127.0.0.1:1", "10.0.0.1:1", "8.8.8.8:1", "[::1]:1", "[fd00::1]:1"];
+    let mut node = node(both());
+    for text in impossible.into_iter().chain(possible) {
+        node.suggest(at(0), addr(text));
+    }
+    node.suggest(at(0), addr("[::ffff:8.8.4.4]:1"));
+    let queued = |node: &Node| node.suggested.iter().map(|(_, addr)| *addr).collect::<Vec<_>>();
+    let want: Vec<_> = possible.into_iter().chain(["8.8.4.4:1"]).map(addr).collect();
+    assert_eq!(queued(&node), want);
+    (1..100).for_each(|port| node.suggest(at(0), SocketAddr::from(([8, 8, 8, 8], port))));
+    assert_eq!(queued(&node).len(), want.len() + 1);
+    // While they are asked, there is no more room than before.
+    while !node.suggested.is_empty() {
+        node.ask_suggested(at(0));
+    }
+    (1..100).for_each(|port| node.suggest(at(0), SocketAddr::from(([8, 8, 8, 8], port))));
+    assert_eq!(queued(&node), []);
+
+    let texts =
+        impossible.into_iter().chain(["[::ffff:8.8.4.4]:1", "8.8.8.8:1", "8.8.8.8:2", "8.8.8.8:3"]);
+    let nodes = texts.map(|text| Contact { id: id(7), addr: addr(text) }).collect();
+    let snapshot = Snapshot { nodes, ..Snapshot::default() };
+    let node = Node::new(at(0), both(), &snapshot, Rng::seeded(1));
+    assert_eq!(queued(&node), ["8.8.8.8:1", "8.8.8.8:2"].map(addr));
+}
+
+#[test]
+fn a_snapshot_has_nodes_of_both_families() {
+    #[track_caller]
+    fn check(v4: u16, v6: u16, want: (usize, usize)) {
+        let mut node = node(both());
+        let mut rng = Rng::seeded(1);
+        for n in 0..v4 + v6 {
+            let [high, low] = n.to_be_bytes();
+            let addr = match n < v4 {
+                true => SocketAddr::from(([60, high, low, 1], 1)),
+                false => SocketAddr::from(([0x2001, 0xdb8, n, 0, 0, 0, 0, 1], 1)),
+            };
+            node.vouch(at(0), Contact { id: NodeId::random(&mut rng), addr }, Duration::ZERO);
+        }
+        let nodes = node.snapshot().nodes;
+        let of = |v6| nodes.iter().filter(|node| node.addr.is_ipv6() == v6).count();
+        assert_eq!((of(false), of(true)), want);
+    }
+    check(50, 30, (50, 30));
+    let mut full = node(both());
+    let mut rng = Rng::seeded(1);
+    for n in 0..5000u16 {
+        let [high, low] = n.to_be_bytes();
+        let v4 = SocketAddr::from(([60, high, low, 1], 1));
+        let v6 = SocketAddr::from(([0x2001, 0xdb8, n, 0, 0, 0, 0, 1], 1));
+        full.vouch(at(0), Contact { id: NodeId::random(&mut rng), addr: v4 }, Duration::ZERO);
+        full.vouch(at(0), Contact { id: NodeId::random(&mut rng), addr: v6 }, Duration::ZERO);
+    }
+    let nodes = full.snapshot().nodes;
+    let six = nodes.iter().filter(|node| node.addr.is_ipv6()).count();
+    assert_eq!((nodes.len(), six), (400, 200));
+    check(5000, 150, (250, 150));
+    check(150, 5000, (150, 250));
+}
+
 proptest::proptest! {
     /// Whatever comes, from wherever: no panic, no answer to somebody else, no more than one answer to a datagram.
     #[test]

@@ -149,7 +149,7 @@ impl Node {
         self.send(now, contact.addr, Some(contact.id), Purpose::Probe, ask);
     }
 
-    fn ask_suggested(&mut self, now: Instant) {
+    pub(super) fn ask_suggested(&mut self, now: Instant) {
         let Some((id, addr)) = self.suggested.pop_front() else { return };
         if !self.pacer.take(now, &self.config.limits) {
             self.suggested.push_front((id, addr));

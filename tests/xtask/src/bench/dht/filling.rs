@@ -15,8 +15,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 const TABLE_S: f64 = 600.0;
 /// The same of the store.
 const STORE_S: f64 = 120.0;
-/// Peers of one swarm; a node keeps no more.
-const SWARM: usize = 500;
+/// Peers of one swarm. A node keeps 500, and then gives out no more tokens.
+const SWARM: usize = 400;
 /// Questions under way while the store is filled.
 const WINDOW: usize = 256;
 /// Seconds after which a question is asked again.

@@ -9,8 +9,10 @@ use gaggle_core::rng::Rng;
 use harness::Stopwatch;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Questions under way.
-const WINDOW: usize = 192;
+/// Questions under way: fewer than the kernel's queue of a socket holds, and enough that the node is never out of work.
+const WINDOW: usize = 400;
+/// Bits of a transaction that say which of them it is.
+const SLOT_BITS: u32 = 9;
 /// Seconds without an answer after which a question counts as lost.
 const LOST_S: f64 = 0.3;
 /// Every so many answers one is kept and checked afterwards.
@@ -123,7 +125,7 @@ pub(super) fn run(
             let target =
                 swarm.map_or_else(|| NodeId::random(rng), |nth| known.swarms[nth].0.into());
             // The slot in the low bits finds it again, the rest tells late answers apart.
-            let number = ((asked as u32) << 8 | at as u32) & !ABUSE;
+            let number = ((asked as u32) << SLOT_BITS | at as u32) & !ABUSE;
             let template = if swarm.is_some() { &mut get } else { &mut find };
             let from = source((asked % u64::from(sources)) as u32);
             crowd.send(from, NODE, template.fill(&target, number));
@@ -168,7 +170,7 @@ fn take(
         load.abuse.1 += u64::from(number & ABUSE != 0);
         return;
     }
-    let at = (number & 0xff) as usize;
+    let at = (number & ((1 << SLOT_BITS) - 1)) as usize;
     let Some(slot) = slots.get_mut(at).and_then(|slot| slot.take_if(|slot| slot.number == number))
     else {
         return;
