@@ -13,6 +13,7 @@ mod id;
 mod limits;
 mod lookup;
 mod node;
+mod owners;
 mod peers;
 mod rtt;
 mod table;

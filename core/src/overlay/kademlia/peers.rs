@@ -1,22 +1,27 @@
 //! Who has announced what, until it expires.
 //!
 //! Stores only for senders whose token was good; that is checked before. Keeps one entry for each address and
-//! swarm, prefers the swarms nearest to our id when there are too many, and never answers more than is asked for.
+//! swarm. When there are too many swarms, whoever has brought the most loses one first, and among equals the swarms
+//! nearest to our id stay: hashes can be chosen to be near, networks cannot. It never answers more than is asked for.
 
+use super::address::subnet;
+use super::owners::{Owners, Place, network};
 use crate::clock::Instant;
 use crate::id::{Distance, InfoHash, NodeId};
 use crate::proto::krpc::{Filter, Samples};
 use crate::rng::Rng;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// What is stored, and how long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Terms {
-    /// Swarms. When there are as many, one farther from our id gives way to one nearer.
+    /// Swarms; one network may bring a 32nd of them. When there are as many, one of the network that has brought most
+    /// gives way, among equals one farther from our id to one nearer.
     pub swarms_max: usize,
-    /// Addresses of one swarm. When there are as many, no token is given out for it.
+    /// Addresses of one swarm. When there are as many, one of the network that has most of them gives way to one of
+    /// another; where there is none that has more, no token is given out.
     pub peers_max: usize,
     /// How long an announce counts.
     pub life: Duration,
@@ -44,6 +49,10 @@ const SAMPLE_EVERY_S: u32 = crate::proto::krpc::SAMPLE_INTERVAL_MAX_S;
 /// Expired peers are swept out this often; an answer never has them.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// Peers of one /64 in a swarm: one customer has all of its addresses. A further one takes the place of the one who
+/// expires first. Of IPv4 each address has one place.
+const OF_ONE_NETWORK_MAX: usize = 4;
+
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     addr: SocketAddr,
@@ -51,13 +60,103 @@ struct Peer {
     expires: Instant,
 }
 
+/// The peers of one swarm.
+#[derive(Clone, Debug)]
+struct Swarm {
+    /// Who brought it, or whoever is still there of those who came after him.
+    owner: IpAddr,
+    /// Sorted by address, so those of one network stand side by side.
+    peers: Vec<Peer>,
+}
+
+/// Whether there is a place for one more peer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Seat {
+    /// It is there already, at this place.
+    Own(usize),
+    /// Yes.
+    Free,
+    /// That of the peer at this place, who then has to go.
+    Instead(usize),
+    /// No.
+    None,
+}
+
+impl Swarm {
+    fn seat(&self, ip: IpAddr, max: usize) -> Seat {
+        if let Ok(at) = self.peers.binary_search_by_key(&ip, |peer| peer.addr.ip()) {
+            return Seat::Own(at);
+        }
+        if let IpAddr::V6(v6) = ip
+            && subnet(ip).is_some()
+        {
+            let first = IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64));
+            let from = self.peers.partition_point(|peer| peer.addr.ip() < first);
+            let of_one = |peer: &&Peer| subnet(peer.addr.ip()) == subnet(ip);
+            let count = self.peers[from..].iter().take_while(of_one).count();
+            if count >= OF_ONE_NETWORK_MAX {
+                return self.oldest(from..from + count);
+            }
+        }
+        if self.peers.len() < max {
+            return Seat::Free;
+        }
+        let mut groups = self.peers.chunk_by(|a, b| network(a.addr.ip()) == network(b.addr.ip()));
+        let (mut from, mut most, mut mine) = (0, 0..0, 0);
+        for group in groups.by_ref() {
+            if group.len() > most.len() {
+                most = from..from + group.len();
+            }
+            if group.first().is_some_and(|peer| network(peer.addr.ip()) == network(ip)) {
+                mine = group.len();
+            }
+            from += group.len();
+        }
+        if most.len() > mine + 1 { self.oldest(most) } else { Seat::None }
+    }
+
+    /// The place of the one of these who expires first.
+    fn oldest(&self, of: std::ops::Range<usize>) -> Seat {
+        of.min_by_key(|&at| self.peers[at].expires).map_or(Seat::None, Seat::Instead)
+    }
+
+    fn store(&mut self, peer: Peer, max: usize) -> bool {
+        match self.seat(peer.addr.ip(), max) {
+            Seat::Own(at) => {
+                self.peers[at] = peer;
+                return true;
+            }
+            Seat::Free => {}
+            Seat::Instead(at) => drop(self.peers.remove(at)),
+            Seat::None => return false,
+        }
+        if self.peers.len() == self.peers.capacity() {
+            self.peers.reserve_exact((self.peers.len() / 2).max(1));
+        }
+        let at = self.peers.partition_point(|old| old.addr.ip() < peer.addr.ip());
+        self.peers.insert(at, peer);
+        true
+    }
+
+    /// Charges the swarm to somebody who is in it.
+    fn pass_on(&mut self) {
+        let there = |peer: &Peer| network(peer.addr.ip()) == self.owner;
+        if !self.peers.iter().any(there)
+            && let Some(first) = self.peers.first()
+        {
+            self.owner = network(first.addr.ip());
+        }
+    }
+}
+
 /// The announced peers of one address family.
 #[derive(Clone, Debug)]
 pub struct Peers {
     own: NodeId,
     terms: Terms,
-    /// By distance from our id. The peers of one swarm are sorted by address.
-    swarms: BTreeMap<Distance, Vec<Peer>>,
+    /// By distance from our id.
+    swarms: BTreeMap<Distance, Swarm>,
+    owners: Owners,
     sample: Vec<InfoHash>,
     sample_due: Instant,
     sweep_due: Instant,
@@ -70,6 +169,7 @@ impl Peers {
             own,
             terms,
             swarms: BTreeMap::new(),
+            owners: Owners::default(),
             sample: Vec::new(),
             sample_due: Instant::ZERO,
             sweep_due: Instant::ZERO,
@@ -81,38 +181,39 @@ impl Peers {
     pub fn would_store(&self, swarm: InfoHash, addr: SocketAddr) -> bool {
         let key = self.key(swarm);
         match self.swarms.get(&key) {
-            Some(peers) => {
-                peers.len() < self.terms.peers_max
-                    || peers.binary_search_by_key(&addr.ip(), |peer| peer.addr.ip()).is_ok()
-            }
-            None => {
-                self.swarms.len() < self.terms.swarms_max
-                    || self.swarms.last_key_value().is_some_and(|(farthest, _)| key < *farthest)
-            }
+            Some(swarm) => swarm.seat(addr.ip(), self.terms.peers_max) != Seat::None,
+            None => self.place(key, addr.ip()) != Place::None,
         }
     }
 
     /// Stores an announce, or renews it. Returns whether it is stored.
     pub fn store(&mut self, now: Instant, swarm: InfoHash, addr: SocketAddr, seed: bool) -> bool {
-        if !self.would_store(swarm, addr) {
-            return false;
-        }
         let key = self.key(swarm);
-        if !self.swarms.contains_key(&key) && self.swarms.len() >= self.terms.swarms_max {
-            self.swarms.pop_last();
-        }
-        let peers = self.swarms.entry(key).or_default();
         let peer = Peer { addr, seed, expires: now + self.terms.life };
-        match peers.binary_search_by_key(&addr.ip(), |peer| peer.addr.ip()) {
-            Ok(at) => peers[at] = peer,
-            Err(at) => {
-                if peers.len() == peers.capacity() {
-                    peers.reserve_exact((peers.len() / 2).max(1));
-                }
-                peers.insert(at, peer);
-            }
+        if let Some(swarm) = self.swarms.get_mut(&key) {
+            return swarm.store(peer, self.terms.peers_max);
         }
+        match self.place(key, addr.ip()) {
+            Place::Free => {}
+            Place::Instead(other) => self.forget(other),
+            Place::None => return false,
+        }
+        let owner = network(addr.ip());
+        self.owners.add(owner, key);
+        self.swarms.insert(key, Swarm { owner, peers: vec![peer] });
         true
+    }
+
+    fn place(&self, key: Distance, ip: IpAddr) -> Place {
+        let farthest = self.swarms.last_key_value().map(|(key, _)| *key);
+        let taken = (self.swarms.len(), self.terms.swarms_max);
+        self.owners.place(network(ip), key, taken, farthest)
+    }
+
+    fn forget(&mut self, key: Distance) {
+        if let Some(swarm) = self.swarms.remove(&key) {
+            self.owners.remove(swarm.owner, key);
+        }
     }
 
     /// Some peers of a swarm, from a random place on; `None` if there are none.
@@ -123,7 +224,7 @@ impl Peers {
         no_seed: bool,
         rng: &mut Rng,
     ) -> Option<Vec<SocketAddr>> {
-        let peers = self.swarms.get(&self.key(swarm))?;
+        let peers = &self.swarms.get(&self.key(swarm))?.peers;
         let (before, after) = peers.split_at(rng.index(peers.len()));
         let there = after.iter().chain(before).filter(|peer| peer.expires > now);
         let found: Vec<_> = there
@@ -137,7 +238,7 @@ impl Peers {
     /// The filters over the seeds and over the other peers of a swarm; `None` if it is unknown.
     //= BEP 33 §storing node
     pub fn filters(&self, now: Instant, swarm: InfoHash) -> Option<(Filter, Filter)> {
-        let peers = self.swarms.get(&self.key(swarm))?;
+        let peers = &self.swarms.get(&self.key(swarm))?.peers;
         let (mut seeds, mut leeches) = (Filter::new(), Filter::new());
         for peer in peers.iter().filter(|peer| peer.expires > now) {
             if peer.seed { &mut seeds } else { &mut leeches }.insert(peer.addr.ip());
@@ -174,15 +275,17 @@ impl Peers {
             return;
         }
         self.sweep_due = now + SWEEP_EVERY;
-        self.swarms.retain(|_, peers| {
-            peers.retain(|peer| peer.expires > now);
-            !peers.is_empty()
+        self.swarms.retain(|_, swarm| {
+            swarm.peers.retain(|peer| peer.expires > now);
+            swarm.pass_on();
+            !swarm.peers.is_empty()
         });
+        self.recount();
     }
 
     /// Swarms, and peers in all of them.
     pub fn len(&self) -> (usize, usize) {
-        (self.swarms.len(), self.swarms.values().map(Vec::len).sum())
+        (self.swarms.len(), self.swarms.values().map(|swarm| swarm.peers.len()).sum())
     }
 
     /// Whether nothing is stored.
@@ -195,7 +298,15 @@ impl Peers {
         let old = std::mem::replace(&mut self.own, own);
         let swarms = std::mem::take(&mut self.swarms);
         let renamed = |key: Distance| own.distance(&NodeId(old.distance(&NodeId(key.0)).0));
-        self.swarms = swarms.into_iter().map(|(key, peers)| (renamed(key), peers)).collect();
+        self.swarms = swarms.into_iter().map(|(key, swarm)| (renamed(key), swarm)).collect();
+        self.recount();
+    }
+
+    fn recount(&mut self) {
+        self.owners = Owners::default();
+        for (&key, swarm) in &self.swarms {
+            self.owners.add(swarm.owner, key);
+        }
     }
 
     fn key(&self, swarm: InfoHash) -> Distance {
@@ -280,12 +391,97 @@ mod tests {
 
         let empty = store(Terms::default()).sample(at(0), &mut rng);
         assert_eq!((empty.total, empty.hashes.len()), (0, 0));
-        (2..100).for_each(|n| assert!(peers.store(at(0), swarm(n), peer(0, 1), false)));
+        (2..100).for_each(|n| {
+            assert!(peers.store(at(0), swarm(n), peer(u32::from(n) << 8, 1), false));
+        });
         let first = peers.sample(at(10), &mut rng);
         assert_eq!((first.hashes.len(), first.total, first.interval_s), (20, 99, SAMPLE_EVERY_S));
         assert_eq!(peers.sample(at(100), &mut rng).hashes, first.hashes);
         assert_ne!(peers.sample(at(22_000), &mut rng).hashes, first.hashes);
         peers.rehome(NodeId([7; 20]));
         assert!(peers.some(at(1), swarm(99), false, &mut rng).is_some());
+    }
+
+    fn v6(site: u16, net: u16, host: u16) -> SocketAddr {
+        SocketAddr::from(([0x2001, 0xdb8, site, net, 0, 0, 0, host], 1))
+    }
+
+    /// Whether swarms that were chosen to be nearest to us leave those of others alone.
+    fn flush(attacker: impl Fn(u32) -> SocketAddr, networks: usize) {
+        let terms = Terms::default();
+        let (mut peers, mut rng) = (store(terms), Rng::seeded(1));
+        for n in 0..terms.swarms_max as u32 {
+            let swarm = InfoHash(NodeId::random(&mut rng).0);
+            assert!(peers.store(at(0), swarm, peer((n + 1000) << 8, 1), false));
+        }
+        for n in 0..5_000u32 {
+            let mut near = [0; 20];
+            near[16..].copy_from_slice(&n.to_be_bytes());
+            peers.store(at(0), InfoHash(near), attacker(n), false);
+        }
+        let near = peers.swarms.keys().filter(|key| key.0[..16] == [0; 16]).count();
+        assert_eq!((peers.len().0, near), (terms.swarms_max, networks));
+    }
+
+    #[test]
+    fn chosen_hashes_of_one_network_take_one_place_of_a_full_store() {
+        flush(|n| peer(n % 256, 1), 1);
+        flush(|n| v6(1, n as u16, 1), 1);
+        flush(|n| peer((n % 10) << 8, 1), 10);
+    }
+
+    #[test]
+    fn one_network_brings_a_32nd_of_the_swarms_and_gives_way_to_who_brings_fewer() {
+        let terms = Terms { swarms_max: 320, ..Terms::default() };
+        let mut peers = store(terms);
+        let mut rng = Rng::seeded(1);
+        let mut bring = |peers: &mut Peers, from| {
+            peers.store(at(0), InfoHash(NodeId::random(&mut rng).0), from, false)
+        };
+        for n in 0..32_000u32 {
+            bring(&mut peers, peer((n % 32) << 8, 1));
+        }
+        assert_eq!(peers.len().0, 320);
+        // Wherever they are, because the others have brought ten each.
+        (100..200).for_each(|n| assert!(bring(&mut peers, peer(n << 8, 1))));
+        assert_eq!(peers.len().0, 320);
+        let of = |net: u32| network(peer(net << 8, 1).ip());
+        let brought = |net| peers.swarms.values().filter(|swarm| swarm.owner == of(net)).count();
+        assert!((0..32).all(|net| (6..=7).contains(&brought(net))));
+        assert!((100..200).all(|net| brought(net) == 1));
+        // Its owner has gone, so it is charged to who is still there.
+        let mut one = store(terms);
+        assert!(one.store(at(0), swarm(1), peer(0, 1), false));
+        assert!(one.store(at(60), swarm(1), peer(7 << 8, 1), false));
+        one.sweep(at(45 * 60 + 1));
+        assert_eq!(one.swarms.values().map(|s| s.owner).collect::<Vec<_>>(), [of(7)]);
+    }
+
+    #[test]
+    fn one_network_does_not_fill_a_swarm() {
+        let mut peers = store(Terms { peers_max: 20, ..Terms::default() });
+        (0..100).for_each(|host| {
+            assert!(peers.store(at(host.into()), swarm(1), v6(1, 0, host), false));
+        });
+        assert_eq!(peers.len().1, OF_ONE_NETWORK_MAX);
+        (0..100).for_each(|net| {
+            peers.store(at(200), swarm(1), v6(1, net, 1), false);
+        });
+        assert_eq!(peers.len().1, 20);
+        assert!(!peers.would_store(swarm(1), v6(1, 100, 1)));
+        (2..100).for_each(|site| {
+            peers.store(at(300), swarm(1), v6(site, 0, 1), false);
+        });
+        let of_first = peers.swarms.values().flat_map(|s| &s.peers);
+        let of_first =
+            of_first.filter(|p| network(p.addr.ip()) == network(v6(1, 0, 0).ip())).count();
+        assert_eq!((peers.len().1, of_first), (20, 1));
+        // In a private network many addresses of one /64 are what is expected.
+        let mut private = store(Terms::default());
+        (0..100u16).for_each(|host| {
+            let addr = SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, host], 1));
+            assert!(private.store(at(0), swarm(1), addr, false));
+        });
+        assert_eq!(private.len().1, 100);
     }
 }
