@@ -520,6 +520,81 @@ fn a_snapshot_has_nodes_of_both_families() {
     check(150, 5000, (150, 250));
 }
 
+#[test]
+fn only_the_search_for_neighbours_asks_bootstrap_nodes_and_the_others_wait_for_it() {
+    let bootstrap: Vec<_> = (1..=20).map(|n| SocketAddr::from(([8, 8, n, 8], 8))).collect();
+    for upkeep in [true, false] {
+        let config = Config { bootstrap: bootstrap.clone(), upkeep, ..Config::default() };
+        let mut node = node(config);
+        for n in 0..10 {
+            node.lookup_peers(at(0), InfoHash([n; 20]));
+        }
+        node.handle_timeout(at(0));
+        let mut out: Vec<_> = std::iter::from_fn(|| node.poll_message()).collect();
+        assert_eq!((out.len(), node.counters.routers_asked), (4, 4), "upkeep {upkeep}");
+        let (to, message) = out.pop().unwrap();
+        let mut reply = Reply::new(id(99));
+        reply.nodes = Some(vec![Contact { id: id(98), addr: addr("60.0.0.1:1") }]);
+        node.handle_message(at(50), to, Message::reply(message.transaction, reply), 100);
+        let mut done = 0;
+        let mut now = at(50);
+        while now < at(30_000) && done < 10 {
+            for (to, message) in std::iter::from_fn(|| node.poll_message()).collect::<Vec<_>>() {
+                let who = if to == addr("60.0.0.1:1") { id(98) } else { id(99) };
+                assert!(!bootstrap.contains(&to) || who == id(99));
+                let reply = Message::reply(message.transaction, Reply::new(who));
+                node.handle_message(now, to, reply, 100);
+            }
+            let over =
+                |event: &Event| matches!(event, Event::Done { found, .. } if found.answered == 2);
+            done += std::iter::from_fn(|| node.poll_event()).filter(over).count();
+            now = node.poll_timeout().unwrap_or(now + Duration::from_secs(1)).max(now);
+            node.handle_timeout(now);
+        }
+        assert_eq!(node.counters.routers_asked, 4);
+        assert!(done >= 10 && now < at(4_000), "{done} by {now:?}: the silent ones hold nobody up");
+    }
+}
+
+#[test]
+fn who_waits_in_vain_is_told_so() {
+    let config = Config { bootstrap: vec![addr("8.8.8.8:8")], ..Config::default() };
+    let mut node = node(config);
+    let lookup = node.lookup_peers(at(0), SWARM)[0];
+    let mut now = at(0);
+    let done = loop {
+        while node.poll_message().is_some() {}
+        let over = std::iter::from_fn(|| node.poll_event())
+            .find(|e| matches!(e, Event::Done { lookup: id, .. } if *id == lookup));
+        if over.is_some() || now > at(60_000) {
+            break over;
+        }
+        now = node.poll_timeout().unwrap().max(now);
+        node.handle_timeout(now);
+    };
+    assert!(matches!(done, Some(Event::Done { found, .. }) if found.answered == 0), "{now:?}");
+    assert!(now <= at(10_000), "{now:?}");
+}
+
+#[test]
+fn an_error_of_our_own_machine_counts_against_nobody() {
+    let mut node = node(idle());
+    let contact = Contact { id: id(100), addr: addr("60.0.0.1:1") };
+    node.vouch(at(0), contact, Duration::ZERO);
+    node.ping(at(0), addr("60.0.1.2:1"));
+    answer_next(&mut node, at(1), |reply| reply.id = id(101));
+    for n in 0..10 {
+        let lookup = node.lookup_peers(at(n), InfoHash([9; 20]))[0];
+        while let Some((to, _)) = node.poll_message() {
+            node.handle_unreachable(at(n), to);
+        }
+        let done = std::iter::from_fn(|| node.poll_event())
+            .any(|e| matches!(e, Event::Done { lookup: id, .. } if id == lookup));
+        assert!(done, "nothing to wait for");
+    }
+    assert_eq!(node.status(at(20)).v4.unwrap().nodes.good, 2);
+}
+
 proptest::proptest! {
     /// Whatever comes, from wherever: no panic, no answer to somebody else, no more than one answer to a datagram.
     #[test]

@@ -5,7 +5,7 @@ use super::{Node, side_of};
 use crate::clock::Instant;
 use crate::id::NodeId;
 use crate::overlay::kademlia::K;
-use crate::overlay::kademlia::lookup::{Goal, LookupId};
+use crate::overlay::kademlia::lookup::LookupId;
 use crate::overlay::kademlia::table::Probe;
 use crate::proto::krpc::Ask;
 use std::time::Duration;
@@ -84,12 +84,11 @@ impl Node {
     }
 
     /// Looks for our own neighbours.
-    fn look_around(&mut self, now: Instant, side: usize) {
-        let own = self.sides[side].table.own();
+    pub(super) fn look_around(&mut self, now: Instant, side: usize) {
         // Until it is known how it went.
         self.sides[side].bootstrap_at = now + self.sides[side].bootstrap_wait;
         self.counters.bootstraps += 1;
-        let id = self.start(now, side, Goal::Nodes, own);
+        let id = self.start_bootstrap(now, side);
         if self.lookups.contains_key(&id) {
             self.sides[side].bootstrapping = Some(id);
         } else {
@@ -111,8 +110,8 @@ impl Node {
     }
 
     /// A full table of which nobody answers is no better than an empty one.
-    fn wait_for_neighbours(&mut self, now: Instant, side: usize, answered: bool) {
-        let side = &mut self.sides[side];
+    fn wait_for_neighbours(&mut self, now: Instant, at: usize, answered: bool) {
+        let side = &mut self.sides[at];
         if answered && side.table.len() >= K {
             side.bootstrap_wait = BOOTSTRAP_WAIT_MIN;
             side.bootstrap_at = now + REFRESH_EVERY;
@@ -120,6 +119,7 @@ impl Node {
             side.bootstrap_at = now + side.bootstrap_wait;
             side.bootstrap_wait = (side.bootstrap_wait * 2).min(BOOTSTRAP_WAIT_MAX);
         }
+        self.release(now, at);
     }
 
     /// One probe of each table, and whoever was suggested.
