@@ -348,6 +348,14 @@ impl Lookup {
         answered.map(|candidate| (candidate.contact, candidate.token.as_ref()))
     }
 
+    /// Bytes of the lookup and of what it holds on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.candidates.capacity() * size_of::<Candidate>()
+            + self.routers.capacity() * size_of::<SocketAddr>()
+            + self.subnets.capacity() * size_of::<u64>()
+    }
+
     fn find(&mut self, contact: &Contact) -> Option<&mut Candidate> {
         let distance = self.target.distance(&contact.id);
         let at = self.candidates.binary_search_by_key(&distance, |c| c.distance).ok()?;

@@ -15,6 +15,8 @@ use std::time::Duration;
 const OFFLINE_AFTER: Duration = Duration::from_secs(60);
 /// Bootstrap nodes asked at a time, of those that are configured: one that answers is enough.
 const ROUTERS_MAX: usize = 4;
+/// One in so many datagrams to new destinations is left to upkeep, which needs five a second at most.
+const UPKEEP_SHARE: u32 = 5;
 /// Peers taken from one answer.
 const PEERS_MAX: usize = 100;
 
@@ -166,7 +168,7 @@ impl Node {
             return;
         }
         while let Some(contact) = lookup.next(&self.config.policy) {
-            if !self.pacer.take(now, &self.config.limits) {
+            if !self.may_go(now, contact.addr) {
                 lookup.not_sent(&contact);
                 self.paced = true;
                 break;
@@ -176,7 +178,7 @@ impl Node {
             self.send(now, contact.addr, Some(contact.id), Purpose::Lookup(id), ask);
         }
         while let Some(router) = lookup.next_router() {
-            if !self.pacer.take(now, &self.config.limits) {
+            if !self.may_go(now, router) {
                 lookup.router_not_sent(router);
                 self.paced = true;
                 break;
@@ -190,6 +192,17 @@ impl Node {
         } else {
             self.lookups.insert(id, lookup);
         }
+    }
+
+    /// Whether a question of a lookup may go there now: at any time where a router on the way remembers us already.
+    fn may_go(&mut self, now: Instant, to: SocketAddr) -> bool {
+        self.recent.knows(now, to)
+            || self.pacer.take_leaving(now, &self.config.limits, self.kept_for_upkeep())
+    }
+
+    /// Of the datagrams of a second, those that lookups leave to upkeep: a fifth.
+    pub(super) fn kept_for_upkeep(&self) -> u32 {
+        if self.config.upkeep { self.config.limits.new_destinations / UPKEEP_SHARE } else { 0 }
     }
 
     /// A lookup that nobody has answered is begun again when the bootstrap lookup is over, once.
@@ -325,6 +338,7 @@ impl Node {
         self.open.remove(&number);
         self.due.remove(&(open.due, number));
         self.heard_at = Some(now);
+        self.recent.note(now, from);
         Some((open, now.since(open.sent)))
     }
 

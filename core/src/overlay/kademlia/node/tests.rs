@@ -595,6 +595,77 @@ fn an_error_of_our_own_machine_counts_against_nobody() {
     assert_eq!(node.status(at(20)).v4.unwrap().nodes.good, 2);
 }
 
+#[test]
+fn who_has_just_answered_is_no_new_destination() {
+    let limits = Limits { new_destinations: 5, ..Limits::default() };
+    let mut node = node(Config { limits, ..idle() });
+    for n in 0..5u8 {
+        let contact = Contact { id: id(100 + n), addr: SocketAddr::from(([60, n, 1, 1], 1)) };
+        node.vouch(at(0), contact, Duration::ZERO);
+    }
+    let asked = |node: &mut Node, now| {
+        let lookups = [1, 2].map(|n| node.lookup_peers(now, InfoHash([n; 20]))[0]);
+        let out: Vec<_> = std::iter::from_fn(|| node.poll_message()).collect();
+        (lookups, out)
+    };
+    let (lookups, out) = asked(&mut node, at(0));
+    assert_eq!(out.len(), 5, "nobody has answered yet");
+    for (to, message) in out {
+        let SocketAddr::V4(v4) = to else { panic!("{to}") };
+        let reply = Reply::new(id(100 + v4.ip().octets()[1]));
+        node.handle_message(at(50), to, Message::reply(message.transaction, reply), 100);
+    }
+    lookups.into_iter().for_each(|lookup| node.cancel(at(50), lookup));
+    while node.poll_message().is_some() {}
+    let (lookups, out) = asked(&mut node, at(60));
+    assert_eq!(out.len(), 10, "the way to them is open");
+    lookups.into_iter().for_each(|lookup| node.cancel(at(60), lookup));
+    assert_eq!(asked(&mut node, at(200_000)).1.len(), 5, "it is not for ever");
+}
+
+#[test]
+fn lookups_leave_something_to_upkeep() {
+    let limits = Limits { new_destinations: 10, ..Limits::default() };
+    let mut node = node(Config { limits, ..Config::default() });
+    for n in 0..30u8 {
+        let contact = Contact { id: id(100 + n), addr: SocketAddr::from(([60, n, 1, 1], 1)) };
+        node.vouch(at(0), contact, Duration::ZERO);
+    }
+    for n in 0..50 {
+        node.lookup_peers(at(0), InfoHash([n; 20]));
+    }
+    node.suggest(at(1), addr("8.8.8.8:8"));
+    let mut sent = Vec::new();
+    let mut now = at(1);
+    while now < at(900) {
+        node.handle_timeout(now);
+        sent.extend(std::iter::from_fn(|| node.poll_message()).map(|(to, _)| to));
+        now = node.poll_timeout().unwrap().max(now + Duration::from_millis(1));
+    }
+    assert!(sent.contains(&addr("8.8.8.8:8")) && sent.len() <= 10, "{sent:?}");
+}
+
+#[test]
+fn the_weight_of_a_node_counts_what_waits() {
+    let mut node = node(idle());
+    let mut weight = node.state_bytes();
+    let mut heavier = |node: &Node, by: usize| {
+        let grown = node.state_bytes() - std::mem::replace(&mut weight, node.state_bytes());
+        assert!(grown >= by, "{grown} of {by}");
+    };
+    for n in 0..SUGGESTED_MAX {
+        let [high, low] = (n as u16).to_be_bytes();
+        node.suggest(at(0), SocketAddr::from(([60, high, low, 1], 1)));
+    }
+    heavier(&node, SUGGESTED_MAX * size_of::<SocketAddr>());
+    let contact = Contact { id: id(100), addr: addr("60.0.0.1:1") };
+    node.vouch(at(0), contact, Duration::ZERO);
+    for n in 0..20 {
+        node.lookup_peers(at(0), InfoHash([n; 20]));
+    }
+    heavier(&node, 20 * (size_of::<Lookup>() + size_of::<(SocketAddr, Message)>()));
+}
+
 proptest::proptest! {
     /// Whatever comes, from wherever: no panic, no answer to somebody else, no more than one answer to a datagram.
     #[test]

@@ -29,7 +29,7 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let due = self.due.first().map(|&(at, _)| at);
         let held_back = self.paced && !self.lookups.is_empty();
-        let paced = held_back.then(|| self.pacer.ready_at(&self.config.limits));
+        let paced = held_back.then(|| self.lookups_go_on());
         // Numbers are given in order of time, so the first is the one that ends first.
         let ends = self.lookups.first_key_value().map(|(_, lookup)| lookup.deadline());
         let soonest = due.into_iter().chain(paced).chain(ends).min();
@@ -68,9 +68,14 @@ impl Node {
         }
     }
 
+    /// When the pacer has something for lookups again.
+    fn lookups_go_on(&self) -> Instant {
+        self.pacer.ready_leaving(&self.config.limits, self.kept_for_upkeep())
+    }
+
     /// Lets lookups go on that were held back.
     fn pump_paced(&mut self, now: Instant) {
-        if self.paced && self.pacer.ready_at(&self.config.limits) <= now {
+        if self.paced && self.lookups_go_on() <= now {
             self.paced = false;
             // The oldest first: they are the nearest to their end.
             let waiting: Vec<LookupId> = self.lookups.keys().copied().collect();
