@@ -9,8 +9,9 @@ use std::time::Duration;
 
 /// Routers keep an entry for an exchange over UDP at least this long.
 const KEPT_FOR: Duration = Duration::from_secs(120);
-/// Endpoints remembered; the one heard from longest ago is forgotten first. 40 bytes each.
-const RECENT_MAX: usize = 96;
+/// Endpoints remembered; the one heard from longest ago is forgotten first. 40 bytes each; two or three
+/// lookups meet as many.
+const RECENT_MAX: usize = 64;
 
 /// Endpoints that have answered lately, the latest last.
 #[derive(Clone, Debug, Default)]
