@@ -194,12 +194,23 @@ impl Pacer {
         true
     }
 
+    /// The same, but the last `kept` of a second are left to others.
+    pub fn take_leaving(&mut self, now: Instant, limits: &Limits, kept: u32) -> bool {
+        self.ready_leaving(limits, kept) <= now && self.take(now, limits)
+    }
+
     /// When the next one may go.
     pub fn ready_at(&self, limits: &Limits) -> Instant {
-        if limits.new_destinations == 0 {
+        self.ready_leaving(limits, 0)
+    }
+
+    /// When the next one may go of who leaves `kept` of a second to others.
+    pub fn ready_leaving(&self, limits: &Limits, kept: u32) -> Instant {
+        let most = limits.new_destinations.saturating_sub(kept);
+        if most == 0 {
             return Instant::FAR_FUTURE;
         }
-        let oldest = self.sent.len().checked_sub(limits.new_destinations as usize);
+        let oldest = self.sent.len().checked_sub(most as usize);
         oldest.map_or(Instant::ZERO, |at| self.sent[at] + Duration::from_secs(1))
     }
 }
@@ -278,6 +289,13 @@ mod tests {
             assert!(window[50] - window[0] >= 1000, "{window:?}");
         }
         assert_eq!(sent.len(), 250);
+        // Who leaves a fifth to others does so in every second.
+        let leaving: Vec<u64> =
+            (10_000..15_000).filter(|&ms| pacer.take_leaving(at(ms), &limits, 10)).collect();
+        assert_eq!(leaving.len(), 200);
+        assert!(
+            (0..10).all(|_| pacer.take(at(14_999), &limits)) && !pacer.take(at(14_999), &limits)
+        );
         let none = Limits { new_destinations: 0, ..limits };
         assert!(!pacer.take(at(100_000), &none));
     }

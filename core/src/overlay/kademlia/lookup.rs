@@ -99,10 +99,24 @@ struct Candidate {
     token: Option<Token>,
 }
 
+/// What a lookup does when it knows nobody who answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Patience {
+    /// It will wait until the bootstrap lookup is over.
+    Full,
+    /// It does.
+    Waits,
+    /// It has, and ends.
+    Spent,
+}
+
 /// A lookup under way.
 #[derive(Clone, Debug)]
 pub(super) struct Lookup {
     pub(super) goal: Goal,
+    /// 0 in the network of IPv4, 1 in that of IPv6.
+    pub(super) side: usize,
+    pub(super) patience: Patience,
     target: NodeId,
     /// Sorted by distance.
     candidates: Vec<Candidate>,
@@ -116,11 +130,13 @@ pub(super) struct Lookup {
     pub(super) peers: u32,
     routers_asked: u32,
     routers_open: u32,
+    routers_stalled: u32,
 }
 
 impl Lookup {
     pub(super) fn new(
         now: Instant,
+        side: usize,
         goal: Goal,
         target: NodeId,
         seeds: &[Contact],
@@ -128,6 +144,8 @@ impl Lookup {
     ) -> Self {
         let mut new = Self {
             goal,
+            side,
+            patience: Patience::Full,
             target,
             candidates: Vec::new(),
             routers,
@@ -138,9 +156,15 @@ impl Lookup {
             peers: 0,
             routers_asked: 0,
             routers_open: 0,
+            routers_stalled: 0,
         };
-        seeds.iter().for_each(|&seed| new.insert(seed));
+        new.seed(seeds);
         new
+    }
+
+    /// Adds nodes that we know ourselves.
+    pub(super) fn seed(&mut self, seeds: &[Contact]) {
+        seeds.iter().for_each(|&seed| self.insert(seed));
     }
 
     pub(super) const fn target(&self) -> NodeId {
@@ -224,13 +248,20 @@ impl Lookup {
         }
     }
 
-    pub(super) fn router_closed(&mut self) {
-        self.routers_open = self.routers_open.saturating_sub(1);
+    /// The end does not wait for this router any more.
+    pub(super) fn router_stalled(&mut self) {
+        self.router_closed(false);
+        self.routers_stalled += 1;
+    }
+
+    /// A router has answered or was given up.
+    pub(super) fn router_closed(&mut self, stalled: bool) {
+        let open = if stalled { &mut self.routers_stalled } else { &mut self.routers_open };
+        *open = open.saturating_sub(1);
     }
 
     /// A router has answered, with the id that it has.
     pub(super) fn router_answered(&mut self, contact: Contact, token: Option<Token>) {
-        self.router_closed();
         self.insert(contact);
         self.answered(&contact, token);
     }
@@ -291,7 +322,7 @@ impl Lookup {
     /// Whether it is over: the closest that can be had have answered, and nobody nearer may still do so soon.
     pub(super) fn is_done(&self, policy: &LookupPolicy) -> bool {
         let mut answered = 0;
-        let (mut open, mut stalled) = (self.routers_open > 0, false);
+        let (mut open, mut stalled) = (self.routers_open > 0, self.routers_stalled > 0);
         for candidate in &self.candidates {
             match candidate.state {
                 State::Answered => answered += 1,
@@ -315,6 +346,14 @@ impl Lookup {
     pub(super) fn closest(&self) -> impl Iterator<Item = (Contact, Option<&Token>)> {
         let answered = self.candidates.iter().filter(|c| c.state == State::Answered);
         answered.map(|candidate| (candidate.contact, candidate.token.as_ref()))
+    }
+
+    /// Bytes of the lookup and of what it holds on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.candidates.capacity() * size_of::<Candidate>()
+            + self.routers.capacity() * size_of::<SocketAddr>()
+            + self.subnets.capacity() * size_of::<u64>()
     }
 
     fn find(&mut self, contact: &Contact) -> Option<&mut Candidate> {
@@ -347,7 +386,7 @@ mod tests {
 
     fn start(seeds: &[u8]) -> Lookup {
         let seeds: Vec<Contact> = seeds.iter().map(|&n| node(n)).collect();
-        Lookup::new(Instant::ZERO, Goal::Nodes, NodeId([0; 20]), &seeds, Vec::new())
+        Lookup::new(Instant::ZERO, 0, Goal::Nodes, NodeId([0; 20]), &seeds, Vec::new())
     }
 
     fn ask_all(lookup: &mut Lookup, policy: &LookupPolicy) -> Vec<u8> {
@@ -477,14 +516,30 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_router_holds_up_no_end() {
+        let policy = LookupPolicy::default();
+        let routers = vec![node(77).addr, node(78).addr];
+        let mut lookup = Lookup::new(Instant::ZERO, 0, Goal::Nodes, NodeId([0; 20]), &[], routers);
+        while lookup.next_router().is_some() {}
+        lookup.router_closed(false);
+        lookup.router_answered(node(77), None);
+        assert!(!lookup.is_done(&policy));
+        lookup.router_stalled();
+        assert!(lookup.is_done(&policy));
+        lookup.router_closed(true);
+        assert_eq!((lookup.routers_open, lookup.routers_stalled), (0, 0));
+    }
+
+    #[test]
     fn routers_are_asked_when_nobody_is_left() {
         let policy = LookupPolicy::default();
         let router = node(77).addr;
         let mut lookup =
-            Lookup::new(Instant::ZERO, Goal::Nodes, NodeId([0; 20]), &[], vec![router]);
+            Lookup::new(Instant::ZERO, 0, Goal::Nodes, NodeId([0; 20]), &[], vec![router]);
         assert!(!lookup.is_done(&policy));
         assert_eq!((lookup.next_router(), lookup.next_router()), (Some(router), None));
         assert!(!lookup.is_done(&policy));
+        lookup.router_closed(false);
         lookup.router_answered(node(77), None);
         assert!(lookup.is_done(&policy));
     }

@@ -15,6 +15,7 @@ mod lookup;
 mod node;
 mod owners;
 mod peers;
+mod recent;
 mod rtt;
 mod table;
 mod tokens;

@@ -4,15 +4,19 @@ use super::{Event, Found, Node, PingId, side_of};
 use crate::clock::Instant;
 use crate::id::NodeId;
 use crate::overlay::kademlia::K;
-use crate::overlay::kademlia::address::{Reach, may_name};
+use crate::overlay::kademlia::address::{may_name, plausible};
 use crate::overlay::kademlia::id_fits;
-use crate::overlay::kademlia::lookup::{Goal, Lookup, LookupId, Soft};
+use crate::overlay::kademlia::lookup::{Goal, Lookup, LookupId, Patience, Soft};
 use crate::proto::krpc::{Ask, Body, Contact, Fault, Message, Query, Reply, TransactionId, Want};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// When nothing at all has come in for this long, it is our line that is dead, and nobody is blamed.
 const OFFLINE_AFTER: Duration = Duration::from_secs(60);
+/// Bootstrap nodes asked at a time, of those that are configured: one that answers is enough.
+const ROUTERS_MAX: usize = 4;
+/// One in so many datagrams to new destinations is left to upkeep, which needs five a second at most.
+const UPKEEP_SHARE: u32 = 5;
 /// Peers taken from one answer.
 const PEERS_MAX: usize = 100;
 
@@ -61,41 +65,110 @@ impl Node {
         target: NodeId,
     ) -> LookupId {
         let id = LookupId(self.fresh_id());
-        let table = &self.sides[side].table;
-        let mut seeds = table.closest(&target, K);
-        if seeds.len() < K {
-            seeds = table.closest_of_all(&target, 2 * K);
-        }
-        let v6 = side == 1;
-        let mut routers = Vec::new();
-        // Also when the last look for neighbours found few: they may all be gone.
-        let lost = self.sides[side].bootstrap_wait > super::upkeep::BOOTSTRAP_WAIT_MIN;
-        if seeds.len() < K || lost {
-            let saved = self.suggested.iter().filter(|(_, addr)| addr.is_ipv6() == v6);
-            seeds.extend(
-                saved.clone().filter_map(|&(id, addr)| Some(Contact { id: id?, addr })).take(4 * K),
-            );
-            let unnamed = saved.filter(|(id, _)| id.is_none()).map(|&(_, addr)| addr).take(K);
-            routers = self.config.bootstrap.iter().copied().chain(unnamed).collect();
-            routers.retain(|addr| addr.is_ipv6() == v6 && Reach::of(addr.ip()).is_some());
-            self.rng.shuffle(&mut routers);
-        }
         if let Goal::Peers(swarm) | Goal::Announce { swarm, .. } = goal
             && let Some(peers) = self.sides[side].peers.some(now, swarm, false, &mut self.rng)
         {
             self.events.push_back(Event::Peers { lookup: id, from: None, peers });
         }
-        let lookup = Lookup::new(now, goal, target, &seeds, routers);
-        self.lookups.insert(id, lookup);
+        let seeds = self.seeds(side, &target);
+        let nobody = seeds.is_empty();
+        self.lookups.insert(id, Lookup::new(now, side, goal, target, &seeds, Vec::new()));
+        if nobody && self.newcomers_hope(now, side) {
+            self.hold(now, id);
+        } else {
+            self.pump(now, id);
+        }
+        id
+    }
+
+    /// Starts the one lookup that may ask bootstrap nodes.
+    pub(super) fn start_bootstrap(&mut self, now: Instant, side: usize) -> LookupId {
+        let id = LookupId(self.fresh_id());
+        let target = self.sides[side].table.own();
+        let seeds = self.seeds(side, &target);
+        let mut routers = Vec::new();
+        if seeds.len() < K || self.is_lost(side) {
+            let here = |addr: &SocketAddr| side_of(addr) == side && plausible(addr);
+            routers.extend(self.config.bootstrap.iter().copied().filter(here));
+            self.rng.shuffle(&mut routers);
+            routers.truncate(ROUTERS_MAX);
+            let unnamed = self.suggested.iter().filter(|(id, _)| id.is_none());
+            routers.extend(unnamed.map(|&(_, addr)| addr).filter(here).take(K));
+        }
+        self.lookups.insert(id, Lookup::new(now, side, Goal::Nodes, target, &seeds, routers));
         self.pump(now, id);
         id
+    }
+
+    /// Nodes to begin a lookup with.
+    pub(super) fn seeds(&self, side: usize, target: &NodeId) -> Vec<Contact> {
+        let table = &self.sides[side].table;
+        let mut seeds = table.closest(target, K);
+        if seeds.len() < K {
+            seeds = table.closest_of_all(target, 2 * K);
+        }
+        if seeds.len() < K || self.is_lost(side) {
+            let saved = self.suggested.iter().filter(|(_, addr)| side_of(addr) == side);
+            seeds.extend(
+                saved.filter_map(|&(id, addr)| Some(Contact { id: id?, addr })).take(4 * K),
+            );
+        }
+        seeds
+    }
+
+    /// Whether the last look for neighbours found few: they may all be gone.
+    fn is_lost(&self, side: usize) -> bool {
+        self.sides[side].bootstrap_wait > super::upkeep::BOOTSTRAP_WAIT_MIN
+    }
+
+    /// Whether there is somebody to ask, and the bootstrap lookup will do so soon or does already.
+    fn newcomers_hope(&self, now: Instant, side: usize) -> bool {
+        let ready = &self.sides[side];
+        let soon = ready.bootstrap_at <= now + super::upkeep::BOOTSTRAP_WAIT_MIN;
+        let waiting = self.suggested.iter().map(|(_, addr)| addr);
+        let somebody =
+            || self.config.bootstrap.iter().chain(waiting).any(|addr| side_of(addr) == side);
+        ready.bootstrapping.is_some() || (soon && somebody())
+    }
+
+    /// Lets a lookup wait until the bootstrap lookup is over; begins that if it is due.
+    fn hold(&mut self, now: Instant, id: LookupId) {
+        let Some(lookup) = self.lookups.get_mut(&id) else { return };
+        lookup.patience = Patience::Waits;
+        let side = lookup.side;
+        let ready = &self.sides[side];
+        // Without upkeep nobody else begins it.
+        let due = ready.bootstrap_at <= now || !self.config.upkeep;
+        if ready.bootstrapping.is_none() && due {
+            self.look_around(now, side);
+        }
+    }
+
+    /// The bootstrap lookup is over: whoever waited for it begins now with what it has found.
+    pub(super) fn release(&mut self, now: Instant, side: usize) {
+        let waits = |lookup: &Lookup| lookup.side == side && lookup.patience == Patience::Waits;
+        let waiting: Vec<LookupId> =
+            self.lookups.iter().filter(|(_, lookup)| waits(lookup)).map(|(&id, _)| id).collect();
+        for id in waiting {
+            let target = self.lookups[&id].target();
+            let seeds = self.seeds(side, &target);
+            if let Some(lookup) = self.lookups.get_mut(&id) {
+                lookup.patience = Patience::Spent;
+                lookup.seed(&seeds);
+            }
+            self.pump(now, id);
+        }
     }
 
     /// Sends what a lookup wants to ask now, and ends it when it is over.
     pub(super) fn pump(&mut self, now: Instant, id: LookupId) {
         let Some(mut lookup) = self.lookups.remove(&id) else { return };
+        if lookup.patience == Patience::Waits && now < lookup.deadline() {
+            self.lookups.insert(id, lookup);
+            return;
+        }
         while let Some(contact) = lookup.next(&self.config.policy) {
-            if !self.pacer.take(now, &self.config.limits) {
+            if !self.may_go(now, contact.addr) {
                 lookup.not_sent(&contact);
                 self.paced = true;
                 break;
@@ -105,7 +178,7 @@ impl Node {
             self.send(now, contact.addr, Some(contact.id), Purpose::Lookup(id), ask);
         }
         while let Some(router) = lookup.next_router() {
-            if !self.pacer.take(now, &self.config.limits) {
+            if !self.may_go(now, router) {
                 lookup.router_not_sent(router);
                 self.paced = true;
                 break;
@@ -115,9 +188,35 @@ impl Node {
             self.send(now, router, None, Purpose::Router(id), ask);
         }
         if lookup.is_done(&self.config.policy) || lookup.deadline() <= now {
-            self.finish(now, id, &lookup);
+            self.end(now, id, lookup);
         } else {
             self.lookups.insert(id, lookup);
+        }
+    }
+
+    /// Whether a question of a lookup may go there now: at any time where a router on the way remembers us already.
+    fn may_go(&mut self, now: Instant, to: SocketAddr) -> bool {
+        self.recent.knows(now, to)
+            || self.pacer.take_leaving(now, &self.config.limits, self.kept_for_upkeep())
+    }
+
+    /// Of the datagrams of a second, those that lookups leave to upkeep: a fifth.
+    pub(super) fn kept_for_upkeep(&self) -> u32 {
+        if self.config.upkeep { self.config.limits.new_destinations / UPKEEP_SHARE } else { 0 }
+    }
+
+    /// A lookup that nobody has answered is begun again when the bootstrap lookup is over, once.
+    fn end(&mut self, now: Instant, id: LookupId, mut lookup: Lookup) {
+        let others = self.sides[lookup.side].bootstrapping.is_some_and(|other| other != id);
+        if others
+            && lookup.answered == 0
+            && lookup.patience == Patience::Full
+            && now < lookup.deadline()
+        {
+            lookup.patience = Patience::Waits;
+            self.lookups.insert(id, lookup);
+        } else {
+            self.finish(now, id, &lookup);
         }
     }
 
@@ -202,7 +301,8 @@ impl Node {
                 break number;
             }
         };
-        let soft = matches!(purpose, Purpose::Lookup(_)).then(|| self.soft_timeout());
+        let of_lookup = matches!(purpose, Purpose::Lookup(_) | Purpose::Router(_));
+        let soft = of_lookup.then(|| self.soft_timeout());
         let due = now + soft.unwrap_or(self.config.policy.hard);
         self.due.insert((due, number));
         let stage = if soft.is_some() { Stage::Fresh } else { Stage::Overdue };
@@ -238,6 +338,7 @@ impl Node {
         self.open.remove(&number);
         self.due.remove(&(open.due, number));
         self.heard_at = Some(now);
+        self.recent.note(now, from);
         Some((open, now.since(open.sent)))
     }
 
@@ -285,7 +386,10 @@ impl Node {
                     let same = nodes.into_iter().filter(|node| side_of(&node.addr) == side);
                     match open.id {
                         Some(_) => lookup.answered(&contact, reply.token),
-                        None => lookup.router_answered(contact, reply.token),
+                        None => {
+                            lookup.router_closed(open.stage != Stage::Fresh);
+                            lookup.router_answered(contact, reply.token);
+                        }
                     }
                     lookup.named(same);
                 }
@@ -321,8 +425,12 @@ impl Node {
         }
     }
 
-    /// The network says that nobody is at this address: there is no point in waiting.
+    /// What goes to this address cannot leave this machine (no route, no buffer, not permitted): there is no point in
+    /// waiting. It says nothing about who is there, so the table counts no failure.
+    ///
+    /// Not for "port unreachable", which comes from elsewhere and can be forged: who does not answer is found out by time.
     pub fn handle_unreachable(&mut self, now: Instant, addr: SocketAddr) {
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
         let numbers: Vec<u32> = self
             .open
             .iter()
@@ -333,7 +441,9 @@ impl Node {
             if let Some(open) = self.open.remove(&number) {
                 self.due.remove(&(open.due, number));
                 self.counters.unanswered += 1;
-                self.give_up(now, &open);
+                if open.purpose != Purpose::Probe {
+                    self.let_down(now, &open);
+                }
             }
         }
     }
@@ -349,11 +459,13 @@ impl Node {
             };
             let open = *open;
             self.due.insert((open.due, number));
-            if let (Purpose::Lookup(id), Some(contact)) = (open.purpose, contact_of(&open)) {
+            if let Purpose::Lookup(id) | Purpose::Router(id) = open.purpose {
                 if let Some(lookup) = self.lookups.get_mut(&id) {
-                    match open.stage {
-                        Stage::Overdue => lookup.overdue(&contact),
-                        Stage::Fresh | Stage::Stalled => lookup.stalled(&contact),
+                    match (open.stage, contact_of(&open)) {
+                        (Stage::Overdue, Some(contact)) => lookup.overdue(&contact),
+                        (Stage::Fresh | Stage::Stalled, Some(contact)) => lookup.stalled(&contact),
+                        (Stage::Stalled, None) => lookup.router_stalled(),
+                        (Stage::Fresh | Stage::Overdue, None) => {}
                     }
                 }
                 self.pump(now, id);
@@ -372,6 +484,11 @@ impl Node {
         if let Some(contact) = contact_of(open).filter(|_| online) {
             self.sides[side_of(&open.to)].table.failed(&contact);
         }
+        self.let_down(now, open);
+    }
+
+    /// Tells whoever waits for an answer that none will come.
+    fn let_down(&mut self, now: Instant, open: &Open) {
         match open.purpose {
             Purpose::Abandoned => {}
             Purpose::Announce(id) => self.announce_settled(id, false),
@@ -388,7 +505,7 @@ impl Node {
         if let Some(lookup) = self.lookups.get_mut(&id) {
             match contact_of(open) {
                 Some(contact) => lookup.failed(&contact),
-                None => lookup.router_closed(),
+                None => lookup.router_closed(open.stage != Stage::Fresh),
             }
         }
         self.pump(now, id);

@@ -14,6 +14,7 @@ use super::address::plausible;
 use super::limits::{Limits, Pacer, ReplyBudget, Sources};
 use super::lookup::{Goal, Lookup, LookupId, LookupPolicy};
 use super::peers::{Peers, Terms};
+use super::recent::Recent;
 use super::rtt::RoundTrips;
 use super::table::Table;
 use super::tokens::Tokens;
@@ -183,6 +184,7 @@ pub struct Node {
     sources: Sources,
     budget: ReplyBudget,
     pacer: Pacer,
+    recent: Recent,
     trips: RoundTrips,
     /// IPv4, IPv6.
     sides: [Side; 2],
@@ -227,6 +229,7 @@ impl Node {
             sources: Sources::new(&mut rng),
             budget: ReplyBudget::default(),
             pacer: Pacer::default(),
+            recent: Recent::default(),
             trips: RoundTrips::new(),
             config,
             rng,

@@ -1,9 +1,12 @@
 //! What a node can say about itself, and why it knows nobody when it does.
 
-use super::Node;
+use super::{Event, Node};
 use crate::clock::Instant;
 use crate::id::NodeId;
+use crate::overlay::kademlia::lookup::LookupId;
 use crate::overlay::kademlia::table::Census;
+use crate::proto::krpc::Message;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What has happened since the start.
@@ -142,10 +145,19 @@ impl Node {
         }
     }
 
-    /// Bytes that the node holds for the network: tables, senders, questions under way.
+    /// Bytes that the node holds for the network: tables, senders, questions, lookups, what waits to be asked or sent.
+    /// The stored peers are counted apart.
     pub fn state_bytes(&self) -> usize {
         let tables: usize = self.sides.iter().map(|side| side.table.heap_bytes()).sum();
+        // A tree has about as much again for what holds it together.
         let open = self.open.len() * (size_of::<super::Open>() + 32);
-        size_of::<Self>() + tables + self.sources.heap_bytes() + open
+        let lookups: usize = self.lookups.values().map(|lookup| lookup.heap_bytes() + 32).sum();
+        let suggested = self.suggested.capacity() * size_of::<(Option<NodeId>, SocketAddr)>();
+        let outbox = self.outbox.capacity() * size_of::<(SocketAddr, Message)>();
+        let events = self.events.capacity() * size_of::<Event>();
+        let announcing = self.announcing.len() * 2 * size_of::<(LookupId, (u32, u32))>();
+        let senders = self.sources.heap_bytes() + self.recent.heap_bytes();
+        let waiting = suggested + outbox + events + announcing;
+        size_of::<Self>() + tables + senders + open + lookups + waiting
     }
 }

@@ -5,7 +5,7 @@ use super::{Node, side_of};
 use crate::clock::Instant;
 use crate::id::NodeId;
 use crate::overlay::kademlia::K;
-use crate::overlay::kademlia::lookup::{Goal, LookupId};
+use crate::overlay::kademlia::lookup::LookupId;
 use crate::overlay::kademlia::table::Probe;
 use crate::proto::krpc::Ask;
 use std::time::Duration;
@@ -29,7 +29,7 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let due = self.due.first().map(|&(at, _)| at);
         let held_back = self.paced && !self.lookups.is_empty();
-        let paced = held_back.then(|| self.pacer.ready_at(&self.config.limits));
+        let paced = held_back.then(|| self.lookups_go_on());
         // Numbers are given in order of time, so the first is the one that ends first.
         let ends = self.lookups.first_key_value().map(|(_, lookup)| lookup.deadline());
         let soonest = due.into_iter().chain(paced).chain(ends).min();
@@ -68,9 +68,14 @@ impl Node {
         }
     }
 
+    /// When the pacer has something for lookups again.
+    fn lookups_go_on(&self) -> Instant {
+        self.pacer.ready_leaving(&self.config.limits, self.kept_for_upkeep())
+    }
+
     /// Lets lookups go on that were held back.
     fn pump_paced(&mut self, now: Instant) {
-        if self.paced && self.pacer.ready_at(&self.config.limits) <= now {
+        if self.paced && self.lookups_go_on() <= now {
             self.paced = false;
             // The oldest first: they are the nearest to their end.
             let waiting: Vec<LookupId> = self.lookups.keys().copied().collect();
@@ -84,12 +89,11 @@ impl Node {
     }
 
     /// Looks for our own neighbours.
-    fn look_around(&mut self, now: Instant, side: usize) {
-        let own = self.sides[side].table.own();
+    pub(super) fn look_around(&mut self, now: Instant, side: usize) {
         // Until it is known how it went.
         self.sides[side].bootstrap_at = now + self.sides[side].bootstrap_wait;
         self.counters.bootstraps += 1;
-        let id = self.start(now, side, Goal::Nodes, own);
+        let id = self.start_bootstrap(now, side);
         if self.lookups.contains_key(&id) {
             self.sides[side].bootstrapping = Some(id);
         } else {
@@ -111,8 +115,8 @@ impl Node {
     }
 
     /// A full table of which nobody answers is no better than an empty one.
-    fn wait_for_neighbours(&mut self, now: Instant, side: usize, answered: bool) {
-        let side = &mut self.sides[side];
+    fn wait_for_neighbours(&mut self, now: Instant, at: usize, answered: bool) {
+        let side = &mut self.sides[at];
         if answered && side.table.len() >= K {
             side.bootstrap_wait = BOOTSTRAP_WAIT_MIN;
             side.bootstrap_at = now + REFRESH_EVERY;
@@ -120,6 +124,7 @@ impl Node {
             side.bootstrap_at = now + side.bootstrap_wait;
             side.bootstrap_wait = (side.bootstrap_wait * 2).min(BOOTSTRAP_WAIT_MAX);
         }
+        self.release(now, at);
     }
 
     /// One probe of each table, and whoever was suggested.
