@@ -55,7 +55,7 @@ fn what_is_announced_is_found_and_what_is_not_is_exit_1() {
 }
 
 #[test]
-fn two_nodes_are_a_dht_and_the_next_start_needs_no_help() {
+fn two_nodes_are_a_dht_whose_nodes_are_kept_apart_from_those_of_others() {
     let world = World::new();
     let (_first, first) = node(&world, &["--state-dir", "first"]);
     let (mut second, _) = node(&world, &["--state-dir", "second", "--bootstrap", &first]);
@@ -69,9 +69,13 @@ fn two_nodes_are_a_dht_and_the_next_start_needs_no_help() {
     }
     second.signal("TERM");
     assert_eq!(second.wait().0, Some(0));
-    let status = ask(&world, &["status", "--state-dir", "second"], "none");
+    let status = ask(&world, &["status", "--state-dir", "second"], &first);
     assert_eq!(status.code, Some(0), "{}", status.err);
     assert_eq!(status.event("dht_status")["saved"], 1);
+    let elsewhere = ask(&world, &["status", "--state-dir", "second"], "none");
+    assert_eq!(elsewhere.code, Some(1), "{}", elsewhere.err);
+    let elsewhere = elsewhere.event("dht_status");
+    assert_eq!((&elsewhere["saved"], &elsewhere["asked"]), (&0.into(), &0.into()));
 }
 
 #[test]

@@ -22,22 +22,24 @@ pub struct Wire {
     pub delay: Duration,
     /// How much hosts differ: the standard deviation of the logarithm of a host's half of a delay.
     pub spread: f64,
+    /// How far one delay strays from what the two hosts usually have, up or down: a share of it.
+    pub jitter: f64,
     /// Share of datagrams that vanish.
     pub loss: f64,
 }
 
 impl Default for Wire {
     /// What the claims are measured on: 50 ms one way between median hosts, and two thirds of all within a factor of
-    /// 1.4 of it.
+    /// 1.4 of it. A tenth of jitter, so that nothing comes in step.
     fn default() -> Self {
-        Self { delay: Duration::from_millis(50), spread: 0.4, loss: 0.0 }
+        Self { delay: Duration::from_millis(50), spread: 0.4, jitter: 0.1, loss: 0.0 }
     }
 }
 
 /// Bytes of the IP and UDP headers.
 const HEADERS: u64 = 28;
-/// 20.0.0.0: every host has a /24 of its own from here on, so that the rules for subnets stay on.
-const FIRST_IP: u32 = 0x1400_0000;
+/// Every host has a /24 of its own from here on, so that the rules for subnets stay on.
+const FIRST_IP: Ipv4Addr = Ipv4Addr::new(20, 0, 0, 0);
 const PORT: u16 = 6881;
 
 struct Host {
@@ -67,6 +69,7 @@ struct Parcel {
 pub struct Overlay {
     now: Instant,
     wire: Wire,
+    first_ip: Ipv4Addr,
     rng: Rng,
     hosts: Vec<Host>,
     agenda: BinaryHeap<Reverse<(Instant, u64, Happening)>>,
@@ -83,6 +86,7 @@ impl Overlay {
         Self {
             now: Instant::ZERO,
             wire,
+            first_ip: FIRST_IP,
             rng: Rng::seeded(seed),
             hosts: Vec::new(),
             agenda: BinaryHeap::new(),
@@ -92,6 +96,13 @@ impl Overlay {
             events: Vec::new(),
             scratch: Vec::new(),
         }
+    }
+
+    /// Begins with other addresses: each host gets a /24 of its own from `first` on. Before anybody is there.
+    #[must_use]
+    pub fn with_addresses_from(self, first: Ipv4Addr) -> Self {
+        assert!(self.hosts.is_empty(), "a host keeps its address");
+        Self { first_ip: first, ..self }
     }
 
     /// Virtual time.
@@ -107,7 +118,7 @@ impl Overlay {
     /// Adds a node that starts now; its number counts from 0.
     pub fn spawn(&mut self, config: Config) -> usize {
         let rng = self.rng.fork();
-        let id = id_for(addr_of(self.hosts.len()).ip(), &mut self.rng);
+        let id = id_for(self.addr_of(self.hosts.len()).ip(), &mut self.rng);
         let snapshot = Snapshot { id_v4: Some(id), ..Snapshot::default() };
         let node = Node::new(self.now, config, &snapshot, rng);
         let host = self.add(id, Some(Box::new(node)));
@@ -117,13 +128,19 @@ impl Overlay {
 
     /// Adds a host that others may remember, but that answers nothing.
     pub fn spawn_dead(&mut self) -> usize {
-        let id = id_for(addr_of(self.hosts.len()).ip(), &mut self.rng);
+        let id = id_for(self.addr_of(self.hosts.len()).ip(), &mut self.rng);
         self.add(id, None)
     }
 
     /// Switches a host off, without a word.
     pub fn kill(&mut self, host: usize) {
         self.hosts[host].node = None;
+    }
+
+    /// Hands out the node of a host, which is switched off by that: for a driver with sockets, in a world that is
+    /// the twin of another one.
+    pub fn take(&mut self, host: usize) -> Option<Box<Node>> {
+        self.hosts[host].node.take()
     }
 
     /// Whether a host runs.
@@ -143,7 +160,7 @@ impl Overlay {
 
     /// Who and where a host is.
     pub fn contact(&self, host: usize) -> Contact {
-        Contact { id: self.hosts[host].id, addr: addr_of(host) }
+        Contact { id: self.hosts[host].id, addr: self.addr_of(host) }
     }
 
     /// Looks at a node that runs.
@@ -171,6 +188,11 @@ impl Overlay {
     /// Bytes, with headers, and datagrams that a host has sent.
     pub fn sent(&self, host: usize) -> (u64, u64) {
         (self.hosts[host].bytes, self.hosts[host].datagrams)
+    }
+
+    /// How long a datagram between two hosts takes, but for jitter.
+    pub fn delay(&self, a: usize, b: usize) -> Duration {
+        Duration::from_micros(self.hosts[a].access_us + self.hosts[b].access_us)
     }
 
     /// The running node that is truly closest to an id.
@@ -209,7 +231,7 @@ impl Overlay {
             }
             self.rng.shuffle(&mut known);
             for other in known {
-                let rtt = Duration::from_micros(2 * self.delay_us(host, other));
+                let rtt = 2 * self.delay(host, other);
                 let (now, contact) = (self.now, self.contact(other));
                 if let Some(node) = &mut self.hosts[host].node {
                     node.vouch(now, contact, rtt);
@@ -270,10 +292,6 @@ impl Overlay {
         drawn.into_iter().collect()
     }
 
-    fn delay_us(&self, a: usize, b: usize) -> u64 {
-        self.hosts[a].access_us + self.hosts[b].access_us
-    }
-
     fn schedule(&mut self, at: Instant, what: Happening) {
         self.agenda.push(Reverse((at, self.scheduled, what)));
         self.scheduled += 1;
@@ -315,33 +333,33 @@ impl Overlay {
         let len = self.scratch.len();
         self.hosts[from].bytes += len as u64 + HEADERS;
         self.hosts[from].datagrams += 1;
-        let Some(host) = host_at(to).filter(|&host| host < self.hosts.len()) else { return };
+        let Some(host) = self.host_at(to) else { return };
         if self.hosts[host].node.is_none() || self.rng.unit() < self.wire.loss {
             return;
         }
-        let parcel = Parcel { from: addr_of(from), to: host as u32, len, message };
+        let parcel = Parcel { from: self.addr_of(from), to: host as u32, len, message };
         let at = self.free.pop().unwrap_or_else(|| {
             self.parcels.push(None);
             self.parcels.len() as u32 - 1
         });
         self.parcels[at as usize] = Some(parcel);
-        // A tenth up or down, so that nothing comes in step.
-        let jitter = 0.9 + 0.2 * self.rng.unit();
-        let delay = (self.delay_us(from, host) as f64 * jitter) as u64;
+        let jitter = 1.0 - self.wire.jitter + 2.0 * self.wire.jitter * self.rng.unit();
+        let delay = (self.delay(from, host).as_micros() as f64 * jitter) as u64;
         self.schedule(self.now + Duration::from_micros(delay), Happening::Deliver(at));
     }
-}
 
-/// The last byte differs from host to host, because the ids that fit an address depend on it.
-fn addr_of(host: usize) -> SocketAddr {
-    let last = host as u32 * 167 % 254 + 1;
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::from(FIRST_IP + ((host as u32) << 8) + last)), PORT)
-}
+    /// The last byte differs from host to host, because the ids that fit an address depend on it.
+    fn addr_of(&self, host: usize) -> SocketAddr {
+        let last = host as u32 * 167 % 254 + 1;
+        let ip = Ipv4Addr::from(u32::from(self.first_ip) + ((host as u32) << 8) + last);
+        SocketAddr::new(IpAddr::V4(ip), PORT)
+    }
 
-fn host_at(addr: SocketAddr) -> Option<usize> {
-    let IpAddr::V4(ip) = addr.ip() else { return None };
-    let host = (u32::from(ip).checked_sub(FIRST_IP)? >> 8) as usize;
-    (addr_of(host) == addr).then_some(host)
+    fn host_at(&self, addr: SocketAddr) -> Option<usize> {
+        let IpAddr::V4(ip) = addr.ip() else { return None };
+        let host = (u32::from(ip).checked_sub(self.first_ip.into())? >> 8) as usize;
+        (host < self.hosts.len() && self.addr_of(host) == addr).then_some(host)
+    }
 }
 
 #[cfg(test)]
@@ -350,10 +368,34 @@ mod tests {
 
     #[test]
     fn addresses_name_hosts() {
-        for host in [0, 1, 99_999] {
-            assert_eq!(host_at(addr_of(host)), Some(host));
+        let mut world =
+            Overlay::new(1, Wire::default()).with_addresses_from([198, 18, 0, 0].into());
+        for host in 0..300 {
+            assert_eq!(world.spawn_dead(), host);
+            assert_eq!(world.host_at(world.contact(host).addr), Some(host));
         }
-        assert_eq!(host_at("20.0.0.2:6881".parse().unwrap()), None);
+        assert_eq!(world.contact(299).addr, "198.19.43.150:6881".parse().unwrap());
+        let strangers = ["198.18.0.2:6881", "198.18.0.1:6882", "198.19.44.63:6881", "9.9.9.9:6881"];
+        for stranger in strangers {
+            assert_eq!(world.host_at(stranger.parse().unwrap()), None, "{stranger}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_was_taken_is_the_twin_of_the_one_that_stays() {
+        let world = || {
+            let mut world = Overlay::new(3, Wire::default());
+            let hosts: Vec<usize> = (0..20).map(|_| world.spawn(Config::default())).collect();
+            world.acquaint();
+            (world, hosts)
+        };
+        let ((mut one, hosts), (other, _)) = (world(), world());
+        for host in hosts {
+            let taken = one.take(host).unwrap();
+            assert_eq!(taken.snapshot(), other.node(host).unwrap().snapshot());
+            assert!(!one.is_up(host) && one.contact(host) == other.contact(host));
+            assert_eq!(one.delay(0, host), other.delay(host, 0));
+        }
     }
 
     #[test]
@@ -361,7 +403,7 @@ mod tests {
         let run = |seed| {
             let mut world = Overlay::new(seed, Wire { loss: 0.05, ..Wire::default() });
             let first = world.spawn(Config::default());
-            let config = Config { bootstrap: vec![addr_of(first)], ..Config::default() };
+            let config = Config { bootstrap: vec![world.contact(first).addr], ..Config::default() };
             for _ in 0..30 {
                 world.spawn(config.clone());
             }

@@ -180,7 +180,7 @@ impl Dht {
         self.status()
     }
 
-    /// Writes down what is known and ends the node. Takes [`STOP_PATIENCE`] at most.
+    /// Writes down what is known and ends the node. Takes two seconds at most.
     pub async fn stop(&self) {
         let (done, is_done) = oneshot::channel();
         let said = async {
