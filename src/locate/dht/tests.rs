@@ -159,33 +159,36 @@ async fn a_named_node_to_begin_with_is_asked_before_anybody_asks_for_anything() 
 /// A torrent may turn out to be private while it is being announced.
 #[tokio::test]
 async fn attack_13_an_ask_that_nobody_waits_for_announces_nothing() {
-    // Answers every question after a while, and notes what it was asked.
-    let slow = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let addr = slow.local_addr().unwrap();
+    // A node that answers whatever it is asked, with a token.
+    let node = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addr = node.local_addr().unwrap();
     let dht = node_with(&DhtConfig::new(vec![hint(addr)]));
     let (found, answers) = mpsc::channel(64);
     dht.submit(AskId(1), Ask::Peers(announce(1000, 1)), found);
     let mut raw = [0; 2048];
-    let query = async {
-        loop {
-            let (len, from) = slow.recv_from(&mut raw).await.unwrap();
-            if raw[..len].windows(9).any(|part| part == b"get_peers") {
-                break (raw[..len].to_vec(), from);
+    let has = |raw: &[u8], what: &[u8]| raw.windows(what.len()).any(|part| part == what);
+    let mut answers = Some(answers);
+    let asked = async {
+        while answers.is_some() {
+            let (len, from) = node.recv_from(&mut raw).await.unwrap();
+            let query = &raw[..len];
+            if has(query, b"get_peers") {
+                answers = None; // nobody waits any more, and only then comes the token
             }
+            let Some(at) = query.windows(3).position(|part| part == b"1:t") else { continue };
+            let tid = usize::from(query[at + 3] - b'0');
+            let mut answer = b"d1:rd2:id20:aaaaaaaaaaaaaaaaaaaa5:nodes0:5:token4:toke".to_vec();
+            answer.extend_from_slice(b"e1:t");
+            answer.extend_from_slice(&query[at + 3..at + 5 + tid]);
+            answer.extend_from_slice(b"1:y1:re");
+            node.send_to(&answer, from).await.unwrap();
         }
     };
-    let (query, from) = tokio::time::timeout(PATIENCE, query).await.unwrap();
-    let at = query.windows(4).position(|part| part == b"1:t4" || part == b"1:t2").unwrap();
-    let len = usize::from(query[at + 3] - b'0');
-    let mut answer = b"d1:rd2:id20:aaaaaaaaaaaaaaaaaaaa5:token4:tokne1:t".to_vec();
-    answer.extend_from_slice(&query[at + 3..at + 5 + len]);
-    answer.extend_from_slice(b"1:y1:re");
-    drop(answers);
-    slow.send_to(&answer, from).await.unwrap();
+    tokio::time::timeout(PATIENCE, asked).await.expect("it asks for peers");
     let announced = async {
         loop {
-            let (len, _) = slow.recv_from(&mut raw).await.unwrap();
-            if raw[..len].windows(13).any(|part| part == b"announce_peer") {
+            let (len, _) = node.recv_from(&mut raw).await.unwrap();
+            if has(&raw[..len], b"announce_peer") {
                 break;
             }
         }
