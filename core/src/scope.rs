@@ -1,11 +1,13 @@
 //! How far an address is good for: this machine, one wire, a private net, everywhere.
 //!
-//! Decides whose word about an address counts; says nothing about whether the address is worth dialling.
+//! Decides whose word about an address counts: somebody on this machine may name anything, somebody in a private net
+//! not this machine, and a stranger only what is good for everybody. So networks of one's own and tests work, and
+//! nobody can aim us at our own services. Says nothing about whether the address is worth dialling.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How far an address is good for, narrowest first.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Scope {
     /// On one machine.
     Loopback,
@@ -18,35 +20,43 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The scope of an address; IPv4 mapped into IPv6 counts as IPv4.
-    pub fn of(ip: IpAddr) -> Self {
+    /// The scope of an address that one host can have; `None` for all others (unspecified, multicast, reserved). IPv4
+    /// mapped into IPv6 counts as IPv4.
+    pub fn of(ip: IpAddr) -> Option<Self> {
         match ip.to_canonical() {
-            IpAddr::V4(ip) if ip.is_loopback() => Self::Loopback,
-            IpAddr::V4(ip) if ip.is_link_local() => Self::Link,
-            IpAddr::V4(ip) if ip.is_private() || is_carrier_nat(ip.octets()) => Self::Private,
-            IpAddr::V6(ip) if ip.is_loopback() => Self::Loopback,
-            IpAddr::V6(ip) if ip.is_unicast_link_local() => Self::Link,
-            IpAddr::V6(ip) if ip.is_unique_local() || is_site_local(ip) => Self::Private,
-            _ => Self::Global,
+            IpAddr::V4(ip) => Self::of_v4(ip),
+            IpAddr::V6(ip) => Self::of_v6(ip),
         }
     }
 
     /// Whether somebody at `from` may tell us about `ip`: only who is as near can know an address that is good near
-    /// by. Otherwise a stranger on the internet could make us knock at doors of our own net.
+    /// by.
     pub fn may_tell(from: IpAddr, ip: IpAddr) -> bool {
-        Self::of(ip) >= Self::of(from)
+        let (from, to) = (Self::of(from), Self::of(ip));
+        from.is_some() && to.is_some() && from <= to
     }
-}
 
-/// 100.64.0.0/10, between a carrier and its customers.
-//= RFC 6598
-const fn is_carrier_nat(octets: [u8; 4]) -> bool {
-    octets[0] == 100 && octets[1] & 0xc0 == 64
-}
+    fn of_v4(ip: Ipv4Addr) -> Option<Self> {
+        match ip.octets() {
+            [0 | 224..=255, ..] => None,
+            [127, ..] => Some(Self::Loopback),
+            [169, 254, ..] => Some(Self::Link),
+            [10, ..] | [192, 168, ..] | [172, 16..=31, ..] => Some(Self::Private),
+            [100, 64..=127, ..] => Some(Self::Private), // between a carrier and its customers, RFC 6598
+            _ => Some(Self::Global),
+        }
+    }
 
-/// fec0::/10, the private nets of old.
-const fn is_site_local(ip: Ipv6Addr) -> bool {
-    ip.segments()[0] & 0xffc0 == 0xfec0
+    fn of_v6(ip: Ipv6Addr) -> Option<Self> {
+        match ip.segments()[0] {
+            _ if ip.is_unspecified() => None,
+            _ if ip.is_loopback() => Some(Self::Loopback),
+            0xff00..=0xffff => None,
+            0xfe80..=0xfebf => Some(Self::Link),
+            0xfc00..=0xfdff | 0xfec0..=0xfeff => Some(Self::Private), // the latter those of old
+            _ => Some(Self::Global),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +85,12 @@ mod tests {
             ("198.18.0.1", Scope::Global),
             ("2001:db8::1", Scope::Global),
         ] {
-            assert_eq!(Scope::of(ip(text)), want, "{text}");
+            assert_eq!(Scope::of(ip(text)), Some(want), "{text}");
+        }
+        for text in
+            ["0.0.0.0", "0.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "ff02::1"]
+        {
+            assert_eq!(Scope::of(ip(text)), None, "{text}");
         }
     }
 

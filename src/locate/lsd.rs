@@ -206,7 +206,7 @@ impl Net {
             IfAddr::V6(v6) => v6.prefixlen,
         };
         let ip = interface.ip();
-        let usable = !matches!(Scope::of(ip), Scope::Loopback | Scope::Link);
+        let usable = matches!(Scope::of(ip), Some(Scope::Private | Scope::Global));
         usable.then_some(Self { ip, prefix, interface: interface.index.unwrap_or_default() })
     }
 

@@ -114,7 +114,7 @@ impl Nearby {
         self.heard.1 = self.heard.1.saturating_add(1);
         let ip = from.ip().to_canonical();
         // A link-local address is of no use without its wire, which a candidate does not carry.
-        let usable = Scope::of(ip) != Scope::Link && Scope::of(ip) != Scope::Loopback;
+        let usable = matches!(Scope::of(ip), Some(Scope::Private | Scope::Global));
         if self.heard.1 > HEARD_PER_S || !neighbour || !usable {
             return None;
         }

@@ -1,75 +1,25 @@
-//! Which addresses a node may be told of, and by whom.
-//!
-//! An address counts only when its sender could itself be reached from where the address can: somebody on this
-//! machine may name anything, somebody on the local network may not name this machine, and a stranger may name only
-//! what is reachable for everybody. So private networks and tests work, and nobody can aim us at our own services.
+//! Which addresses can be those of nodes, and who may name them: [`Scope`] decides whose word counts.
 
 use crate::compact::hides_v4;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-/// How far an address reaches; the narrowest first.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Reach {
-    /// This machine.
-    Loopback,
-    /// One cable.
-    Link,
-    /// A home, a company, a carrier.
-    Private,
-    /// Everywhere.
-    Global,
-}
-
-impl Reach {
-    /// Of an address that one host can have; `None` for all others (unspecified, multicast, reserved).
-    pub fn of(ip: IpAddr) -> Option<Self> {
-        match ip.to_canonical() {
-            IpAddr::V4(v4) => Self::of_v4(v4),
-            IpAddr::V6(v6) => Self::of_v6(v6),
-        }
-    }
-
-    fn of_v4(ip: Ipv4Addr) -> Option<Self> {
-        match ip.octets() {
-            [0 | 224..=255, ..] => None,
-            [127, ..] => Some(Self::Loopback),
-            [169, 254, ..] => Some(Self::Link),
-            [10, ..] | [192, 168, ..] | [172, 16..=31, ..] | [100, 64..=127, ..] => {
-                Some(Self::Private)
-            }
-            _ => Some(Self::Global),
-        }
-    }
-
-    fn of_v6(ip: Ipv6Addr) -> Option<Self> {
-        match ip.segments()[0] {
-            _ if ip.is_unspecified() => None,
-            _ if ip.is_loopback() => Some(Self::Loopback),
-            0xff00..=0xffff => None,
-            0xfe80..=0xfebf => Some(Self::Link),
-            0xfc00..=0xfdff | 0xfec0..=0xfeff => Some(Self::Private),
-            _ => Some(Self::Global),
-        }
-    }
-}
+use crate::scope::Scope;
+use std::net::{IpAddr, SocketAddr};
 
 /// Whether this can be the address of a node: one host, in the family that it seems to be of.
 pub fn plausible(addr: &SocketAddr) -> bool {
     let disguised = matches!(addr.ip(), IpAddr::V6(v6) if hides_v4(v6));
-    addr.port() != 0 && !disguised && Reach::of(addr.ip()).is_some()
+    addr.port() != 0 && !disguised && Scope::of(addr.ip()).is_some()
 }
 
 /// Whether `addr` may be believed to be a host when `from` says so.
 pub fn may_name(from: IpAddr, addr: SocketAddr) -> bool {
-    let (from, to) = (Reach::of(from), Reach::of(addr.ip()));
-    plausible(&addr) && from.is_some() && to.is_some() && from <= to
+    plausible(&addr) && Scope::may_tell(from, addr.ip())
 }
 
 /// The network that one customer usually has the whole of: /24 of IPv4, /64 of IPv6.
 ///
 /// `None` where many hosts of one network are what is expected: on this machine and in a private network.
 pub fn subnet(ip: IpAddr) -> Option<u64> {
-    if Reach::of(ip) != Some(Reach::Global) {
+    if Scope::of(ip) != Some(Scope::Global) {
         return None;
     }
     Some(prefix(ip))
@@ -90,19 +40,19 @@ mod tests {
     #[test]
     fn reach_of_addresses() {
         #[track_caller]
-        fn check(ip: &str, want: Option<Reach>) {
-            assert_eq!(Reach::of(ip.parse().unwrap()), want, "{ip}");
+        fn check(ip: &str, want: Option<Scope>) {
+            assert_eq!(Scope::of(ip.parse().unwrap()), want, "{ip}");
         }
         for ip in ["8.8.8.8", "198.18.7.1", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {
-            check(ip, Some(Reach::Global));
+            check(ip, Some(Scope::Global));
         }
         for ip in ["10.0.0.1", "172.31.0.1", "192.168.9.9", "100.64.0.1", "fd00::1", "fec0::1"] {
-            check(ip, Some(Reach::Private));
+            check(ip, Some(Scope::Private));
         }
-        check("169.254.1.1", Some(Reach::Link));
-        check("fe80::1", Some(Reach::Link));
+        check("169.254.1.1", Some(Scope::Link));
+        check("fe80::1", Some(Scope::Link));
         for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-            check(ip, Some(Reach::Loopback));
+            check(ip, Some(Scope::Loopback));
         }
         for ip in
             ["0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::", "ff02::1"]

@@ -4,9 +4,9 @@
 //! keeps one with a fitting id rather.
 //= BEP 42
 
-use super::address::Reach;
 use crate::id::NodeId;
 use crate::rng::Rng;
+use crate::scope::Scope;
 use std::net::IpAddr;
 
 const V4_MASK: [u8; 4] = [0x03, 0x0f, 0x3f, 0xff];
@@ -24,7 +24,7 @@ pub fn id_for(ip: IpAddr, rng: &mut Rng) -> NodeId {
 
 /// Whether a node at this address may have this id. Addresses that are not global have no say.
 pub fn id_fits(id: &NodeId, ip: IpAddr) -> bool {
-    if Reach::of(ip) != Some(Reach::Global) {
+    if Scope::of(ip) != Some(Scope::Global) {
         return true;
     }
     let [a, b, c, _] = checksum(ip, id.0[19] & 7).to_be_bytes();

@@ -3,8 +3,9 @@
 //! One vote for each address that votes. Nothing is decided before many agree, and a tie decides nothing.
 //= BEP 42 §bootstrapping
 
-use super::address::{Reach, prefix};
+use super::address::prefix;
 use crate::clock::Instant;
+use crate::scope::Scope;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub(super) struct Votes {
 impl Votes {
     /// Counts what `voter` says about our address. The winner, when there is one, ends the poll.
     pub(super) fn add(&mut self, now: Instant, voter: IpAddr, seen: IpAddr) -> Option<IpAddr> {
-        let global = |ip| Reach::of(ip) == Some(Reach::Global);
+        let global = |ip| Scope::of(ip) == Some(Scope::Global);
         if !global(voter) || !global(seen) || voter.is_ipv4() != seen.is_ipv4() {
             return None;
         }

@@ -4,11 +4,11 @@ use super::{Node, side_of};
 use crate::clock::Instant;
 use crate::id::{InfoHash, NodeId};
 use crate::overlay::kademlia::K;
-use crate::overlay::kademlia::address::Reach;
 use crate::proto::krpc::{
     Ask, Body, Contact, DATAGRAM_MAX, ErrorCode, Message, Query, Refusal, Reply, Token,
     TransactionId, Want,
 };
+use crate::scope::Scope;
 use std::net::SocketAddr;
 
 /// How many times the bytes of a query an answer may have, unless the one who asks has shown that he is where the
@@ -36,7 +36,7 @@ impl Node {
     /// A message that came in as `len` bytes.
     pub fn handle_message(&mut self, now: Instant, from: SocketAddr, message: Message, len: usize) {
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-        if !self.sides[side_of(&from)].active || Reach::of(from.ip()).is_none() || from.port() == 0
+        if !self.sides[side_of(&from)].active || Scope::of(from.ip()).is_none() || from.port() == 0
         {
             self.counters.stray += 1;
             return;
@@ -123,11 +123,11 @@ impl Node {
     fn name_nodes(&self, reply: &mut Reply, target: &NodeId, want: Option<Want>, from: SocketAddr) {
         let transport = Want { v4: from.is_ipv4(), v6: from.is_ipv6() };
         let want = want.filter(|want| want.v4 || want.v6).unwrap_or(transport);
-        let reach = Reach::of(from.ip());
+        let reach = Scope::of(from.ip());
         let closest = |side: usize| {
             let mut nodes = self.sides[side].table.closest(target, K);
             // Nobody is told of what he cannot reach and would have to take for a lie.
-            nodes.retain(|node| node.addr != from && Reach::of(node.addr.ip()) >= reach);
+            nodes.retain(|node| node.addr != from && Scope::of(node.addr.ip()) >= reach);
             nodes
         };
         reply.nodes = want.v4.then(|| closest(0));
