@@ -5,12 +5,11 @@
 use crate::case::Other;
 use crate::clients::{Client, Make, Part, Role, Ways};
 use crate::creators::gaggle;
+use crate::meeting::apart;
 use anyhow::{Context, ensure};
 use gaggle_core::metainfo::{Build, Content, Metainfo};
 use harness::gaggle::event;
-use harness::{
-    Deadline, Process, Stopwatch, clients_required, content, figure, full, installed, namespace,
-};
+use harness::{Deadline, Process, Stopwatch, content, figure, full};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -163,20 +162,6 @@ fn node(net: u8, work: &Path, flags: &[&str]) -> anyhow::Result<Process> {
     let mut process = Process::start(&name, command, work)?;
     process.wait_line(Deadline::after_secs(20), |said| event(said, "dht_node"))?;
     Ok(process)
-}
-
-/// Runs it in a namespace, unless a client is missing.
-fn apart(test: &str, others: &[Make], play: impl FnOnce() -> anyhow::Result<()>) {
-    let missing = others
-        .iter()
-        .map(|make| make.program())
-        .find(|program| !program.starts_with('/') && !installed(program));
-    if let Some(program) = missing {
-        assert!(!clients_required(), "{test}: {program} is not installed");
-        eprintln!("SKIPPED {test}: {program} is not installed");
-        return;
-    }
-    namespace::test(test, || play().unwrap_or_else(|error| panic!("{error:?}")));
 }
 
 /// How many nodes of ours there are.

@@ -142,7 +142,7 @@ fn wire(speaker: u8) -> anyhow::Result<()> {
 }
 
 /// Runs it in a namespace, unless a client is missing.
-fn apart(test: &str, makes: &[Make], play: impl FnOnce() -> anyhow::Result<()>) {
+pub(crate) fn apart(test: &str, makes: &[Make], play: impl FnOnce() -> anyhow::Result<()>) {
     let missing = makes
         .iter()
         .map(|make| make.program())
