@@ -5,6 +5,7 @@
 use super::claim::{Scratch, Stop, cores, each_piece, hash_extents};
 use super::fault::{StorageError, at};
 use super::files::{Files, Holder};
+use super::pool::Shared;
 use super::room::Room;
 use super::state::State;
 use super::storage::{Access, PieceHashOf, StorageSpec};
@@ -66,13 +67,17 @@ pub(super) struct Start {
 /// Called with how far the check is, from several threads.
 pub(super) type OnProgress<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
 
-pub(super) fn open(spec: &StorageSpec, progress: OnProgress<'_>) -> Result<Opened, StorageError> {
+pub(super) fn open(
+    pool: &Shared,
+    spec: &StorageSpec,
+    progress: OnProgress<'_>,
+) -> Result<Opened, StorageError> {
     let write = spec.access == Access::ReadWrite;
     if write {
         std::fs::create_dir_all(&spec.out_dir).map_err(at(&spec.out_dir))?;
     }
     let out_dir = std::fs::canonicalize(&spec.out_dir).map_err(at(&spec.out_dir))?;
-    let state = State::open(&spec.state_dir, &spec.hashes, &out_dir)?;
+    let state = State::open(&pool.locks(&spec.state_dir)?, &spec.hashes, &out_dir)?;
     let mut layout = spec.layout.clone();
     let record = state.load_record()?.filter(|record| {
         record.fits(&spec.hashes, layout.geometry(), layout.files().len())
@@ -81,7 +86,8 @@ pub(super) fn open(spec: &StorageSpec, progress: OnProgress<'_>) -> Result<Opene
     let before = record.as_ref().map_or_else(Vec::new, Record::stored);
     layout.reset_stored(&before);
     let links = if write { Links::Refuse } else { Links::Follow };
-    let files = Files::new(Tree::open(&out_dir, links)?, &layout, state.parts_path());
+    let tree = Tree::open(&out_dir, links, &pool.descriptors)?;
+    let files = Files::new(tree, &layout, state.parts_path());
     let seen = look(&layout, &files)?;
     let stamps: Vec<_> = seen.iter().map(|seen| seen.map(|seen| seen.stamp)).collect();
     let plan = {

@@ -1,21 +1,19 @@
-//! The open files of one torrent: reads and writes extents. Bounded descriptors, opened when first needed.
+//! The files of one torrent: reads and writes extents, opening what it needs.
 
+use super::descriptors::Key;
 use super::fault::{StorageError, at};
-use super::pool::held;
 use super::tree::{Open, Seen, Tree, stamp};
 use bytes::Bytes;
 use gaggle_core::storage::{DiskFault, Extent, Layout, Place, Stamp};
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-/// Descriptors that one torrent keeps open; the one unused for longest is closed for the next.
-pub(super) const OPEN_MAX: usize = 64;
 /// So many files are synced by one syncfs.
 const SYNC_ALL_FROM: usize = 64;
 /// Slices of one `pwritev`, the kernel's limit.
@@ -32,25 +30,12 @@ pub(super) struct Files {
     tree: Tree,
     paths: Vec<Vec<String>>,
     parts: PathBuf,
-    cache: Mutex<Cache>,
-}
-
-#[derive(Default)]
-struct Cache {
-    open: BTreeMap<Holder, Entry>,
-    tick: u64,
-}
-
-struct Entry {
-    file: Arc<File>,
-    mode: Open,
-    used: u64,
 }
 
 impl Files {
     pub(super) fn new(tree: Tree, layout: &Layout, parts: PathBuf) -> Self {
         let paths = layout.files().iter().map(|file| file.path.clone()).collect();
-        Self { tree, paths, parts, cache: Mutex::default() }
+        Self { tree, paths, parts }
     }
 
     pub(super) fn path(&self, holder: Holder) -> PathBuf {
@@ -64,9 +49,14 @@ impl Files {
         self.tree.look(&self.paths[file])
     }
 
+    /// Closes everything; what is needed is opened again.
+    pub(super) fn rest(&self) {
+        self.tree.share().close_all();
+    }
+
     /// Removes a file that this process made and could not use.
     pub(super) fn remove(&self, file: usize) -> Result<(), StorageError> {
-        held(&self.cache).open.remove(&Holder::File(file));
+        self.tree.share().close(Key::Holder(Holder::File(file)));
         self.tree.remove(&self.paths[file])
     }
 
@@ -131,16 +121,14 @@ impl Files {
         holder: Holder,
         mode: Open,
     ) -> Result<Option<Arc<File>>, StorageError> {
-        if let Some(file) = self.cache().find(holder, mode) {
+        if let Some(file) = self.tree.share().find(Key::Holder(holder), mode) {
             return Ok(Some(file));
         }
         let opened = match holder {
             Holder::File(file) => self.tree.file(&self.paths[file], mode)?,
             Holder::Parts => open_parts(&self.parts, mode)?,
         };
-        let Some(file) = opened.map(Arc::new) else { return Ok(None) };
-        self.cache().keep(holder, Entry { file: Arc::clone(&file), mode, used: 0 });
-        Ok(Some(file))
+        Ok(opened.map(|file| self.tree.share().keep(Key::Holder(holder), mode, file)))
     }
 
     /// Appends the bytes of `extents` to `out`, which has room for them. `Ok(false)` if some are not there.
@@ -206,31 +194,6 @@ impl Files {
             }
         }
         Ok(())
-    }
-
-    fn cache(&self) -> MutexGuard<'_, Cache> {
-        held(&self.cache)
-    }
-}
-
-impl Cache {
-    fn find(&mut self, holder: Holder, mode: Open) -> Option<Arc<File>> {
-        self.tick += 1;
-        let entry = self.open.get_mut(&holder)?;
-        if mode == Open::Write && entry.mode == Open::Read {
-            return None;
-        }
-        entry.used = self.tick;
-        Some(Arc::clone(&entry.file))
-    }
-
-    fn keep(&mut self, holder: Holder, entry: Entry) {
-        if self.open.len() >= OPEN_MAX
-            && let Some((&oldest, _)) = self.open.iter().min_by_key(|(_, entry)| entry.used)
-        {
-            self.open.remove(&oldest);
-        }
-        self.open.insert(holder, Entry { used: self.tick, ..entry });
     }
 }
 

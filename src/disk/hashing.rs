@@ -4,6 +4,7 @@
 
 use super::check::{OnProgress, Progress, hash, look};
 use super::claim::{Scratch, Stop, cores, each_piece, hash_extents};
+use super::descriptors::Descriptors;
 use super::fault::{StorageError, fault};
 use super::files::Files;
 use super::storage::PieceHashOf;
@@ -125,7 +126,8 @@ pub fn verify(
     fast: bool,
     progress: OnProgress<'_>,
 ) -> Result<Report, StorageError> {
-    let files = Files::new(Tree::open(dir, Links::Follow)?, layout, PathBuf::new());
+    let files =
+        Files::new(Tree::open(dir, Links::Follow, &Descriptors::new())?, layout, PathBuf::new());
     let seen = look(layout, &files)?;
     let found = |at: usize| match seen[at] {
         Some(seen) => Some(seen.stamp.len),

@@ -6,9 +6,11 @@
 
 mod check;
 mod claim;
+mod descriptors;
 mod fault;
 mod files;
 pub mod hashing;
+mod locks;
 mod pool;
 mod room;
 mod state;

@@ -4,8 +4,13 @@
 //! meanwhile. The queue is bounded by its users: a torrent refuses work past its own limit, see `storage`.
 
 use super::claim::cores;
+use super::descriptors::Descriptors;
+use super::fault::{StorageError, at};
+use super::locks::Locks;
+use super::state;
 use gaggle_core::clock::Instant;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -38,6 +43,9 @@ struct Guard {
 }
 
 pub(super) struct Shared {
+    pub(super) descriptors: Arc<Descriptors>,
+    /// By state folder.
+    locks: Mutex<BTreeMap<PathBuf, Arc<Locks>>>,
     clock: Clock,
     queue: Mutex<Queue>,
     work: Condvar,
@@ -62,6 +70,8 @@ impl Pool {
     /// Starts `workers` threads, by default one per core and at least two, and the keeper.
     pub fn start(workers: Option<usize>, clock: Clock) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
+            descriptors: Descriptors::new(),
+            locks: Mutex::default(),
             clock,
             queue: Mutex::default(),
             work: Condvar::new(),
@@ -106,6 +116,19 @@ impl Drop for Guard {
 impl Shared {
     pub(super) fn now(&self) -> Instant {
         (self.clock)()
+    }
+
+    /// The locks of a state folder, which is made if need be.
+    pub(super) fn locks(&self, state_dir: &Path) -> Result<Arc<Locks>, StorageError> {
+        let mut known = held(&self.locks);
+        if let Some(locks) = known.get(state_dir) {
+            return Ok(Arc::clone(locks));
+        }
+        let folder = state_dir.join(state::FOLDER);
+        std::fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let locks = Locks::open(&folder)?;
+        known.insert(state_dir.to_owned(), Arc::clone(&locks));
+        Ok(locks)
     }
 
     /// After the pool has stopped, the asker does the work: a torrent that is closed late still ends.

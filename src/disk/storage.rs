@@ -142,7 +142,7 @@ impl Storage {
         progress: OnProgress<'_>,
     ) -> Result<(Self, Checked), StorageError> {
         let Opened { layout, files, state, out_dir, start, checked } =
-            super::check::open(&spec, progress)?;
+            super::check::open(&pool.shared(), &spec, progress)?;
         let shared = pool.shared();
         let now = shared.now();
         let mut journal = Journal::new(start.durable);
@@ -178,6 +178,7 @@ impl Storage {
         }
         let kept: Weak<dyn Kept> = Arc::downgrade(&(Arc::clone(&inner) as Arc<dyn Kept>));
         shared.look_after(kept);
+        inner.files.rest(); // it may be long until somebody asks
         Ok((Self { inner }, checked))
     }
 
@@ -259,7 +260,8 @@ impl Storage {
         }
         self.inner.sync(Journal::flush).map_err(StorageError::into_fault)?;
         self.inner.drop_parts();
-        held(&self.inner.books).state.unlock().map_err(StorageError::into_fault)
+        held(&self.inner.books).state.unlock();
+        Ok(())
     }
 }
 

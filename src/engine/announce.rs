@@ -5,7 +5,7 @@
 use super::api::{AddTorrent, EngineError, Snapshot, What};
 use super::engine::Shared;
 use super::task::Command;
-use crate::locate::{Announcing, AnnouncingSetup, Progress, Trackers, TrackersConfig};
+use crate::locate::{Announcing, AnnouncingSetup, Progress};
 use crate::net::os_rng;
 use gaggle_core::id::InfoHash;
 use gaggle_core::swarm::announce::{Pace, TrackerStatus};
@@ -49,7 +49,7 @@ pub(super) fn start(
     commands: mpsc::WeakSender<Command>,
     snapshots: &watch::Receiver<Snapshot>,
 ) -> Result<Handle, EngineError> {
-    let mut rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
+    let rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
     let setup = AnnouncingSetup {
         info_hash,
         peer_id: shared.our_id,
@@ -58,9 +58,7 @@ pub(super) fn start(
         tiers: tiers(add),
         pace: Pace::default(),
     };
-    let trusted = add.trackers.iter().cloned().collect();
-    let config = TrackersConfig { trusted, from: shared.dialer.bind, ..TrackersConfig::default() };
-    let trackers = Trackers::new(config, shared.clock, rng.fork()).over(shared.udp.clone());
+    let trackers = shared.trackers.trusting(add.trackers.iter().cloned().collect());
     let mut snapshots = snapshots.clone();
     let (stop, mut stopped) = oneshot::channel();
     let (shown, statuses) = watch::channel(Vec::new());

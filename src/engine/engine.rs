@@ -5,7 +5,7 @@ use super::api::{AddTorrent, DownloadEvent, EngineConfig, EngineError, Snapshot,
 use super::task::{Command, Inputs, Outputs, TorrentTask};
 use super::{dht, nearby};
 use crate::disk::Pool;
-use crate::locate::{Dht, DhtConfig, Lsd};
+use crate::locate::{Dht, DhtConfig, Lsd, Trackers, TrackersConfig};
 use crate::net::{
     Clock, Connected, DhtDatagrams, Dialer, HANDSHAKE_TIMEOUT, Listener, Udp, os_rng,
 };
@@ -52,8 +52,8 @@ pub(super) struct Shared {
     pub(super) key: u32,
     /// Finds neighbours on the wire, if wanted.
     pub(super) lsd: Option<Lsd>,
-    /// For UDP trackers and the DHT; `None` where the system gives no such socket.
-    pub(super) udp: Option<Udp>,
+    /// Talks to trackers, for all torrents.
+    pub(super) trackers: Trackers,
     /// Our node of the DHT, if wanted.
     pub(super) dht: Option<Dht>,
     listen: SocketAddr,
@@ -67,7 +67,7 @@ type Routes = BTreeMap<InfoHash, Route>;
 #[derive(Clone)]
 struct Route {
     ours: Handshake,
-    incoming: mpsc::Sender<Connected>,
+    incoming: mpsc::Sender<Box<Connected>>,
     /// Weak, so that a torrent whose handle is dropped ends.
     commands: mpsc::WeakSender<Command>,
     snapshots: watch::Receiver<Snapshot>,
@@ -98,13 +98,15 @@ impl Engine {
         let listen = listener.addr();
         let mut rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
         let (udp, dht) = datagrams(&config, listen, clock, rng.fork());
+        let dialer = Dialer { bind: dial_from(listen), ..Dialer::default() };
+        let trackers = TrackersConfig { from: dialer.bind, ..TrackersConfig::default() };
         let shared = Arc::new(Shared {
             our_id: PeerId::generate(&mut rng),
             key: rng.next_u32(),
             lsd: lsd(&config, listen, clock, rng.fork()),
-            udp,
+            trackers: Trackers::new(trackers, clock, rng.fork()).over(udp),
             dht,
-            dialer: Dialer { bind: dial_from(listen), ..Dialer::default() },
+            dialer,
             config,
             clock,
             pool,
@@ -192,7 +194,7 @@ impl Engine {
             outputs,
         );
         let inputs = Inputs { commands: command_queue, incoming: incoming_queue };
-        let task = tokio::spawn(task.run(inputs, metainfo));
+        let task = tokio::spawn(Box::new(task).run(inputs, metainfo));
         Ok(Download {
             info_hash,
             shared,
@@ -220,6 +222,11 @@ impl Download {
         snapshot.neighbours = self.nearby.as_ref().map(nearby::Handle::heard);
         snapshot.dht = self.dht.as_ref().and_then(dht::Handle::seen);
         snapshot
+    }
+
+    /// Notices when there is a new snapshot.
+    pub fn changes(&self) -> watch::Receiver<Snapshot> {
+        self.snapshots.clone()
     }
 
     /// The next thing that happens; `None` once the torrent has ended.
@@ -300,7 +307,7 @@ async fn accept(listener: Listener, routes: watch::Receiver<Routes>) {
             let route = routes.borrow().get(&connection.ours.info_hash).cloned();
             // A torrent that has this many waiting is busy; the peer will try again.
             if let Some(route) = route {
-                let _ = route.incoming.try_send(connection);
+                let _ = route.incoming.try_send(Box::new(connection));
             }
         }
     };

@@ -55,7 +55,7 @@ pub(super) enum Command {
 /// The ends of the channels that lead into the task from outside.
 pub(super) struct Inputs {
     pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) incoming: mpsc::Receiver<Connected>,
+    pub(super) incoming: mpsc::Receiver<Box<Connected>>,
 }
 
 /// The ends of the channels that lead out of it.
@@ -129,19 +129,30 @@ impl TorrentTask {
         }
     }
 
-    /// Runs until it is told to stop.
-    pub(super) async fn run(mut self, mut inputs: Inputs, metainfo: Option<Arc<Metainfo>>) {
+    /// Runs until it is told to stop. Boxed, because a future that owns it would hold it once for each of its steps.
+    pub(super) async fn run(
+        mut self: Box<Self>,
+        mut inputs: Inputs,
+        metainfo: Option<Arc<Metainfo>>,
+    ) {
         match metainfo {
             Some(metainfo) => self.open(metainfo),
             None => {
                 self.snapshot.running = true;
                 self.add_peers();
+                self.publish();
             }
         }
         let mut ticks = tokio::time::interval(SNAPSHOT);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut was_live = false;
         let stopped = loop {
             self.drain();
+            let live = self.is_live();
+            if was_live && !live {
+                self.publish(); // the last for a while
+            }
+            was_live = live;
             let wake = self.wake_at();
             tokio::select! {
                 biased; // finish local work before accepting remote work
@@ -155,11 +166,11 @@ impl TorrentTask {
                 () = self.shared.clock.sleep_until(wake) => {
                     self.torrent.handle_timeout(self.shared.clock.now());
                 }
-                _ = ticks.tick() => self.publish(),
+                _ = ticks.tick(), if live => self.publish(),
                 Some(Ok((addr, outcome))) = self.dials.join_next() => self.on_dialled(addr, outcome),
                 // A newcomer during the check would be told that we have nothing.
                 Some(connected) = inputs.incoming.recv(), if self.opening.is_none() => {
-                    self.connected(connected, Direction::Incoming);
+                    self.connected(*connected, Direction::Incoming);
                 }
                 Some(_) = self.pumps.join_next() => {}
                 // Last, because there is always more of it while the torrent is what holds things up.
@@ -172,6 +183,11 @@ impl TorrentTask {
         if let Some(done) = stopped {
             let _ = done.send(()); // whoever asked may have stopped waiting
         }
+    }
+
+    /// Whether anything can change by itself. A torrent that nobody is connected to wakes for nothing.
+    fn is_live(&self) -> bool {
+        !self.links.is_empty() || self.opening.is_some()
     }
 
     /// When the machine wants to be woken, but never at once again: a machine that is early loses a millisecond, a
@@ -492,6 +508,9 @@ impl TorrentTask {
         match command {
             Command::AddPeers(source, peers) => {
                 self.torrent.handle_candidates(now, source, &peers);
+                if !self.is_live() {
+                    self.publish(); // how many are known decides how soon others are looked for
+                }
             }
             Command::SetLimits(down, up) => self.torrent.set_limits(now, down, up),
             Command::Stop(_) => {} // ends the loop before it comes here
@@ -511,7 +530,7 @@ impl TorrentTask {
         self.out.snapshots.send_replace(self.snapshot.clone());
     }
 
-    async fn stop(mut self) {
+    async fn stop(mut self: Box<Self>) {
         self.publish();
         self.dials.abort_all();
         // The last words, that our last pieces have come, matter to whoever counts copies.

@@ -66,6 +66,13 @@ impl Trackers {
         Self { config, clients, clock, udp: None, rng: Arc::new(Mutex::new(rng)) }
     }
 
+    /// The same connections for another torrent, whose user trusts other URLs.
+    #[must_use]
+    pub fn trusting(&self, trusted: BTreeSet<String>) -> Self {
+        let config = Arc::new(TrackersConfig { trusted, ..TrackersConfig::clone(&self.config) });
+        Self { config, ..self.clone() }
+    }
+
     /// UDP trackers are asked over these sockets, where they lead.
     #[must_use]
     pub fn over(mut self, udp: Option<Udp>) -> Self {
