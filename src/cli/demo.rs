@@ -147,7 +147,7 @@ async fn start(
     let mut metainfo = metainfo.clone();
     metainfo.trackers.clear(); // it is given below, as one that the user chose
     let add = AddTorrent {
-        what: What::Metainfo(Box::new(metainfo)),
+        what: What::Metainfo(Arc::new(metainfo)),
         out_dir: folder.clone(),
         select: Selection::All,
         peers: Vec::new(),

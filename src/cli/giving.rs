@@ -34,7 +34,7 @@ pub(super) struct Giving {
     pub name: String,
     id: InfoHash,
     /// Known once [`Giving::begin`] is over.
-    metainfo: Option<Box<Metainfo>>,
+    metainfo: Option<Arc<Metainfo>>,
     total: u64,
     /// When the slowest peer was first seen, and how far it was.
     slowest: Option<(Instant, f64)>,
@@ -101,7 +101,7 @@ impl Giving {
                     Some(DownloadEvent::Failed(error)) => break Err(of_engine(&error)),
                     Some(DownloadEvent::MetadataKnown(metainfo)) => {
                         self.name.clone_from(&metainfo.info.name);
-                        self.metainfo = Some(Box::new(Metainfo::clone(&metainfo)));
+                        self.metainfo = Some(metainfo);
                     }
                     Some(_) => {}
                     None => break Err(Failure::new(Exit::Other, format!("{} ended by itself", self.name))),
@@ -167,7 +167,7 @@ impl Giving {
             self.name,
             if whole == 1 { "" } else { "s" }
         ));
-        self.download.stop().await;
+        Box::pin(self.download.stop()).await; // or all of its steps would take room from the start
         end
     }
 

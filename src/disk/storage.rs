@@ -502,6 +502,9 @@ impl Kept for Inner {
         if let Err(error) = self.sync(|journal| journal.sync_due(now)) {
             (self.sink)(DiskEvent::SyncFailed(error.into_fault()));
         }
+        if self.deadline().is_none() {
+            self.files.rest(); // nothing was stored since: it may be long until somebody asks
+        }
     }
 }
 

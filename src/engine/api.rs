@@ -65,7 +65,7 @@ pub enum What {
     /// Only hashes and hints; the rest comes from peers.
     Magnet(Box<Magnet>),
     /// Everything there is to know.
-    Metainfo(Box<Metainfo>),
+    Metainfo(Arc<Metainfo>),
 }
 
 /// Which files of a torrent are wanted. Indices count from 1, as `show` prints them.

@@ -78,7 +78,7 @@ pub struct Download {
     info_hash: InfoHash,
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
-    events: mpsc::Receiver<DownloadEvent>,
+    events: mpsc::Receiver<Box<DownloadEvent>>,
     snapshots: watch::Receiver<Snapshot>,
     announcer: announce::Handle,
     nearby: Option<nearby::Handle>,
@@ -153,7 +153,7 @@ impl Engine {
         let info_hash = hashes.wire();
         let metainfo = match &add.what {
             What::Magnet(_) => None,
-            What::Metainfo(metainfo) => Some(Arc::new((**metainfo).clone())),
+            What::Metainfo(metainfo) => Some(Arc::clone(metainfo)),
         };
         let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
         let (incoming, incoming_queue) = mpsc::channel(INCOMING_MAX);
@@ -231,7 +231,7 @@ impl Download {
 
     /// The next thing that happens; `None` once the torrent has ended.
     pub async fn event(&mut self) -> Option<DownloadEvent> {
-        self.events.recv().await
+        self.events.recv().await.map(|event| *event)
     }
 
     /// Tells the torrent of more peers.

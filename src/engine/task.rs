@@ -60,7 +60,8 @@ pub(super) struct Inputs {
 
 /// The ends of the channels that lead out of it.
 pub(super) struct Outputs {
-    pub(super) events: mpsc::Sender<DownloadEvent>,
+    /// Boxed, because the queue makes room for 32 at a time.
+    pub(super) events: mpsc::Sender<Box<DownloadEvent>>,
     pub(super) snapshots: watch::Sender<Snapshot>,
 }
 
@@ -88,7 +89,7 @@ pub(super) struct TorrentTask {
     /// Names of the link.
     lookups: JoinSet<()>,
     heard: (mpsc::Sender<FromPeer>, mpsc::Receiver<FromPeer>),
-    disk: (mpsc::Sender<DiskEvent>, mpsc::Receiver<DiskEvent>),
+    disk: (mpsc::Sender<Box<DiskEvent>>, mpsc::Receiver<Box<DiskEvent>>),
     snapshot: Snapshot,
 }
 
@@ -156,7 +157,7 @@ impl TorrentTask {
             let wake = self.wake_at();
             tokio::select! {
                 biased; // finish local work before accepting remote work
-                Some(event) = self.disk.1.recv() => self.on_disk(event),
+                Some(event) = self.disk.1.recv() => self.on_disk(*event),
                 command = inputs.commands.recv() => match command {
                     Some(Command::Stop(done)) => break Some(done),
                     Some(command) => self.on_command(command),
@@ -500,7 +501,7 @@ impl TorrentTask {
 
     /// Events that nobody takes are dropped: the snapshot carries the state.
     fn tell(&self, event: DownloadEvent) {
-        let _ = self.out.events.try_send(event);
+        let _ = self.out.events.try_send(Box::new(event));
     }
 
     fn on_command(&mut self, command: Command) {
@@ -544,7 +545,8 @@ impl TorrentTask {
             drop(self.disk); // the disk's last words have no listener, and must not wait for one
             let closed = tokio::task::spawn_blocking(move || storage.close()).await;
             if let Ok(Err(fault)) = closed {
-                let _ = self.out.events.try_send(DownloadEvent::Failed(EngineError::Disk(fault)));
+                let event = DownloadEvent::Failed(EngineError::Disk(fault));
+                let _ = self.out.events.try_send(Box::new(event));
             }
         }
     }

@@ -9,6 +9,7 @@ use gaggle_core::storage::Verify;
 use gaggle_core::swarm::choker::Slots;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 const PIECE: usize = 64 << 10;
@@ -93,7 +94,7 @@ async fn a_seed_a_leech_and_a_magnet_exchange_a_file() {
     std::fs::write(dir("seed").join("f.bin"), &data).unwrap();
 
     let seed = engine(&dir("state1")).await;
-    let what = What::Metainfo(Box::new(metainfo.clone()));
+    let what = What::Metainfo(Arc::new(metainfo.clone()));
     let mut seeding = seed
         .add(AddTorrent { seed_only: true, ..add(what.clone(), &dir("seed"), vec![]) })
         .await
@@ -125,7 +126,7 @@ async fn who_stops_once_complete_has_told_that_it_is() {
     std::fs::create_dir(dir("seed".into())).unwrap();
     std::fs::write(dir("seed".into()).join("f.bin"), &data).unwrap();
     let seed = engine(&dir("state".into())).await;
-    let what = What::Metainfo(Box::new(metainfo));
+    let what = What::Metainfo(Arc::new(metainfo));
     let giving = AddTorrent { seed_only: true, ..add(what.clone(), &dir("seed".into()), vec![]) };
     let mut seeding = seed.add(giving).await.unwrap();
     complete(&mut seeding).await;
@@ -167,7 +168,7 @@ async fn a_magnet_alone_is_enough_with_the_dht() {
     std::fs::write(dir("seed").join("f.bin"), &data).unwrap();
     let router = engine_with_dht(&dir("state0"), &[]).await;
     let seed = engine_with_dht(&dir("state1"), &[node_of(&router)]).await;
-    let what = What::Metainfo(Box::new(metainfo.clone()));
+    let what = What::Metainfo(Arc::new(metainfo.clone()));
     let mut seeding =
         seed.add(AddTorrent { seed_only: true, ..add(what, &dir("seed"), vec![]) }).await.unwrap();
     complete(&mut seeding).await;
@@ -218,7 +219,7 @@ async fn attack_13_the_dht_never_hears_of_a_private_torrent() {
     let seed = engine_with_dht(&dir("state1"), &[]).await;
     let start = async |private| {
         let metainfo = Metainfo::parse(&build(private).to_bytes().unwrap()).unwrap();
-        let what = What::Metainfo(Box::new(metainfo));
+        let what = What::Metainfo(Arc::new(metainfo));
         let add = AddTorrent { seed_only: true, ..add(what, &dir("seed"), vec![]) };
         let mut seeding = seed.add(add).await.unwrap();
         complete(&mut seeding).await;

@@ -98,7 +98,7 @@ impl Announcing {
         let said_complete = progress.borrow().complete;
         let task =
             Task { announcer, setup, trackers, clock, progress, peers, status, said_complete };
-        let task = tokio::spawn(task.run(stopped));
+        let task = tokio::spawn(Box::new(task).run(stopped));
         Self { stop: Some(stop), status: status_seen, task }
     }
 
@@ -129,7 +129,7 @@ impl Drop for Announcing {
 }
 
 impl Task {
-    async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+    async fn run(mut self: Box<Self>, mut stop: oneshot::Receiver<()>) {
         let mut under_way: Option<UnderWay> = None;
         loop {
             self.follow_progress();
@@ -233,7 +233,7 @@ impl Task {
     }
 
     /// All at once; whoever does not hear it in time forgets us by itself.
-    async fn say_farewell(mut self) {
+    async fn say_farewell(mut self: Box<Self>) {
         self.announcer.stop();
         let deadline: Instant = self.clock.now() + FAREWELL;
         let mut farewells = Vec::new();
