@@ -7,7 +7,7 @@ use super::{dht, nearby};
 use crate::disk::Pool;
 use crate::locate::{Dht, DhtConfig, Lsd, Trackers, TrackersConfig};
 use crate::net::{
-    Clock, Connected, DhtDatagrams, Dialer, HANDSHAKE_TIMEOUT, Listener, Udp, os_rng,
+    Buffers, Clock, Connected, DhtDatagrams, Dialer, HANDSHAKE_TIMEOUT, Listener, Udp, os_rng,
 };
 use gaggle_core::id::{InfoHash, PeerId};
 use gaggle_core::proto::peer::{Handshake, Reserved};
@@ -45,6 +45,8 @@ pub struct Engine {
 pub(super) struct Shared {
     pub(super) config: EngineConfig,
     pub(super) clock: Clock,
+    /// What connections read into.
+    pub(super) buffers: Buffers,
     pub(super) dialer: Dialer,
     pub(super) our_id: PeerId,
     pub(super) pool: Pool,
@@ -109,6 +111,7 @@ impl Engine {
             dialer,
             config,
             clock,
+            buffers: Buffers::default(),
             pool,
             listen,
             routes: watch::Sender::new(Routes::new()),

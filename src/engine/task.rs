@@ -301,6 +301,7 @@ impl TorrentTask {
             pieces: self.content.as_ref().map(|content| content.metainfo.info.geometry.pieces()),
             queue: from_torrent,
             out: self.heard.0.clone(),
+            buffers: self.shared.buffers.clone(),
             clock: self.shared.clock,
             config: PumpConfig::default(),
         };

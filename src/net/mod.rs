@@ -23,3 +23,4 @@ pub use datagram::{Datagram, DhtDatagrams, Question, Udp};
 pub use dice::os_rng;
 pub use handshake::{Connected, Dialer, HANDSHAKE_TIMEOUT, answer};
 pub use listener::{HANDSHAKES_MAX, HANDSHAKES_PER_HOST, Listener};
+pub use read_buffer::Buffers;
