@@ -137,6 +137,7 @@ async fn start(
         up,
         max_peers: 10,
         slots: Slots::Auto,
+        congestion: None,
         pex: true,
         lsd: false, // nothing leaves this machine
         dht: None,

@@ -36,6 +36,9 @@ pub(super) struct Network {
     /// Most bytes per second to send, such as 500K
     #[arg(long, value_name = "RATE", env = "GAGGLE_UP")]
     pub up: Option<Rate>,
+    /// TCP congestion control of connections to peers, such as bbr [default: the system's]
+    #[arg(long, value_name = "NAME", env = "GAGGLE_CONGESTION")]
+    congestion: Option<String>,
     /// Neither tell peers of each other nor be told
     #[arg(long, env = "GAGGLE_NO_PEX")]
     no_pex: bool,
@@ -85,6 +88,7 @@ impl Network {
             up: self.up.or(settings.up).map(|rate| rate.0),
             max_peers: self.max_peers.unwrap_or(settings.max_peers).get(),
             slots: self.max_uploads.unwrap_or(settings.max_uploads).0,
+            congestion: self.congestion.clone().or_else(|| settings.congestion.clone()),
             pex: !(self.no_pex || settings.no_pex),
             lsd: !(self.no_lsd || settings.no_lsd),
             dht: self.dht(env, listen)?,

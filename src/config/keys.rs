@@ -48,6 +48,12 @@ pub const KEYS: &[Key] = &[
     one("network.down", "GAGGLE_DOWN", "", "Most bytes per second to fetch, such as 10M."),
     one("network.up", "GAGGLE_UP", "", "Most bytes per second to send, such as 500K."),
     one(
+        "network.congestion",
+        "GAGGLE_CONGESTION",
+        "",
+        "TCP congestion control of connections to peers, such as bbr; empty for the system's.",
+    ),
+    one(
         "network.no_pex",
         "GAGGLE_NO_PEX",
         "false",

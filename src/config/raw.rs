@@ -54,6 +54,7 @@ pub struct RawNetwork {
     pub max_uploads: Option<Text>,
     pub down: Option<Text>,
     pub up: Option<Text>,
+    pub congestion: Option<Text>,
     pub no_pex: Option<Text>,
     pub no_lsd: Option<Text>,
     pub no_dht: Option<Text>,

@@ -50,6 +50,8 @@ pub struct NetworkSettings {
     pub down: Option<Rate>,
     /// Most to send.
     pub up: Option<Rate>,
+    /// TCP congestion control of connections to peers.
+    pub congestion: Option<String>,
     /// Whether peers are not told of each other.
     pub no_pex: bool,
     /// Whether no peers are looked for among the neighbours.
@@ -166,6 +168,7 @@ fn network(raw: RawNetwork, layers: &Layers) -> Result<NetworkSettings, ConfigEr
         max_uploads: at("network.max_uploads").parse(raw.max_uploads)?,
         down: at("network.down").optional(raw.down)?,
         up: at("network.up").optional(raw.up)?,
+        congestion: at("network.congestion").optional(raw.congestion)?,
         no_pex: at("network.no_pex").flag(raw.no_pex)?,
         no_lsd: at("network.no_lsd").flag(raw.no_lsd)?,
         no_dht: at("network.no_dht").flag(raw.no_dht)?,

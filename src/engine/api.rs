@@ -32,6 +32,8 @@ pub struct EngineConfig {
     pub max_peers: usize,
     /// Most peers to upload to at a time, per torrent.
     pub slots: Slots,
+    /// The congestion control of connections to peers; `None` leaves it to the system.
+    pub congestion: Option<String>,
     /// Whether peers of a torrent that is not private are told of each other.
     pub pex: bool,
     /// Whether peers are looked for among the neighbours on the wire, by multicast. Never for a private torrent,
@@ -182,6 +184,14 @@ pub enum EngineError {
     /// The files of the torrent do not fit together.
     #[error(transparent)]
     Layout(#[from] gaggle_core::storage::LayoutError),
+    /// The kernel does not have this congestion control, or not for us.
+    #[error("congestion control {name}: {text}")]
+    Congestion {
+        /// What was asked for.
+        name: String,
+        /// What the system said.
+        text: String,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}: {text}")]
     Listen {

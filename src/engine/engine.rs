@@ -7,7 +7,8 @@ use super::{dht, nearby};
 use crate::disk::Pool;
 use crate::locate::{Dht, DhtConfig, Lsd, Trackers, TrackersConfig};
 use crate::net::{
-    Buffers, Clock, Connected, DhtDatagrams, Dialer, HANDSHAKE_TIMEOUT, Listener, Udp, os_rng,
+    Buffers, Clock, Congestion, Connected, DhtDatagrams, Dialer, HANDSHAKE_TIMEOUT, Listener, Udp,
+    os_rng,
 };
 use gaggle_core::id::{InfoHash, PeerId};
 use gaggle_core::proto::peer::{Handshake, Reserved};
@@ -100,7 +101,15 @@ impl Engine {
         let listen = listener.addr();
         let mut rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
         let (udp, dht) = datagrams(&config, listen, clock, rng.fork());
-        let dialer = Dialer { bind: dial_from(listen), ..Dialer::default() };
+        let congestion = config.congestion.as_deref().map(Congestion::named);
+        if let Some(congestion) = &congestion {
+            let refused = |error: std::io::Error| EngineError::Congestion {
+                name: config.congestion.clone().unwrap_or_default(),
+                text: error.to_string(),
+            };
+            listener.set_congestion(congestion).map_err(refused)?;
+        }
+        let dialer = Dialer { bind: dial_from(listen), congestion, ..Dialer::default() };
         let trackers = TrackersConfig { from: dialer.bind, ..TrackersConfig::default() };
         let shared = Arc::new(Shared {
             our_id: PeerId::generate(&mut rng),

@@ -26,6 +26,7 @@ fn config(state: &Path) -> EngineConfig {
         up: None,
         max_peers: 50,
         slots: Slots::Auto,
+        congestion: None,
         pex: true,
         dht: None,
         lsd: false,

@@ -4,6 +4,7 @@
 //= BEP 3 §peer protocol (handshake)
 
 use super::closed::{ConnectError, Phase};
+use super::congestion::Congestion;
 use bytes::BytesMut;
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::peer::{HANDSHAKE_LEN, Handshake, HandshakeError, HandshakeReader};
@@ -43,11 +44,18 @@ pub struct Dialer {
     pub handshake_timeout: Duration,
     /// Local address to dial from, for addresses of its family that it can lead to. Default: the system chooses.
     pub bind: Option<IpAddr>,
+    /// Congestion control. Default: the system's.
+    pub congestion: Option<Congestion>,
 }
 
 impl Default for Dialer {
     fn default() -> Self {
-        Self { connect_timeout: CONNECT_TIMEOUT, handshake_timeout: HANDSHAKE_TIMEOUT, bind: None }
+        Self {
+            connect_timeout: CONNECT_TIMEOUT,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            bind: None,
+            congestion: None,
+        }
     }
 }
 
@@ -82,6 +90,9 @@ impl Dialer {
         };
         if let Some(from) = self.bind.filter(leads) {
             socket.bind(SocketAddr::new(from, 0))?;
+        }
+        if let Some(congestion) = &self.congestion {
+            congestion.set(&socket)?;
         }
         let stream = socket.connect(to).await?;
         stream.set_nodelay(true)?;

@@ -492,6 +492,19 @@ fn off_switches_of_parts_to_come_are_accepted() {
 }
 
 #[test]
+fn congestion_control_is_set_where_the_kernel_has_it() {
+    let world = world();
+    let seed = |name| {
+        let args = ["seed", "file.torrent", "--data", "here", "--time", "0s", "-q", "--congestion"];
+        world.run(args.iter().chain(&[name]).chain(&LOOPBACK))
+    };
+    assert_eq!(seed("reno").code, Some(0));
+    let refused = seed("nonsense");
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.err.contains("nonsense") && refused.err.contains("it has "), "{}", refused.err);
+}
+
+#[test]
 fn the_demo_verifies_and_says_who_sent_how_much_to_whom() {
     let world = World::new();
     world.write("content", noise(6 << 20, 9));
