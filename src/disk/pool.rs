@@ -1,14 +1,17 @@
 //! The threads that do blocking work: one per core for hashing, writing and reading, and one keeper that syncs.
 //!
 //! Syncs have a thread of their own because fdatasync can take seconds, and pieces must go on being written
-//! meanwhile. The queue is bounded by its users: a torrent refuses work past its own limit, see `storage`.
+//! meanwhile. The queue is bounded by its users: a torrent refuses work past its own limit, see `storage`. Pieces that
+//! wait at one moment are hashed together, which takes less than half the time; none waits for company.
 
 use super::claim::cores;
 use super::descriptors::Descriptors;
 use super::fault::{StorageError, at};
 use super::locks::Locks;
 use super::state;
+use bytes::Bytes;
 use gaggle_core::clock::Instant;
+use gaggle_core::hash;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,7 +21,36 @@ use std::time::Duration;
 /// Reads the time. The program has one clock; this module is handed it.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
-pub(super) type Job = Box<dyn FnOnce() + Send>;
+/// Work for a thread.
+pub(super) enum Job {
+    /// Pieces to hash together. They come one by one; the queue joins those that wait.
+    Pieces(Vec<Whole>),
+    /// Anything else.
+    Other(Box<dyn FnOnce() + Send>),
+}
+
+/// A whole piece.
+pub(super) struct Whole {
+    /// Its bytes, in order.
+    pub(super) blocks: Vec<Bytes>,
+    /// Called with them and their SHA-1.
+    pub(super) then: Box<dyn FnOnce(Vec<Bytes>, [u8; 20]) + Send>,
+}
+
+impl Job {
+    fn run(self) {
+        match self {
+            Self::Pieces(pieces) => {
+                let blocks: Vec<&[Bytes]> = pieces.iter().map(|piece| &piece.blocks[..]).collect();
+                let hashes = hash::pieces(&blocks);
+                for (piece, hash) in pieces.into_iter().zip(hashes) {
+                    (piece.then)(piece.blocks, hash);
+                }
+            }
+            Self::Other(job) => job(),
+        }
+    }
+}
 
 /// Fewest worker threads: one may wait for a slow disk while another serves the page cache.
 const WORKERS_MIN: usize = 2;
@@ -64,6 +96,26 @@ struct Keeping {
     torrents: Vec<Weak<dyn Kept>>,
     poked: bool,
     stopping: bool,
+}
+
+impl Queue {
+    /// The job that waits longest. If that is a piece, then other pieces come with it.
+    fn next(&mut self) -> Option<Job> {
+        let mut job = self.jobs.pop_front()?;
+        if let Job::Pieces(pieces) = &mut job {
+            let mut at = 0;
+            while pieces.len() < hash::LANES && at < self.jobs.len() {
+                match &mut self.jobs[at] {
+                    Job::Pieces(more) => {
+                        pieces.append(more);
+                        self.jobs.remove(at);
+                    }
+                    Job::Other(_) => at += 1,
+                }
+            }
+        }
+        Some(job)
+    }
 }
 
 impl Pool {
@@ -136,7 +188,7 @@ impl Shared {
         let mut queue = held(&self.queue);
         if queue.stopping {
             drop(queue);
-            return job();
+            return job.run();
         }
         queue.jobs.push_back(job);
         self.work.notify_one();
@@ -164,14 +216,14 @@ impl Shared {
         loop {
             let mut queue = held(&self.queue);
             let job = loop {
-                match queue.jobs.pop_front() {
+                match queue.next() {
                     Some(job) => break job,
                     None if queue.stopping => return,
                     None => queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
                 }
             };
             drop(queue);
-            job();
+            job.run();
         }
     }
 
@@ -204,4 +256,42 @@ impl Shared {
 /// Bookkeeping stays usable after a panic elsewhere: every critical section here leaves it consistent.
 pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// Of what waits: which pieces leave together, and that everything else keeps its turn.
+    #[test]
+    fn pieces_that_wait_leave_together_and_the_rest_in_order() {
+        let (said, heard) = mpsc::sync_channel(32);
+        let mut queue = Queue::default();
+        for (at, kind) in "ppoppopp".char_indices() {
+            let said = said.clone();
+            let say = move |what: String| said.send(what).expect("somebody listens");
+            queue.jobs.push_back(match kind {
+                'p' => Job::Pieces(vec![Whole {
+                    blocks: vec![Bytes::from(vec![at as u8; 100 * at]), Bytes::from_static(b"end")],
+                    then: Box::new(move |blocks, got| {
+                        assert_eq!(got, hash::sha1(blocks.iter().map(|block| &block[..])));
+                        say(format!("piece {at}"));
+                    }),
+                }]),
+                _ => Job::Other(Box::new(move || say(format!("other {at}")))),
+            });
+        }
+        let mut jobs = 0;
+        while let Some(job) = queue.next() {
+            job.run();
+            said.send("next".to_owned()).expect("somebody listens");
+            jobs += 1;
+        }
+        assert_eq!(jobs, 4);
+        let order: Vec<String> = heard.try_iter().collect();
+        let want =
+            "piece 0,piece 1,piece 3,piece 4,next,other 2,next,other 5,next,piece 6,piece 7,next";
+        assert_eq!(order.join(","), want);
+    }
 }

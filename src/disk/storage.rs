@@ -7,13 +7,12 @@
 use super::check::{Checked, OnProgress, Opened};
 use super::fault::{StorageError, at};
 use super::files::{Files, Holder, holder};
-use super::pool::{Kept, Pool, Shared, held};
+use super::pool::{Job, Kept, Pool, Shared, Whole, held};
 use super::room::Preallocate;
 use super::state::{State, save_record};
 use bytes::Bytes;
 use gaggle_core::clock::Instant;
 use gaggle_core::geometry::{Block, PieceIndex};
-use gaggle_core::hash;
 use gaggle_core::id::{PieceHash, TorrentHashes};
 use gaggle_core::storage::{
     Batch, DiskDone, DiskFault, FileRecord, Journal, Layout, Record, Stamp, Verdict, Verify,
@@ -133,7 +132,7 @@ struct Load {
 impl Storage {
     /// Locks the torrent, checks what is there, makes files, and returns what the torrent has.
     ///
-    /// Blocks for as long as hashing takes; `progress` is called from several threads after every piece and can
+    /// Blocks for as long as hashing takes; `progress` is called from several threads after every few pieces and can
     /// break it off.
     pub fn open(
         pool: &Pool,
@@ -205,11 +204,12 @@ impl Storage {
             load.jobs += 1;
         }
         let inner = Arc::clone(&self.inner);
-        self.inner.pool.submit(Box::new(move || {
-            let done = inner.store(piece, &blocks);
+        let then = move |blocks: Vec<Bytes>, hash| {
+            let done = inner.store(piece, &blocks, hash);
             drop(blocks);
             inner.finish(|load| load.store_bytes -= bytes, DiskEvent::Done(done));
-        }));
+        };
+        self.inner.pool.submit(Job::Pieces(vec![Whole { blocks, then: Box::new(then) }]));
         Ok(())
     }
 
@@ -225,10 +225,10 @@ impl Storage {
             load.jobs += 1;
         }
         let inner = Arc::clone(&self.inner);
-        self.inner.pool.submit(Box::new(move || {
+        self.inner.pool.submit(Job::Other(Box::new(move || {
             let event = inner.read(peer, blocks);
             inner.finish(|load| load.reads -= 1, event);
-        }));
+        })));
         Ok(())
     }
 
@@ -276,13 +276,11 @@ impl Inner {
         self.idle.notify_all();
     }
 
-    fn store(&self, piece: PieceIndex, blocks: &[Bytes]) -> DiskDone {
+    fn store(&self, piece: PieceIndex, blocks: &[Bytes], hash: [u8; 20]) -> DiskDone {
         let bytes: u64 = blocks.iter().map(|block| block.len() as u64).sum();
         let size = self.layout.geometry().size_of(piece);
-        let good = bytes == u64::from(size)
-            && (self.piece_hash)(piece)
-                .is_some_and(|want| hash::piece_is(want, blocks.iter().map(|block| &block[..])));
-        if !good {
+        let good = (self.piece_hash)(piece) == Some(PieceHash::Sha1(hash));
+        if bytes != u64::from(size) || !good {
             return DiskDone::Stored { piece, verdict: Verdict::Bad };
         }
         match self.write(piece, blocks, size) {
