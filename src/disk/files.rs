@@ -5,7 +5,6 @@ use super::fault::{StorageError, at};
 use super::tree::{Open, Seen, Tree, stamp};
 use bytes::Bytes;
 use gaggle_core::storage::{DiskFault, Extent, Layout, Place, Stamp};
-use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -131,17 +130,18 @@ impl Files {
         Ok(opened.map(|file| self.tree.share().keep(Key::Holder(holder), mode, file)))
     }
 
-    /// Appends the bytes of `extents` to `out`, which has room for them. `Ok(false)` if some are not there.
-    pub(super) fn read(&self, extents: &[Extent], out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    /// Fills `out` with the bytes of `extents`, which are as long. `Ok(false)` if some are not there.
+    pub(super) fn read(
+        &self,
+        extents: &[Extent],
+        mut out: &mut [u8],
+    ) -> Result<bool, StorageError> {
         for extent in extents {
-            let Some((holder, offset)) = holder(extent.place) else {
-                out.resize(out.len() + extent.len as usize, 0);
-                continue;
-            };
-            let Some(file) = self.open(holder, Open::Read)? else { return Ok(false) };
-            if !fill(&file, offset, extent.len as usize, out).map_err(at(&self.path(holder)))? {
+            let (here, rest) = out.split_at_mut(extent.len as usize);
+            if !self.read_into(extent.place, here)? {
                 return Ok(false);
             }
+            out = rest;
         }
         Ok(true)
     }
@@ -204,24 +204,6 @@ pub(super) const fn holder(place: Place) -> Option<(Holder, u64)> {
         Place::Pad => None,
         Place::Parts { offset } => Some((Holder::Parts, offset)),
     }
-}
-
-/// Appends `len` bytes of the file; `false` if it ends before.
-pub(super) fn fill(file: &File, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<bool, Errno> {
-    let end = out.len() + len;
-    let start = out.len();
-    out.reserve(len);
-    while out.len() < end {
-        // A vector may have more room than was asked for; what it reads past the end is cut off below.
-        let at = offset + (out.len() - start) as u64;
-        match rustix::io::pread(file, spare_capacity(out), at) {
-            Ok(0) => return Ok(false),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    out.truncate(end);
-    Ok(true)
 }
 
 fn open_parts(path: &Path, mode: Open) -> Result<Option<File>, StorageError> {

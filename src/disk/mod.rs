@@ -12,6 +12,7 @@ mod files;
 pub mod hashing;
 mod locks;
 mod pool;
+mod recycled;
 mod room;
 mod state;
 mod storage;

@@ -8,6 +8,7 @@ use super::claim::cores;
 use super::descriptors::Descriptors;
 use super::fault::{StorageError, at};
 use super::locks::Locks;
+use super::recycled::Recycled;
 use super::state;
 use bytes::Bytes;
 use gaggle_core::clock::Instant;
@@ -76,6 +77,7 @@ struct Guard {
 
 pub(super) struct Shared {
     pub(super) descriptors: Arc<Descriptors>,
+    pub(super) buffers: Recycled,
     /// By state folder.
     locks: Mutex<BTreeMap<PathBuf, Arc<Locks>>>,
     clock: Clock,
@@ -123,6 +125,7 @@ impl Pool {
     pub fn start(workers: Option<usize>, clock: Clock) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             descriptors: Descriptors::new(),
+            buffers: Recycled::default(),
             locks: Mutex::default(),
             clock,
             queue: Mutex::default(),

@@ -336,7 +336,7 @@ impl Inner {
         while let Some(first) = rest.first() {
             let (run, len) = neighbours(rest);
             let whole = Block { len, ..*first };
-            let mut buffer = Vec::with_capacity(len as usize);
+            let mut buffer = self.pool.buffers.take(len as usize);
             let extents = self.layout.extents_of(whole);
             let fault = match self.files.read(&extents, &mut buffer) {
                 Ok(true) => None,
@@ -348,7 +348,7 @@ impl Inner {
             if let Some(fault) = fault {
                 return DiskEvent::Done(DiskDone::ReadFailed { peer, blocks, fault });
             }
-            let mut bytes = Bytes::from(buffer);
+            let mut bytes = self.pool.buffers.lend(buffer);
             done.extend(
                 rest[..run].iter().map(|block| (*block, bytes.split_to(block.len as usize))),
             );
