@@ -7,6 +7,7 @@ mod fairness;
 mod hostile;
 mod newcomer;
 mod rarity;
+mod tyrant;
 
 use gaggle_core::lab::{Link, World, oracle};
 use gaggle_core::units::BytesPerSec;
