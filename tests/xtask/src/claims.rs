@@ -5,7 +5,7 @@
 //! a command.
 
 use crate::step::{Outcome, Step, repository};
-use crate::{check, provide};
+use crate::{bench, check, provide};
 use std::time::Duration;
 
 /// Seconds that each fuzz target runs.
@@ -28,6 +28,8 @@ enum KeptBy {
     Tests(&'static str),
     /// `cargo xtask bench NAME`, which fails below its bar.
     Bench(&'static str),
+    /// The same beside rivals, which are installed first.
+    Beside(&'static str),
     /// The codecs' property tests, then every fuzz target.
     Codecs,
 }
@@ -51,16 +53,16 @@ const CLAIMS: &[Claim] = &[
         kept_by: KeptBy::Tests("dhtreal"),
     },
     Claim { number: 14, says: "DHT: one node on one core", kept_by: KeptBy::Bench("dht") },
-    Claim { number: 15, says: "1 GiB beside the rivals", kept_by: KeptBy::Bench("transfer") },
-    Claim { number: 16, says: "each end by itself", kept_by: KeptBy::Bench("ends") },
-    Claim { number: 17, says: "four leeches", kept_by: KeptBy::Bench("leeches") },
-    Claim { number: 18, says: "5 000 small files", kept_by: KeptBy::Bench("files") },
-    Claim { number: 19, says: "fifty leeches", kept_by: KeptBy::Bench("crowd") },
-    Claim { number: 20, says: "in one swarm with libtorrent", kept_by: KeptBy::Bench("mixed") },
-    Claim { number: 21, says: "re-check and create", kept_by: KeptBy::Bench("hashing") },
-    Claim { number: 22, says: "long and lossy links", kept_by: KeptBy::Bench("links") },
-    Claim { number: 23, says: "a start costs nothing", kept_by: KeptBy::Bench("latency") },
-    Claim { number: 24, says: "memory, 1 000 idle torrents", kept_by: KeptBy::Bench("memory") },
+    Claim { number: 15, says: "1 GiB beside the rivals", kept_by: KeptBy::Beside("transfer") },
+    Claim { number: 16, says: "each end by itself", kept_by: KeptBy::Beside("ends") },
+    Claim { number: 17, says: "four leeches", kept_by: KeptBy::Beside("leeches") },
+    Claim { number: 18, says: "5 000 small files", kept_by: KeptBy::Beside("files") },
+    Claim { number: 19, says: "fifty leeches", kept_by: KeptBy::Beside("crowd") },
+    Claim { number: 20, says: "in one swarm with libtorrent", kept_by: KeptBy::Beside("mixed") },
+    Claim { number: 21, says: "re-check and create", kept_by: KeptBy::Beside("hashing") },
+    Claim { number: 22, says: "long and lossy links", kept_by: KeptBy::Beside("links") },
+    Claim { number: 23, says: "a start costs nothing", kept_by: KeptBy::Beside("latency") },
+    Claim { number: 24, says: "memory, 1 000 idle torrents", kept_by: KeptBy::Beside("memory") },
 ];
 
 /// Runs the check and every claim, or only the claims that were `asked` for, and prints the verdicts.
@@ -87,7 +89,11 @@ fn judge(kept_by: &KeptBy) -> anyhow::Result<(bool, String)> {
     let steps = match kept_by {
         KeptBy::CheckAndDemo => return check_and_demo(),
         KeptBy::Tests(topic) => vec![tests(topic).with_figures()],
-        KeptBy::Bench(name) => vec![bench(name).with_figures()],
+        KeptBy::Bench(name) => vec![measured(name).with_figures()],
+        KeptBy::Beside(name) => {
+            provide::rivals(&bench::rivals_folder())?;
+            vec![measured(name).with_figures()]
+        }
         KeptBy::Codecs => codecs(),
     };
     let outcomes: Vec<Outcome> = steps.into_iter().map(Step::run).collect();
@@ -118,7 +124,7 @@ fn tests(topic: &str) -> Step {
     Step::cargo(&format!("tests claim_{topic}_*"), &run).env("GAGGLE_FULL", "1")
 }
 
-fn bench(name: &str) -> Step {
+fn measured(name: &str) -> Step {
     Step::cargo(&format!("bench {name}"), &["xtask", "bench", name])
 }
 

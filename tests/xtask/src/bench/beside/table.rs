@@ -11,7 +11,9 @@ pub(super) enum Limit {
 }
 
 impl Limit {
+    /// Judged as printed, to two decimals: on a full link everybody is as fast as the link.
     pub(super) fn holds(self, value: f64) -> bool {
+        let value = (value * 100.0).round() / 100.0;
         match self {
             Self::AtLeast(least) => value >= least,
             Self::AtMost(most) => value <= most,
@@ -35,12 +37,13 @@ impl Bar {
     /// The value beside its bar.
     pub(super) fn says(&self, value: f64) -> String {
         let (key, name) = &self.ours;
+        // What a name says behind its comma is that of ours.
+        let tail = name.find(',').map_or("", |at| &name[at..]);
         let whose: Vec<&str> = self
             .beside
             .iter()
-            .map(|(other, whose)| {
-                if whose == name && other != key { other } else { whose }.as_str()
-            })
+            .map(|(other, whose)| if whose == name && other != key { other } else { whose })
+            .map(|words| words.strip_suffix(tail).unwrap_or(words))
             .collect();
         let unit =
             if whose.is_empty() { String::new() } else { format!(" x {}", whose.join(", ")) };
