@@ -136,7 +136,11 @@ impl Options {
         };
         command.arg(crate::step::repository().join("tests/bench/bench.py"));
         command.arg("--gaggle").arg(gaggle).arg("--runs").arg(self.runs.to_string());
-        command.arg("--rivals").arg(self.rivals.clone().unwrap_or_else(super::rivals_folder));
+        let rivals = self.rivals.clone().unwrap_or_else(super::rivals_folder);
+        if !rivals.is_dir() {
+            println!("no rivals in {}; type: cargo xtask rivals", rivals.display());
+        }
+        command.arg("--rivals").arg(rivals);
         command.arg("--work").arg(work.path()).arg("--disk").arg(disk.path());
         command.args(bench.measurements.iter().map(|(name, does)| format!("{name}: {does}")));
         let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run python3")?;
