@@ -156,6 +156,13 @@ pub fn complete(process: &mut Process, deadline: Deadline) -> anyhow::Result<(Sa
     process.wait_line(deadline, |said| Some((said.clone(), event(said, "complete")?)))
 }
 
+/// A counter in the first `progress` object that says so; `None` if none did yet.
+pub fn counter_when(process: &Process, key: &str, says: impl Fn(&Value) -> bool) -> Option<u64> {
+    let said = process.said();
+    let mut progress = said.iter().filter_map(|said| event(said, "progress"));
+    progress.find(says).and_then(|object| object[key].as_u64())
+}
+
 /// The last value of a counter in the `progress` objects (or the `complete` one) so far.
 pub fn last_counter(process: &Process, key: &str) -> u64 {
     let said = process.said();

@@ -14,7 +14,7 @@ use clap::Args;
 use gaggle_core::id::{InfoHash, NodeId};
 use gaggle_core::rng::Rng;
 use harness::gaggle::{Gaggle, event};
-use harness::{Deadline, Process, figure};
+use harness::{Deadline, Process, figure, namespace};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -73,9 +73,7 @@ impl Known {
 impl Dht {
     /// Inside the namespace.
     pub(super) fn run(&self, gaggle: &Gaggle) -> anyhow::Result<bool> {
-        // One route makes the whole range ours.
-        let route = ["route", "add", "local", "198.18.0.0/15", "dev", "lo"];
-        ensure!(Command::new("ip").args(route).status()?.success(), "no route for the crowd");
+        namespace::take_whole_range()?;
         let work = scratch(Path::new("/dev/shm"))?;
         let [node_core, crowd_core] = self.cores[..] else { anyhow::bail!("--cores takes two") };
         pin_self(crowd_core)?;
