@@ -37,7 +37,7 @@ pub const OPEN_PER_PEER_HALVES: usize = 3;
 pub const OPEN_BLOCKS_MAX: u64 = 2048;
 /// Bytes of all pieces in progress, those waiting for their hash included, beyond which none is begun: a peer that
 /// withholds one block of each must not fill the memory. One piece may always be begun.
-pub const OPEN_BYTES_MAX: u64 = 64 << 20;
+pub const OPEN_BYTES_MAX: u64 = 32 << 20;
 /// Peers that may be asked for the same block in endgame. At the bound nobody else is asked for it.
 pub const ENDGAME_COPIES_MAX: usize = 4;
 /// Pieces looked at for one duplicate request in endgame; beyond it the best of those seen is taken.
