@@ -2,7 +2,8 @@
 
 use super::{
     Arrival, ENDGAME_COPIES_MAX, ENDGAME_LOOK, Mode, OPEN_BLOCKS_MAX, OPEN_BYTES_MAX,
-    OPEN_PER_PEER_HALVES, Open, Peer, Picker, PickerPolicy, RANDOM_FIRST, Rank, SAMPLE, WALK_MAX,
+    OPEN_BYTES_MAX_LARGE, OPEN_PER_PEER_HALVES, Open, Peer, Picker, PickerPolicy, RANDOM_FIRST,
+    Rank, SAMPLE, WALK_MAX,
 };
 use crate::geometry::{Block, PieceIndex};
 use crate::swarm::PeerKey;
@@ -167,7 +168,7 @@ impl Picker {
 
     fn memory_is_full(&self) -> bool {
         let bytes = self.open.len() as u64 * u64::from(self.geometry.piece_len());
-        !self.open.is_empty() && bytes >= OPEN_BYTES_MAX
+        !self.open.is_empty() && bytes >= open_bytes_max(self.geometry.piece_len())
     }
 
     /// Whether rarity does not count at the moment.
@@ -315,4 +316,8 @@ impl Picker {
             self.partial.insert(block.piece);
         }
     }
+}
+
+fn open_bytes_max(piece_len: u32) -> u64 {
+    (8 * u64::from(piece_len)).clamp(OPEN_BYTES_MAX, OPEN_BYTES_MAX_LARGE)
 }

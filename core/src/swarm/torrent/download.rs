@@ -23,7 +23,8 @@ const STALE_AFTER: Duration = Duration::from_secs(40);
 const REJECTED_MAX: u32 = 64;
 /// A peer that chokes us and has the fast extension rejects what it will not answer; later, silence says the same.
 const REJECT_TIME: Duration = Duration::from_secs(5);
-/// Bytes of whole pieces that may wait for the disk. Beyond it nothing more is asked for.
+/// Bytes of whole pieces that may wait for the disk, as far as the picker lets so many be in progress. Beyond it nothing
+/// more is asked for.
 pub(super) const STORING_MAX: u64 = 12 << 20;
 /// Blocks nobody asked for that are tolerated; one more closes the connection.
 const UNASKED_MAX: u32 = 256;
