@@ -38,16 +38,16 @@ fn contender(peer: u32, rng: &mut Rng) -> Contender {
     let (down, up) = (rate(), rate());
     Contender {
         peer: PeerKey(peer),
-        interested: peer % 10 != 0,
+        interested: !peer.is_multiple_of(10),
         unchoked: false,
         down,
         up,
-        snubbed: peer % 7 == 0,
+        snubbed: peer.is_multiple_of(7),
         joined: Instant::ZERO,
         sent: rng.below(64 << 20),
-        complete: peer % 20 == 0,
+        complete: peer.is_multiple_of(20),
         given: rng.below(1 << 30),
         taken: rng.below(1 << 30),
-        hoards: peer % 13 == 0,
+        hoards: peer.is_multiple_of(13),
     }
 }
