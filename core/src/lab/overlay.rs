@@ -7,7 +7,7 @@
 
 use crate::clock::Instant;
 use crate::id::NodeId;
-use crate::overlay::kademlia::{Config, Event, Node, Snapshot, id_for};
+use crate::overlay::kademlia::{Config, Event, Node, Snapshot, WIDTH, id_for, places};
 use crate::proto::krpc::{Contact, Message};
 use crate::rng::Rng;
 use std::cmp::Reverse;
@@ -225,7 +225,7 @@ impl Overlay {
                     (middle..high, low..middle)
                 };
                 // As many as the bucket of that depth holds.
-                let room = (128usize >> depth.min(8)).max(8);
+                let room = places(WIDTH, depth);
                 known.extend(self.draw(far, room).into_iter().map(|at| ids[at].1));
                 (low, high) = (near.start, near.end);
             }

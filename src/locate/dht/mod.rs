@@ -51,6 +51,8 @@ pub struct DhtConfig {
     pub takes_part: bool,
     /// What strangers may cost.
     pub limits: Limits,
+    /// How many nodes it remembers, see [`kademlia::places`].
+    pub table_width: usize,
     /// What is stored for them.
     pub terms: Terms,
 }
@@ -64,6 +66,7 @@ impl DhtConfig {
             network: None,
             takes_part: true,
             limits: Limits::default(),
+            table_width: kademlia::WIDTH,
             terms: Terms::default(),
         }
     }
@@ -107,6 +110,7 @@ impl Dht {
             families,
             read_only: !config.takes_part,
             limits: config.limits,
+            table_width: config.table_width,
             terms: config.terms,
             bootstrap: Vec::new(),
             version: Some(VERSION),

@@ -16,7 +16,7 @@ use super::lookup::{Goal, Lookup, LookupId, LookupPolicy};
 use super::peers::{Peers, Terms};
 use super::recent::Recent;
 use super::rtt::RoundTrips;
-use super::table::Table;
+use super::table::{Table, WIDTH};
 use super::tokens::Tokens;
 use super::votes::Votes;
 use crate::clock::Instant;
@@ -57,6 +57,8 @@ pub struct Config {
     pub read_only: bool,
     /// What strangers may cost, and how fast we go.
     pub limits: Limits,
+    /// Places of the first bucket of a table, see [`super::places`].
+    pub table_width: usize,
     /// What is stored.
     pub terms: Terms,
     /// How lookups run.
@@ -78,6 +80,7 @@ impl Default for Config {
             families: Families { v4: true, v6: false },
             read_only: false,
             limits: Limits::default(),
+            table_width: WIDTH,
             terms: Terms::default(),
             policy: LookupPolicy::default(),
             bootstrap: Vec::new(),
@@ -216,7 +219,7 @@ impl Node {
             let id = ids[i].unwrap_or_else(|| NodeId::random(&mut rng));
             Side {
                 active: active[i],
-                table: Table::new(id),
+                table: Table::new(id, config.table_width),
                 peers: Peers::new(id, config.terms),
                 votes: Votes::default(),
                 bootstrap_at: now,
