@@ -51,6 +51,7 @@ const CLAIMS: &[Claim] = &[
         kept_by: KeptBy::Tests("dhtreal"),
     },
     Claim { number: 14, says: "DHT: one node on one core", kept_by: KeptBy::Bench("dht") },
+    Claim { number: 15, says: "PEX, LSD: two other clients", kept_by: KeptBy::Tests("meeting") },
 ];
 
 /// Runs the check and every claim, or only the claims that were `asked` for, and prints the verdicts.
