@@ -138,6 +138,7 @@ async fn start(
         max_peers: 10,
         slots: Slots::Auto,
         pex: true,
+        lan: true,
         lsd: false, // nothing leaves this machine
         dht: None,
     });

@@ -37,6 +37,9 @@ pub struct EngineConfig {
     /// Whether peers are looked for among the neighbours on the wire, by multicast. Never for a private torrent,
     /// and not while listening on loopback only, where no neighbour could call.
     pub lsd: bool,
+    /// Keeps to this network: of the trackers and nodes that torrents and links name, only those at private addresses.
+    /// What the user names himself is not touched by it.
+    pub lan: bool,
     /// A node of the DHT, which peers of a torrent that is not private are looked for with. Its own state folder goes
     /// unused: it keeps what it knows in `state_dir`.
     pub dht: Option<DhtConfig>,

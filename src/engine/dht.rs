@@ -7,7 +7,7 @@
 use super::api::{AddTorrent, DhtSeen, Snapshot, What};
 use super::engine::Shared;
 use super::task::Command;
-use crate::locate::{Ask, AskId, Dht, Found, Locator};
+use crate::locate::{Ask, AskId, Dht, Found, Locator, is_near_host};
 use gaggle_core::id::InfoHash;
 use gaggle_core::metainfo::{Metainfo, PeerHint};
 use gaggle_core::proto::announce::{Announce, Event};
@@ -68,7 +68,11 @@ pub(super) fn start(
         if metainfo.info.private {
             return None;
         }
-        dht.suggest_all(&nodes(metainfo));
+        let mut nodes = nodes(metainfo);
+        if shared.config.lan {
+            nodes.retain(|node| is_near_host(&node.host));
+        }
+        dht.suggest_all(&nodes);
     }
     let (show, seen) = watch::channel(Some(DhtSeen::default()));
     let seeking = Seeking {

@@ -26,6 +26,7 @@ fn config(state: &Path) -> EngineConfig {
         max_peers: 50,
         slots: Slots::Auto,
         pex: true,
+        lan: false,
         dht: None,
         lsd: false,
     }

@@ -20,6 +20,7 @@ pub use announcing::{Announcing, AnnouncingSetup, FAREWELL, Progress};
 pub use dht::{Dht, DhtConfig, Pong, explain, saved_nodes};
 pub use error::LocateError;
 pub use lsd::Lsd;
+pub use target::{is_near, is_near_host};
 pub use trackers::{Trackers, TrackersConfig};
 
 use gaggle_core::proto::announce::{Announce, Terms};

@@ -136,3 +136,19 @@ fn from_loopback_the_public_nodes_are_not_asked() {
     assert_eq!(status["asked"], 0);
     assert!(status["why"].as_str().unwrap().starts_with("no node is known"), "{status}");
 }
+
+#[test]
+fn who_keeps_to_this_network_asks_no_tracker_by_a_name_that_a_link_brings() {
+    let world = World::new();
+    let link = format!(
+        "magnet:?xt=urn:btih:{HASH}&tr=http://tracker.invalid/announce&tr=http://127.0.0.1:1/announce"
+    );
+    let way = ["--no-lsd", "--listen", "127.0.0.1:0", "--metadata-timeout", "1s"];
+    let given = ["--lan", "--tracker", "http://127.0.0.1:2/announce"];
+    let ended = world.run(["get", &link].iter().chain(&way).chain(&given));
+    assert_eq!(ended.code, Some(3), "{}", ended.err);
+    assert!(!ended.err.contains("tracker.invalid"), "{}", ended.err);
+    for asked in ["http://127.0.0.1:1/announce", "http://127.0.0.1:2/announce"] {
+        assert!(ended.err.contains(asked), "{}", ended.err);
+    }
+}
