@@ -112,7 +112,7 @@ pub struct AddTorrent {
 }
 
 /// How one torrent stands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// Numbers of the swarm.
     pub status: Status,

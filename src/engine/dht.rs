@@ -100,7 +100,7 @@ impl Seeking {
         }
         let clock = self.shared.clock;
         let mut seeker = Seeker::new(clock.now(), is_alone(&self.snapshots.borrow()));
-        let mut status = self.dht.watch_status();
+        let mut nodes = self.dht.watch_nodes();
         let mut answers: Option<mpsc::Receiver<Found>> = None;
         loop {
             if is_private(&self.snapshots.borrow()) {
@@ -128,8 +128,8 @@ impl Seeking {
                     let alone = is_alone(&self.snapshots.borrow_and_update());
                     seeker.set_alone(clock.now(), alone);
                 }
-                Ok(()) = status.changed() => {
-                    if status.borrow_and_update().why_nobody.is_none() {
+                Ok(()) = nodes.changed() => {
+                    if *nodes.borrow_and_update() {
                         seeker.nodes_known(clock.now());
                     }
                 }

@@ -140,9 +140,12 @@ impl TorrentTask {
         }
         let mut ticks = tokio::time::interval(SNAPSHOT);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // A torrent in which nothing happens is not looked at again: thousands of them may lie idle.
+        let mut restless = true;
         let stopped = loop {
             self.drain();
             let wake = self.wake_at();
+            let mut quiet = false;
             tokio::select! {
                 biased; // finish local work before accepting remote work
                 Some(event) = self.disk.1.recv() => self.on_disk(event),
@@ -155,7 +158,7 @@ impl TorrentTask {
                 () = self.shared.clock.sleep_until(wake) => {
                     self.torrent.handle_timeout(self.shared.clock.now());
                 }
-                _ = ticks.tick() => self.publish(),
+                _ = ticks.tick(), if restless => quiet = !self.publish(),
                 Some(Ok((addr, outcome))) = self.dials.join_next() => self.on_dialled(addr, outcome),
                 // A newcomer during the check would be told that we have nothing.
                 Some(connected) = inputs.incoming.recv(), if self.opening.is_none() => {
@@ -165,6 +168,7 @@ impl TorrentTask {
                 // Last, because there is always more of it while the torrent is what holds things up.
                 Some(from) = self.heard.1.recv() => self.on_reads(from),
             }
+            restless = !quiet;
         };
         let (shared, info_hash) = (Arc::clone(&self.shared), self.hashes.wire());
         self.stop().await;
@@ -498,7 +502,9 @@ impl TorrentTask {
         }
     }
 
-    fn publish(&mut self) {
+    /// Shows how it stands to those who watch, if that has changed. Returns whether it may change without anything
+    /// that this task hears of: rates fall, and a check goes on.
+    fn publish(&mut self) -> bool {
         let now = self.shared.clock.now();
         self.snapshot.status = self.torrent.status(now);
         self.snapshot.peers = self.torrent.peers(now);
@@ -508,7 +514,14 @@ impl TorrentTask {
             let (down, up) = content.before;
             content.storage.set_totals(down + status.downloaded, up + status.uploaded);
         }
-        self.out.snapshots.send_replace(self.snapshot.clone());
+        let changed = self.out.snapshots.send_if_modified(|shown| {
+            let changed = *shown != self.snapshot;
+            if changed {
+                shown.clone_from(&self.snapshot);
+            }
+            changed
+        });
+        changed || self.opening.is_some()
     }
 
     async fn stop(mut self) {

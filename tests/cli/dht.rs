@@ -36,8 +36,10 @@ fn what_is_announced_is_found_and_what_is_not_is_exit_1() {
     assert_eq!(peers.event("dht_peer")["peer"], "127.0.0.1:4711");
     let lookup = peers.event("dht_lookup");
     assert_eq!((&lookup["asked"], &lookup["peers"]), (&1.into(), &1.into()));
+    assert_eq!((&lookup["seeds"], &lookup["leeches"]), (&0.into(), &1.into()));
     let none = ask(&world, &["peers", OTHER], &at);
     assert_eq!(none.code, Some(1), "{}", none.err);
+    assert_eq!(none.event("dht_lookup")["seeds"], Value::Null, "nobody has counted it");
     assert_eq!(none.event("exit")["code"], 1);
     let pong = ask(&world, &["ping", &at], "none");
     assert_eq!(pong.code, Some(0), "{}", pong.err);

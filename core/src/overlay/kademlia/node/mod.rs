@@ -21,7 +21,7 @@ use super::tokens::Tokens;
 use super::votes::Votes;
 use crate::clock::Instant;
 use crate::id::{InfoHash, NodeId};
-use crate::proto::krpc::{ClientTag, Contact, Message};
+use crate::proto::krpc::{ClientTag, Contact, Filter, Message};
 use crate::rng::Rng;
 use ask::{Open, Purpose};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -148,6 +148,15 @@ pub enum Event {
         from: Option<SocketAddr>,
         /// Of one family.
         peers: Vec<SocketAddr>,
+    },
+    /// How large a swarm is that was asked for, as far as one node knows, or this one.
+    Scraped {
+        /// The lookup.
+        lookup: LookupId,
+        /// Who has everything.
+        seeds: Filter,
+        /// Who has not.
+        leeches: Filter,
     },
     /// A ping was answered, or not.
     Pong {
@@ -285,6 +294,21 @@ impl Node {
         self.start_all(now, Goal::Announce { swarm, port, seed })
     }
 
+    /// Asks how large a swarm is: one lookup for each active network. A filter that comes is hearsay; whoever likes can say
+    /// that there are thousands.
+    //= BEP 33 §scrape
+    pub fn scrape(&mut self, now: Instant, swarm: InfoHash) -> Vec<LookupId> {
+        let lookups = self.start_all(now, Goal::Scrape(swarm));
+        let active = self.sides.iter().filter(|side| side.active);
+        for (side, &lookup) in active.zip(&lookups) {
+            if let Some((seeds, leeches)) = side.peers.filters(now, swarm) {
+                // Before the end of a lookup that has nobody to ask.
+                self.events.push_front(Event::Scraped { lookup, seeds, leeches });
+            }
+        }
+        lookups
+    }
+
     /// Looks for the nodes closest to any id.
     pub fn find_nodes(&mut self, now: Instant, target: NodeId) -> Vec<LookupId> {
         let sides = (0..2).filter(|&side| self.sides[side].active).collect::<Vec<_>>();
@@ -399,7 +423,9 @@ impl Node {
     }
 
     fn start_all(&mut self, now: Instant, goal: Goal) -> Vec<LookupId> {
-        let (Goal::Peers(swarm) | Goal::Announce { swarm, .. }) = goal else { return Vec::new() };
+        let (Goal::Peers(swarm) | Goal::Scrape(swarm) | Goal::Announce { swarm, .. }) = goal else {
+            return Vec::new();
+        };
         let sides = (0..2).filter(|&side| self.sides[side].active).collect::<Vec<_>>();
         sides.into_iter().map(|side| self.start(now, side, goal, swarm.into())).collect()
     }

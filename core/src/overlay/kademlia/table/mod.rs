@@ -24,8 +24,8 @@ pub use entry::Standing;
 /// Buckets at most: 2³² nodes are more than there will be, and somebody who makes up ids near ours must not grow
 /// the table.
 const BUCKETS_MAX: usize = 32;
-/// Places of the first bucket, unless the owner wants others: each doubling saves half a hop there, and costs 7 KiB in all
-/// and nodes to keep an eye on.
+/// Places of the first bucket, unless the owner wants others: each doubling saves half a hop there, and costs 14 KiB
+/// in all and nodes to keep an eye on.
 pub const WIDTH: usize = 128;
 /// More than this is never given to the first bucket.
 pub const WIDTH_MAX: usize = 1024;
