@@ -76,7 +76,7 @@ impl Input<'_> {
 #[derive(Default)]
 struct Peer {
     key: Option<PeerKey>,
-    /// What it says the dictionary measures.
+    /// What it has first said the dictionary measures: a later word does not count.
     size: Option<u32>,
     owes: VecDeque<u32>,
     served: u32,
@@ -180,7 +180,9 @@ impl World {
             metadata_size: Some(size),
             ..ExtensionHandshake::default()
         };
-        self.peer(who).size = Some(size).filter(|size| (1..=METADATA_LEN_MAX).contains(size));
+        let said = Some(size).filter(|size| (1..=METADATA_LEN_MAX).contains(size));
+        let peer = self.peer(who);
+        peer.size = peer.size.or(said);
         self.hear(who, HANDSHAKE_ID, handshake.encode());
     }
 
