@@ -4,7 +4,14 @@
 //! not this machine, and a stranger only what is good for everybody. So networks of one's own and tests work, and
 //! nobody can aim us at our own services. Says nothing about whether the address is worth dialling.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// One form per address, so that one host has one name: IPv4 mapped into IPv6 is IPv4. The wire that a link-local address
+/// holds on stays with it.
+pub fn canonical(mut addr: SocketAddr) -> SocketAddr {
+    addr.set_ip(addr.ip().to_canonical());
+    addr
+}
 
 /// How far an address is good for, narrowest first.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -92,6 +99,15 @@ mod tests {
         {
             assert_eq!(Scope::of(ip(text)), None, "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_has_one_form_and_keeps_its_wire() {
+        let mapped: SocketAddr = "[::ffff:9.9.9.9]:5".parse().unwrap();
+        assert_eq!(canonical(mapped), "9.9.9.9:5".parse().unwrap());
+        let near: SocketAddr = "[fe80::1%3]:5".parse().unwrap();
+        assert_eq!(canonical(near), near);
+        assert_ne!(near, "[fe80::1%4]:5".parse().unwrap());
     }
 
     #[test]

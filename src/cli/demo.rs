@@ -139,6 +139,7 @@ async fn start(
         slots: Slots::Auto,
         congestion: None,
         pex: true,
+        lan: true,
         lsd: false, // nothing leaves this machine
         dht: None,
     });

@@ -8,7 +8,7 @@ use super::network::dht_config;
 use super::tracker::who;
 use crate::locate::{Dht as Node, DhtConfig, explain, saved_nodes};
 use crate::net::{Clock, Udp, os_rng};
-use gaggle_core::overlay::kademlia::{Status, Terms};
+use gaggle_core::overlay::kademlia::{K, Status, Terms, WIDTH_MAX};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
@@ -96,6 +96,14 @@ struct RunNode {
     /// Most bytes a second of all answers together, or none [default: 8000]
     #[arg(long, value_name = "BYTES", env = "GAGGLE_DHT_REPLY_BUDGET")]
     reply_budget: Option<Bound>,
+    /// Nodes remembered of the half of the network that is far away, half as many of the next quarter and so on; for a
+    /// node that very many ask [default: 128]
+    #[arg(long, value_name = "COUNT", env = "GAGGLE_DHT_TABLE_WIDTH", value_parser = table_width())]
+    table_width: Option<u16>,
+}
+
+fn table_width() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(K as i64..=WIDTH_MAX as i64)
 }
 
 /// A number, or `none`.
@@ -148,6 +156,7 @@ impl RunNode {
             *limit = given.map_or(*limit, |bound| bound.0);
         }
         // Who runs a node of his own has room for more than a passer-by.
+        config.table_width = self.table_width.map_or(config.table_width, usize::from);
         config.terms = Terms { swarms_max: 20_000, ..config.terms };
         let node = start(listen, &config)?;
         let at = [node.addr(false), node.addr(true)].into_iter().flatten().collect::<Vec<_>>();

@@ -96,6 +96,10 @@ pub(super) enum Event<'a> {
         answered: u32,
         /// Different peers.
         peers: usize,
+        /// How many seeds there are, roughly, and how many other peers; `None` if no node has said so.
+        seeds: Option<u64>,
+        /// See `seeds`.
+        leeches: Option<u64>,
         /// How long it took.
         seconds: f64,
     },

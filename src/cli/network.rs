@@ -51,7 +51,8 @@ pub(super) struct Network {
     /// Begin with this node of the DHT instead of the public ones (repeat); `none` for none
     #[arg(long, value_name = "HOST:PORT", env = "GAGGLE_DHT_BOOTSTRAP", value_delimiter = ' ')]
     dht_bootstrap: Vec<String>,
-    /// Keep to this network: ask no public node of the DHT
+    /// Keep to this network: neighbours on the wire, given peers and trackers, trackers at private addresses; no public
+    /// node of the DHT, no peers of peers
     #[arg(long, env = "GAGGLE_LAN")]
     lan: bool,
     #[command(flatten)]
@@ -81,6 +82,7 @@ impl Network {
     pub(super) async fn engine(&self, env: &Env) -> Result<Engine, Failure> {
         let settings = &env.settings.network;
         let listen = self.listen.unwrap_or(settings.listen);
+        let lan = self.lan || settings.lan;
         let engine = Engine::start(EngineConfig {
             listen,
             state_dir: env.dirs.state.clone(),
@@ -89,9 +91,11 @@ impl Network {
             max_peers: self.max_peers.unwrap_or(settings.max_peers).get(),
             slots: self.max_uploads.unwrap_or(settings.max_uploads).0,
             congestion: self.congestion.clone().or_else(|| settings.congestion.clone()),
-            pex: !(self.no_pex || settings.no_pex),
+            // Peers of peers may be anywhere.
+            pex: !(self.no_pex || settings.no_pex || lan),
             lsd: !(self.no_lsd || settings.no_lsd),
-            dht: self.dht(env, listen)?,
+            lan,
+            dht: self.dht(env, listen, lan)?,
         });
         let engine = engine.await.map_err(|error| of_engine(&error))?;
         let listen = engine.listen_addr();
@@ -100,8 +104,7 @@ impl Network {
     }
 
     /// Whether and how to take part in the DHT.
-    fn dht(&self, env: &Env, listen: SocketAddr) -> Result<Option<DhtConfig>, Failure> {
-        let lan = self.lan || env.settings.network.lan;
+    fn dht(&self, env: &Env, listen: SocketAddr, lan: bool) -> Result<Option<DhtConfig>, Failure> {
         let config = dht_config(env, &self.dht_bootstrap, "--dht-bootstrap", listen, lan)?;
         let off = self.no_dht || env.settings.network.no_dht;
         Ok((!off).then_some(config))

@@ -5,7 +5,7 @@
 use super::api::{AddTorrent, EngineError, Snapshot, What};
 use super::engine::Shared;
 use super::task::Command;
-use crate::locate::{Announcing, AnnouncingSetup, Progress};
+use crate::locate::{Announcing, AnnouncingSetup, Progress, is_near};
 use crate::net::os_rng;
 use gaggle_core::id::InfoHash;
 use gaggle_core::swarm::announce::{Pace, TrackerStatus};
@@ -55,7 +55,7 @@ pub(super) fn start(
         peer_id: shared.our_id,
         port: shared.port(),
         key: shared.key,
-        tiers: tiers(add),
+        tiers: tiers(add, shared.config.lan),
         pace: Pace::default(),
     };
     let trackers = shared.trackers.trusting(add.trackers.iter().cloned().collect());
@@ -102,11 +102,15 @@ pub(super) fn start(
 }
 
 /// Trackers of the torrent, and those the user added as a tier of their own.
-fn tiers(add: &AddTorrent) -> Vec<Vec<String>> {
-    let own = match &add.what {
+fn tiers(add: &AddTorrent, lan: bool) -> Vec<Vec<String>> {
+    let mut own: Vec<Vec<String>> = match &add.what {
         What::Magnet(magnet) => magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
         What::Metainfo(metainfo) => metainfo.trackers.clone(),
     };
+    if lan {
+        own.iter_mut().for_each(|tier| tier.retain(|url| is_near(url)));
+        own.retain(|tier| !tier.is_empty());
+    }
     let extra = (!add.trackers.is_empty()).then(|| add.trackers.clone());
     extra.into_iter().chain(own).collect()
 }

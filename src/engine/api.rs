@@ -39,6 +39,9 @@ pub struct EngineConfig {
     /// Whether peers are looked for among the neighbours on the wire, by multicast. Never for a private torrent,
     /// and not while listening on loopback only, where no neighbour could call.
     pub lsd: bool,
+    /// Keeps to this network: of the trackers and nodes that torrents and links name, only those at private addresses.
+    /// What the user names himself is not touched by it.
+    pub lan: bool,
     /// A node of the DHT, which peers of a torrent that is not private are looked for with. Its own state folder goes
     /// unused: it keeps what it knows in `state_dir`.
     pub dht: Option<DhtConfig>,
@@ -111,7 +114,7 @@ pub struct AddTorrent {
 }
 
 /// How one torrent stands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// Numbers of the swarm.
     pub status: Status,

@@ -82,7 +82,7 @@ pub struct Download {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
     events: mpsc::Receiver<Box<DownloadEvent>>,
-    snapshots: watch::Receiver<Snapshot>,
+    pub(super) snapshots: watch::Receiver<Snapshot>,
     announcer: announce::Handle,
     nearby: Option<nearby::Handle>,
     dht: Option<dht::Handle>,

@@ -146,15 +146,12 @@ impl TorrentTask {
         }
         let mut ticks = tokio::time::interval(SNAPSHOT);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut was_live = false;
+        // A torrent in which nothing happens is not looked at again: thousands of them may lie idle.
+        let mut restless = true;
         let stopped = loop {
             self.drain();
-            let live = self.is_live();
-            if was_live && !live {
-                self.publish(); // the last for a while
-            }
-            was_live = live;
             let wake = self.wake_at();
+            let mut quiet = false;
             tokio::select! {
                 biased; // finish local work before accepting remote work
                 Some(event) = self.disk.1.recv() => self.on_disk(*event),
@@ -167,7 +164,7 @@ impl TorrentTask {
                 () = self.shared.clock.sleep_until(wake) => {
                     self.torrent.handle_timeout(self.shared.clock.now());
                 }
-                _ = ticks.tick(), if live => self.publish(),
+                _ = ticks.tick(), if restless => quiet = !self.publish(),
                 Some(Ok((addr, outcome))) = self.dials.join_next() => self.on_dialled(addr, outcome),
                 // A newcomer during the check would be told that we have nothing.
                 Some(connected) = inputs.incoming.recv(), if self.opening.is_none() => {
@@ -177,6 +174,7 @@ impl TorrentTask {
                 // Last, because there is always more of it while the torrent is what holds things up.
                 Some(from) = self.heard.1.recv() => self.on_reads(from),
             }
+            restless = !quiet;
         };
         let (shared, info_hash) = (Arc::clone(&self.shared), self.hashes.wire());
         self.stop().await;
@@ -184,11 +182,6 @@ impl TorrentTask {
         if let Some(done) = stopped {
             let _ = done.send(()); // whoever asked may have stopped waiting
         }
-    }
-
-    /// Whether anything can change by itself. A torrent that nobody is connected to wakes for nothing.
-    fn is_live(&self) -> bool {
-        !self.links.is_empty() || self.opening.is_some()
     }
 
     /// When the machine wants to be woken, but never at once again: a machine that is early loses a millisecond, a
@@ -510,16 +503,15 @@ impl TorrentTask {
         match command {
             Command::AddPeers(source, peers) => {
                 self.torrent.handle_candidates(now, source, &peers);
-                if !self.is_live() {
-                    self.publish(); // how many are known decides how soon others are looked for
-                }
             }
             Command::SetLimits(down, up) => self.torrent.set_limits(now, down, up),
             Command::Stop(_) => {} // ends the loop before it comes here
         }
     }
 
-    fn publish(&mut self) {
+    /// Shows how it stands to those who watch, if that has changed. Returns whether it may change without anything
+    /// that this task hears of: rates fall, and a check goes on.
+    fn publish(&mut self) -> bool {
         let now = self.shared.clock.now();
         self.snapshot.status = self.torrent.status(now);
         self.snapshot.peers = self.torrent.peers(now);
@@ -529,7 +521,14 @@ impl TorrentTask {
             let (down, up) = content.before;
             content.storage.set_totals(down + status.downloaded, up + status.uploaded);
         }
-        self.out.snapshots.send_replace(self.snapshot.clone());
+        let changed = self.out.snapshots.send_if_modified(|shown| {
+            let changed = *shown != self.snapshot;
+            if changed {
+                shown.clone_from(&self.snapshot);
+            }
+            changed
+        });
+        changed || self.opening.is_some()
     }
 
     async fn stop(mut self: Box<Self>) {

@@ -28,6 +28,7 @@ fn config(state: &Path) -> EngineConfig {
         slots: Slots::Auto,
         congestion: None,
         pex: true,
+        lan: false,
         dht: None,
         lsd: false,
     }
@@ -247,4 +248,27 @@ async fn on_loopback_nobody_speaks_to_the_neighbours() {
     let download = engine.add(add(what, scratch.path(), vec![])).await.unwrap();
     assert_eq!(download.snapshot().neighbours, None, "none of them could call back");
     download.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_in_which_nothing_happens_wakes_nobody() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dht = Some(DhtConfig::new(Vec::new()));
+    let engine = Engine::start(EngineConfig { dht, ..config(&scratch.path().join("state")) });
+    let engine = engine.await.unwrap();
+    let what = What::Metainfo(Arc::new(torrent_of(&content(1 << 20))));
+    let lonely = engine.add(add(what, scratch.path(), vec![])).await.unwrap();
+    let mut snapshots = lonely.snapshots.clone();
+    let running = snapshots.wait_for(|snapshot| snapshot.running);
+    tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
+    let mut changes = 0;
+    while tokio::time::timeout(Duration::from_secs(2), snapshots.changed()).await.is_ok() {
+        changes += 1;
+        assert!(changes < 20, "it goes on and on");
+    }
+    // But it is not asleep.
+    lonely.add_peers(vec![SocketAddr::from(([127, 0, 0, 1], 1))]).await;
+    let seen = snapshots.wait_for(|snapshot| snapshot.status.candidates == 1);
+    tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap().unwrap();
+    lonely.stop().await;
 }

@@ -17,9 +17,10 @@ mod tracker_udp;
 mod trackers;
 
 pub use announcing::{Announcing, AnnouncingSetup, FAREWELL, Progress};
-pub use dht::{Dht, DhtConfig, Pong, explain, saved_nodes};
+pub use dht::{Dht, DhtConfig, Pong, Scrape, explain, saved_nodes};
 pub use error::LocateError;
 pub use lsd::Lsd;
+pub use target::{is_near, is_near_host};
 pub use trackers::{Trackers, TrackersConfig};
 
 use gaggle_core::proto::announce::{Announce, Terms};

@@ -104,9 +104,9 @@ impl HttpTarget {
     fn with(mut url: Url, may_be_private: bool) -> Result<Self, LocateError> {
         url.set_fragment(None);
         let host = url.host_str().ok_or(LocateError::Url("no host"))?;
-        let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-        let is_local_name = host == "localhost" || host.ends_with(".localhost");
-        let is_loopback = is_local_name || ip.is_some_and(|ip| ip.to_canonical().is_loopback());
+        let ip = ip_of(host);
+        let is_loopback =
+            is_local_name(host) || ip.is_some_and(|ip| ip.to_canonical().is_loopback());
         let is_private = is_loopback || ip.is_some_and(is_private);
         let reach = match (may_be_private, is_private, is_loopback) {
             (false, true, _) => return Err(LocateError::PrivateTarget(host.to_owned())),
@@ -127,6 +127,26 @@ impl HttpTarget {
         url.set_query(Some(&joined));
         url
     }
+}
+
+/// Whether a tracker's URL names an address of this machine or of this network. A name could lead anywhere, and to look it
+/// up would ask somebody outside.
+pub fn is_near(url: &str) -> bool {
+    let Ok(url) = parse_url(url) else { return false };
+    url.host_str().is_some_and(is_near_host)
+}
+
+/// The same of a host alone.
+pub fn is_near_host(host: &str) -> bool {
+    is_local_name(host) || ip_of(host).is_some_and(is_private)
+}
+
+fn ip_of(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+fn is_local_name(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
 }
 
 /// Checks form, length and scheme.
@@ -192,6 +212,19 @@ mod tests {
         match Target::parse(text, false)? {
             Target::Http(target) => Ok(target.reach),
             Target::Udp(target) => panic!("{target:?}"),
+        }
+    }
+
+    #[test]
+    fn only_plain_addresses_are_known_to_be_near() {
+        for url in ["http://10.1.0.5:6969/announce", "udp://[fe80::1]:1", "http://localhost/a?b=c"]
+        {
+            assert!(is_near(url), "{url}");
+        }
+        for url in
+            ["http://8.8.8.8/announce", "udp://tracker.example:1", "http://10.0.0.1.example/", ""]
+        {
+            assert!(!is_near(url), "{url}");
         }
     }
 

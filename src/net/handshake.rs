@@ -8,6 +8,7 @@ use super::congestion::Congestion;
 use bytes::BytesMut;
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::peer::{HANDSHAKE_LEN, Handshake, HandshakeError, HandshakeReader};
+use gaggle_core::scope::canonical;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -89,7 +90,12 @@ impl Dialer {
             from.is_ipv4() == to.is_ipv4() && (to.ip().is_loopback() || !from.is_loopback())
         };
         if let Some(from) = self.bind.filter(leads) {
-            socket.bind(SocketAddr::new(from, 0))?;
+            // An address of one wire leads nowhere without it.
+            let mut from = SocketAddr::new(from, 0);
+            if let (SocketAddr::V6(from), SocketAddr::V6(to)) = (&mut from, to) {
+                from.set_scope_id(to.scope_id());
+            }
+            socket.bind(from)?;
         }
         if let Some(congestion) = &self.congestion {
             congestion.set(&socket)?;
@@ -121,11 +127,6 @@ pub async fn answer(
     let (ours, theirs, leftover) =
         timeout(within, talk).await.map_err(|_| late(Phase::Handshake, within))??;
     Ok(Connected { stream, addr: canonical(addr), ours, theirs, leftover })
-}
-
-/// The address with IPv4 in its own form, so that one host has one name.
-pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 /// A handshake on its way in.

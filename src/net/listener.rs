@@ -3,9 +3,10 @@
 //! Decides how many strangers may be in the middle of a handshake. Never decides which torrents are served.
 
 use super::congestion::Congestion;
-use super::handshake::{Connected, answer, canonical};
+use super::handshake::{Connected, answer};
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::peer::Handshake;
+use gaggle_core::scope::canonical;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;

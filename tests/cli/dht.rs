@@ -36,8 +36,10 @@ fn what_is_announced_is_found_and_what_is_not_is_exit_1() {
     assert_eq!(peers.event("dht_peer")["peer"], "127.0.0.1:4711");
     let lookup = peers.event("dht_lookup");
     assert_eq!((&lookup["asked"], &lookup["peers"]), (&1.into(), &1.into()));
+    assert_eq!((&lookup["seeds"], &lookup["leeches"]), (&0.into(), &1.into()));
     let none = ask(&world, &["peers", OTHER], &at);
     assert_eq!(none.code, Some(1), "{}", none.err);
+    assert_eq!(none.event("dht_lookup")["seeds"], Value::Null, "nobody has counted it");
     assert_eq!(none.event("exit")["code"], 1);
     let pong = ask(&world, &["ping", &at], "none");
     assert_eq!(pong.code, Some(0), "{}", pong.err);
@@ -135,4 +137,20 @@ fn from_loopback_the_public_nodes_are_not_asked() {
     let status = status.event("dht_status");
     assert_eq!(status["asked"], 0);
     assert!(status["why"].as_str().unwrap().starts_with("no node is known"), "{status}");
+}
+
+#[test]
+fn who_keeps_to_this_network_asks_no_tracker_by_a_name_that_a_link_brings() {
+    let world = World::new();
+    let link = format!(
+        "magnet:?xt=urn:btih:{HASH}&tr=http://tracker.invalid/announce&tr=http://127.0.0.1:1/announce"
+    );
+    let way = ["--no-lsd", "--listen", "127.0.0.1:0", "--metadata-timeout", "1s"];
+    let given = ["--lan", "--tracker", "http://127.0.0.1:2/announce"];
+    let ended = world.run(["get", &link].iter().chain(&way).chain(&given));
+    assert_eq!(ended.code, Some(3), "{}", ended.err);
+    assert!(!ended.err.contains("tracker.invalid"), "{}", ended.err);
+    for asked in ["http://127.0.0.1:1/announce", "http://127.0.0.1:2/announce"] {
+        assert!(ended.err.contains(asked), "{}", ended.err);
+    }
 }

@@ -5,6 +5,7 @@
 
 mod attacks;
 mod churn;
+mod families;
 mod lookups;
 mod serving;
 

@@ -13,7 +13,7 @@ mod tests;
 
 use super::{Ask, AskId, Found, LocateError, Locator, Network};
 use crate::net::{Clock, DhtDatagrams, Udp};
-use gaggle_core::id::NodeId;
+use gaggle_core::id::{InfoHash, NodeId};
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::overlay::kademlia::{self, Limits, Snapshot, Status, Terms, Why};
 use gaggle_core::proto::announce::Announce;
@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use task::{Command, Task};
+use task::{Command, Shown, Task};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -51,6 +51,8 @@ pub struct DhtConfig {
     pub takes_part: bool,
     /// What strangers may cost.
     pub limits: Limits,
+    /// How many nodes it remembers, see [`kademlia::places`].
+    pub table_width: usize,
     /// What is stored for them.
     pub terms: Terms,
 }
@@ -64,6 +66,7 @@ impl DhtConfig {
             network: None,
             takes_part: true,
             limits: Limits::default(),
+            table_width: kademlia::WIDTH,
             terms: Terms::default(),
         }
     }
@@ -74,6 +77,7 @@ impl DhtConfig {
 pub struct Dht {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Status>,
+    has_nodes: watch::Receiver<bool>,
     ports: [Option<u16>; 2],
     udp: Udp,
     _background: Arc<JoinSet<()>>,
@@ -86,6 +90,18 @@ pub struct Pong {
     pub id: NodeId,
     /// After how long.
     pub rtt: Duration,
+}
+
+/// How large a swarm is, by the filters of the nodes that keep its peers. Hearsay, and rough beyond some thousands.
+//= BEP 33
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Scrape {
+    /// Peers that have everything.
+    pub seeds: u64,
+    /// Other peers.
+    pub leeches: u64,
+    /// Nodes that said so, this one included.
+    pub told: u32,
 }
 
 impl Dht {
@@ -107,6 +123,7 @@ impl Dht {
             families,
             read_only: !config.takes_part,
             limits: config.limits,
+            table_width: config.table_width,
             terms: config.terms,
             bootstrap: Vec::new(),
             version: Some(VERSION),
@@ -119,14 +136,16 @@ impl Dht {
         node.add_bootstrap(&leading);
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (status_in, status) = watch::channel(node.status(clock.now()));
-        let task = Task::new(clock, udp.clone(), node, saved, names.len(), status_in);
+        let (has_nodes_in, has_nodes) = watch::channel(false);
+        let shown = Shown { status: status_in, has_nodes: has_nodes_in };
+        let task = Task::new(clock, udp.clone(), node, saved, names.len(), shown);
         let mut background = JoinSet::new();
         background.spawn(task.run(queue, datagrams));
         for name in names {
             background.spawn(bootstrap::look_up(name, commands.downgrade()));
         }
         let ports = [false, true].map(|v6| udp.addr(v6).map(|addr| addr.port()));
-        Self { commands, status, ports, udp, _background: Arc::new(background) }
+        Self { commands, status, has_nodes, ports, udp, _background: Arc::new(background) }
     }
 
     /// The port that peers are told of: that of IPv4, or of the only family there is.
@@ -149,6 +168,11 @@ impl Dht {
         self.status.clone()
     }
 
+    /// Whether there is anybody to ask, for whoever waits for it.
+    pub fn watch_nodes(&self) -> watch::Receiver<bool> {
+        self.has_nodes.clone()
+    }
+
     /// Somebody says that there is a node.
     pub fn suggest(&self, addr: SocketAddr) {
         let _ = self.commands.try_send(Command::Suggest(addr));
@@ -169,6 +193,13 @@ impl Dht {
         let (answer, answered) = oneshot::channel();
         self.commands.send(Command::Ping(addr, answer)).await.ok()?;
         answered.await.ok().flatten()
+    }
+
+    /// Asks how large a swarm is; `None` if no node says so. Up to a minute.
+    pub async fn scrape(&self, swarm: InfoHash) -> Option<Scrape> {
+        let (done, counted) = oneshot::channel();
+        self.commands.send(Command::Scrape(swarm, done)).await.ok()?;
+        counted.await.ok().flatten()
     }
 
     /// Looks for our own neighbours once more, and says how it stands afterwards.
@@ -202,10 +233,15 @@ impl Locator for Dht {
         let Ask::Peers(announce) = ask;
         let command = Command::Ask { id, announce: Box::new(announce), found: found.clone() };
         if self.commands.try_send(command).is_err() {
-            let outcome = Err(LocateError::Socket(io::ErrorKind::WouldBlock));
-            let _ = found.try_send(Found::Done { id, outcome });
+            refuse(id, &found);
         }
     }
+}
+
+/// Ends an ask for which there is no room.
+fn refuse(id: AskId, found: &mpsc::Sender<Found>) {
+    let outcome = Err(LocateError::Socket(io::ErrorKind::WouldBlock));
+    let _ = found.try_send(Found::Done { id, outcome });
 }
 
 /// What the last run in a network has left in this folder.

@@ -3,12 +3,14 @@
 //! Time comes first, then commands, then what strangers send, so that a flood keeps nothing from ending.
 
 use super::saved::Saved;
-use super::{Pong, announces, explain};
+use super::{Pong, Scrape, announces, explain};
 use crate::locate::{AskId, Found, LocateError};
 use crate::net::{Clock, Datagram, DhtDatagrams, Udp};
 use gaggle_core::clock::Instant;
+use gaggle_core::id::InfoHash;
 use gaggle_core::overlay::kademlia::{Event, LookupId, Node, PingId, Status};
 use gaggle_core::proto::announce::{Announce, Terms};
+use gaggle_core::proto::krpc::Filter;
 use gaggle_core::swarm::seeker::ANNOUNCE_EVERY;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,12 +18,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How often the status is shown.
+/// How often the status is shown at most.
 const SHOW_EVERY: Duration = Duration::from_millis(250);
 /// What is known is written down for the first time after this...
 const SAVE_FIRST: Duration = Duration::from_secs(20);
 /// ...and then this often.
 const SAVE_EVERY: Duration = Duration::from_secs(300);
+
+/// Asks under way or waiting; a further one fails at once. Each torrent has one at a time.
+const ASKS_MAX: usize = 4096;
+/// The same of those who look around, and of pings.
+const WAITING_MAX: usize = 256;
 
 /// What others want of the node.
 #[derive(Debug)]
@@ -35,8 +42,28 @@ pub(super) enum Command {
     Bootstrap(Vec<SocketAddr>),
     LookAround(oneshot::Sender<()>),
     Ping(SocketAddr, oneshot::Sender<Option<Pong>>),
+    Scrape(InfoHash, oneshot::Sender<Option<Scrape>>),
     Stop(oneshot::Sender<()>),
     Suggest(SocketAddr),
+}
+
+/// A count under way.
+#[derive(Debug)]
+struct Scraping {
+    /// Lookups that are not over.
+    open: Vec<LookupId>,
+    seeds: Filter,
+    leeches: Filter,
+    told: u32,
+    done: oneshot::Sender<Option<Scrape>>,
+}
+
+impl Scraping {
+    fn result(&self) -> Option<Scrape> {
+        let rounded = |filter: &Filter| filter.estimate().round() as u64;
+        let (seeds, leeches) = (rounded(&self.seeds), rounded(&self.leeches));
+        (self.told > 0).then_some(Scrape { seeds, leeches, told: self.told })
+    }
 }
 
 /// An ask under way.
@@ -58,10 +85,11 @@ pub(super) struct Task {
     node: Node,
     saved: Option<Arc<Saved>>,
     save_at: Instant,
-    status: watch::Sender<Status>,
+    shown: Shown,
     asks: Vec<Asked>,
     /// Looking around, and who waits for the end of it.
     looks: Vec<(Vec<LookupId>, oneshot::Sender<()>)>,
+    scrapes: Vec<Scraping>,
     pings: BTreeMap<PingId, oneshot::Sender<Option<Pong>>>,
     /// What is to be sent, and from which of our addresses.
     outgoing: Vec<(Option<IpAddr>, SocketAddr, Vec<u8>)>,
@@ -71,6 +99,21 @@ pub(super) struct Task {
     early: Vec<Command>,
 }
 
+/// What can be seen of the node from outside.
+pub(super) struct Shown {
+    pub(super) status: watch::Sender<Status>,
+    /// Whether there is a node in any table.
+    pub(super) has_nodes: watch::Sender<bool>,
+}
+
+impl Shown {
+    fn show(&self, status: Status) {
+        let has = status.why_nobody.is_none();
+        self.has_nodes.send_if_modified(|shown| std::mem::replace(shown, has) != has);
+        self.status.send_if_modified(|shown| std::mem::replace(shown, status) != status);
+    }
+}
+
 impl Task {
     pub(super) fn new(
         clock: Clock,
@@ -78,7 +121,7 @@ impl Task {
         node: Node,
         saved: Option<Saved>,
         names: usize,
-        status: watch::Sender<Status>,
+        shown: Shown,
     ) -> Self {
         Self {
             clock,
@@ -86,9 +129,10 @@ impl Task {
             node,
             saved: saved.map(Arc::new),
             save_at: clock.now() + SAVE_FIRST,
-            status,
+            shown,
             asks: Vec::new(),
             looks: Vec::new(),
+            scrapes: Vec::new(),
             pings: BTreeMap::new(),
             outgoing: Vec::new(),
             names,
@@ -104,19 +148,26 @@ impl Task {
     ) {
         let mut ticks = tokio::time::interval(SHOW_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Nobody is shown twice that nothing has happened.
+        let mut news = true;
         let stopped = loop {
             self.give_up_what_nobody_waits_for();
             self.drain(None);
             self.send().await;
             self.tell();
             let wake = self.wake_at();
+            let mut shown = false;
             tokio::select! {
                 biased;
                 () = self.clock.sleep_until(wake) => {
                     self.give_up_what_nobody_waits_for();
                     self.node.handle_timeout(self.clock.now());
+                    self.save_now_and_then();
                 }
-                _ = ticks.tick() => self.on_tick(),
+                _ = ticks.tick(), if news => {
+                    self.shown.show(self.node.status(self.clock.now()));
+                    shown = true;
+                }
                 command = commands.recv() => match command {
                     Some(Command::Stop(done)) => break Some(done),
                     Some(command) => self.on_command(command),
@@ -127,6 +178,7 @@ impl Task {
                     self.on_datagrams(&batch);
                 }
             }
+            news = !shown;
         };
         self.save().await;
         if let Some(done) = stopped {
@@ -142,12 +194,16 @@ impl Task {
         for ask in self.asks.extract_if(.., |ask| ask.found.is_closed()) {
             ask.open.iter().for_each(|&lookup| self.node.cancel(now, lookup));
         }
+        for scrape in self.scrapes.extract_if(.., |scrape| scrape.done.is_closed()) {
+            scrape.open.iter().for_each(|&lookup| self.node.cancel(now, lookup));
+        }
     }
 
     /// Never at once again: a machine that is early loses a millisecond and does not take a core.
     fn wake_at(&self) -> Option<Instant> {
         let soonest = self.clock.now() + Duration::from_millis(1);
-        self.node.poll_timeout().map(|at| at.max(soonest))
+        let save = self.saved.is_some().then_some(self.save_at);
+        self.node.poll_timeout().into_iter().chain(save).min().map(|at| at.max(soonest))
     }
 
     fn on_datagrams(&mut self, batch: &[Datagram]) {
@@ -179,10 +235,8 @@ impl Task {
         }
     }
 
-    fn on_tick(&mut self) {
+    fn save_now_and_then(&mut self) {
         let now = self.clock.now();
-        let status = self.node.status(now);
-        self.status.send_if_modified(|shown| std::mem::replace(shown, status) != status);
         if self.save_at <= now {
             self.save_at = now + SAVE_EVERY;
             if let Some(saved) = self.saved.clone() {
@@ -202,7 +256,18 @@ impl Task {
     fn on_command(&mut self, command: Command) {
         let now = self.clock.now();
         match command {
-            Command::Ask { .. } | Command::LookAround(_) if self.is_early() => {
+            Command::Ask { id, found, .. } if self.asks.len() + self.early.len() >= ASKS_MAX => {
+                super::refuse(id, &found);
+            }
+            // Whoever waits for it hears that the other end is gone, and does without.
+            Command::LookAround(_)
+                if self.looks.len() >= WAITING_MAX || self.early.len() >= ASKS_MAX => {}
+            Command::Ping(..) if self.pings.len() >= WAITING_MAX => {}
+            Command::Scrape(..)
+                if self.scrapes.len() >= WAITING_MAX || self.early.len() >= ASKS_MAX => {}
+            Command::Ask { .. } | Command::LookAround(_) | Command::Scrape(..)
+                if self.is_early() =>
+            {
                 self.early.push(command);
             }
             Command::Ask { id, announce, found } => self.ask(now, id, &announce, found),
@@ -214,6 +279,11 @@ impl Task {
             Command::Ping(addr, answer) => {
                 let ping = self.node.ping(now, addr);
                 self.pings.insert(ping, answer);
+            }
+            Command::Scrape(swarm, done) => {
+                let (seeds, leeches) = (Filter::new(), Filter::new());
+                let open = self.node.scrape(now, swarm);
+                self.scrapes.push(Scraping { open, seeds, leeches, told: 0, done });
             }
             Command::Suggest(addr) => {
                 if self.udp.leads_to(addr) {
@@ -271,6 +341,14 @@ impl Task {
                 Event::Announced { lookup, stored } => {
                     self.settle(lookup, |ask| ask.stored += stored, |_| true);
                 }
+                Event::Scraped { lookup, seeds, leeches } => {
+                    let scrape = self.scrapes.iter_mut().find(|one| one.open.contains(&lookup));
+                    if let Some(scrape) = scrape {
+                        scrape.seeds.merge(&seeds);
+                        scrape.leeches.merge(&leeches);
+                        scrape.told += 1;
+                    }
+                }
                 Event::External(ip) => tracing::debug!(%ip, "others see us at"),
                 Event::Pong { ping, answer, .. } => {
                     if let Some(waiting) = self.pings.remove(&ping) {
@@ -291,9 +369,13 @@ impl Task {
             looks.retain(|id| *id != lookup);
             looks.is_empty()
         };
+        for scrape in self.scrapes.extract_if(.., |scrape| over(&mut scrape.open)) {
+            let result = scrape.result();
+            let _ = scrape.done.send(result);
+        }
         let status = self.node.status(self.clock.now());
         for (_, done) in self.looks.extract_if(.., |(looks, _)| over(looks)) {
-            self.status.send_replace(status);
+            self.shown.show(status);
             let _ = done.send(());
         }
     }

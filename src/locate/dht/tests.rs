@@ -196,3 +196,20 @@ async fn attack_13_an_ask_that_nobody_waits_for_announces_nothing() {
     let announced = tokio::time::timeout(Duration::from_secs(4), announced).await;
     assert!(announced.is_err(), "it was announced all the same");
 }
+
+#[tokio::test]
+async fn a_quiet_node_shows_nothing_new() {
+    let alone = node(&[]);
+    let _ = ask(&alone, announce(1000, 1)).await;
+    let mut status = alone.watch_status();
+    let mut shown = 0;
+    while tokio::time::timeout(Duration::from_secs(2), status.changed()).await.is_ok() {
+        shown += 1;
+        assert!(shown < 20, "it goes on and on");
+    }
+    assert!(!*alone.watch_nodes().borrow());
+    let other = node(&[]);
+    alone.suggest(other.addr(false).unwrap());
+    let mut nodes = alone.watch_nodes();
+    tokio::time::timeout(PATIENCE, nodes.wait_for(|has| *has)).await.unwrap().unwrap();
+}

@@ -75,6 +75,8 @@ pub(super) enum Goal {
     Nodes,
     /// Peers of a swarm.
     Peers(InfoHash),
+    /// How large a swarm is.
+    Scrape(InfoHash),
     /// Peers of a swarm, and then to join it.
     Announce { swarm: InfoHash, port: Option<u16>, seed: bool },
 }

@@ -28,7 +28,7 @@ pub use node::{
     Config, Counters, Event, Families, Found, Node, PingId, SideStatus, Snapshot, Status, Why,
 };
 pub use peers::{Peers, Terms};
-pub use table::{Census, Probe, Standing, Table};
+pub use table::{Census, Probe, Standing, Table, WIDTH, WIDTH_MAX, places};
 pub use tokens::Tokens;
 
 /// Results of a lookup, and nodes that store an announce.

@@ -9,7 +9,7 @@ use super::{Close, PeerKey, Torrent};
 use crate::clock::Instant;
 use crate::proto::extension::{Extension, Ids, PEX_MAX, PexFlags, PexMessage, PexPeer};
 use crate::proto::peer::Message;
-use crate::scope::Scope;
+use crate::scope::{Scope, canonical};
 use crate::swarm::roster::{Direction, Source};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,7 +128,8 @@ impl Torrent {
         let (there, itself) = (connection.addr, listening(connection));
         let told = &mut connection.gossip.told;
         let is_for_it = |addr: &SocketAddr| {
-            *addr != there && Some(*addr) != itself && Scope::may_tell(there.ip(), addr.ip())
+            let told = Scope::may_tell(there.ip(), addr.ip()) && !is_of_one_wire(addr);
+            *addr != there && Some(*addr) != itself && told
         };
         let mut added: Vec<PexPeer> = present
             .iter()
@@ -169,9 +170,10 @@ impl Torrent {
         let us = connection.theirs.your_ip.map(|ip| SocketAddr::new(ip, port));
         let done = self.is_done();
         for PexPeer { addr, flags } in message.added {
-            let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+            let addr = canonical(addr);
             let of_no_use = done && flags.has(PexFlags::SEED);
-            if Scope::may_tell(from, addr.ip()) && Some(addr) != us && !of_no_use {
+            let credible = Scope::may_tell(from, addr.ip()) && !is_of_one_wire(&addr);
+            if credible && Some(addr) != us && !of_no_use {
                 self.roster.add(now, Source::Pex, addr);
             }
         }
@@ -184,9 +186,16 @@ fn listening(connection: &Connection) -> Option<SocketAddr> {
         Direction::Outgoing => Some(connection.addr),
         Direction::Incoming => {
             let port = connection.theirs.port?;
-            Some(SocketAddr::new(connection.addr.ip(), port.get()))
+            let mut addr = connection.addr;
+            addr.set_port(port.get());
+            Some(addr)
         }
     }
+}
+
+/// Whether an address says nothing without the wire that it holds on, which a message does not carry.
+fn is_of_one_wire(addr: &SocketAddr) -> bool {
+    addr.is_ipv6() && Scope::of(addr.ip()) == Some(Scope::Link)
 }
 
 #[cfg(test)]

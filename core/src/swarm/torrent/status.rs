@@ -11,7 +11,7 @@ use crate::units::BytesPerSec;
 use std::net::SocketAddr;
 
 /// One live peer, in numbers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PeerStatus {
     /// Its connection.
     pub peer: PeerKey,

@@ -228,11 +228,13 @@ impl Node {
                 let want = both.then_some(Want { v4: true, v6: true });
                 Ask::FindNode { target: lookup.target(), want }
             }
-            Goal::Peers(info_hash) | Goal::Announce { swarm: info_hash, .. } => Ask::GetPeers {
+            Goal::Peers(info_hash)
+            | Goal::Scrape(info_hash)
+            | Goal::Announce { swarm: info_hash, .. } => Ask::GetPeers {
                 info_hash,
                 want: None,
                 no_seed: false,
-                scrape: false,
+                scrape: matches!(lookup.goal, Goal::Scrape(_)),
                 bootstrap: false,
             },
         }
@@ -382,6 +384,11 @@ impl Node {
                     self.events.push_back(Event::Peers { lookup: id, from, peers });
                 }
                 if let Some(lookup) = self.lookups.get_mut(&id) {
+                    if let Some((seeds, leeches)) = reply.seeds.take().zip(reply.leeches.take())
+                        && matches!(lookup.goal, Goal::Scrape(_))
+                    {
+                        self.events.push_back(Event::Scraped { lookup: id, seeds, leeches });
+                    }
                     lookup.peers += peers.len() as u32;
                     let same = nodes.into_iter().filter(|node| side_of(&node.addr) == side);
                     match open.id {

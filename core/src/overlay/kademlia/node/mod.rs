@@ -16,12 +16,12 @@ use super::lookup::{Goal, Lookup, LookupId, LookupPolicy};
 use super::peers::{Peers, Terms};
 use super::recent::Recent;
 use super::rtt::RoundTrips;
-use super::table::Table;
+use super::table::{Table, WIDTH};
 use super::tokens::Tokens;
 use super::votes::Votes;
 use crate::clock::Instant;
 use crate::id::{InfoHash, NodeId};
-use crate::proto::krpc::{ClientTag, Contact, Message};
+use crate::proto::krpc::{ClientTag, Contact, Filter, Message};
 use crate::rng::Rng;
 use ask::{Open, Purpose};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -57,6 +57,8 @@ pub struct Config {
     pub read_only: bool,
     /// What strangers may cost, and how fast we go.
     pub limits: Limits,
+    /// Places of the first bucket of a table, see [`super::places`].
+    pub table_width: usize,
     /// What is stored.
     pub terms: Terms,
     /// How lookups run.
@@ -78,6 +80,7 @@ impl Default for Config {
             families: Families { v4: true, v6: false },
             read_only: false,
             limits: Limits::default(),
+            table_width: WIDTH,
             terms: Terms::default(),
             policy: LookupPolicy::default(),
             bootstrap: Vec::new(),
@@ -145,6 +148,15 @@ pub enum Event {
         from: Option<SocketAddr>,
         /// Of one family.
         peers: Vec<SocketAddr>,
+    },
+    /// How large a swarm is that was asked for, as far as one node knows, or this one.
+    Scraped {
+        /// The lookup.
+        lookup: LookupId,
+        /// Who has everything.
+        seeds: Filter,
+        /// Who has not.
+        leeches: Filter,
     },
     /// A ping was answered, or not.
     Pong {
@@ -216,7 +228,7 @@ impl Node {
             let id = ids[i].unwrap_or_else(|| NodeId::random(&mut rng));
             Side {
                 active: active[i],
-                table: Table::new(id),
+                table: Table::new(id, config.table_width),
                 peers: Peers::new(id, config.terms),
                 votes: Votes::default(),
                 bootstrap_at: now,
@@ -280,6 +292,21 @@ impl Node {
         seed: bool,
     ) -> Vec<LookupId> {
         self.start_all(now, Goal::Announce { swarm, port, seed })
+    }
+
+    /// Asks how large a swarm is: one lookup for each active network. A filter that comes is hearsay; whoever likes can say
+    /// that there are thousands.
+    //= BEP 33 §scrape
+    pub fn scrape(&mut self, now: Instant, swarm: InfoHash) -> Vec<LookupId> {
+        let lookups = self.start_all(now, Goal::Scrape(swarm));
+        let active = self.sides.iter().filter(|side| side.active);
+        for (side, &lookup) in active.zip(&lookups) {
+            if let Some((seeds, leeches)) = side.peers.filters(now, swarm) {
+                // Before the end of a lookup that has nobody to ask.
+                self.events.push_front(Event::Scraped { lookup, seeds, leeches });
+            }
+        }
+        lookups
     }
 
     /// Looks for the nodes closest to any id.
@@ -396,7 +423,9 @@ impl Node {
     }
 
     fn start_all(&mut self, now: Instant, goal: Goal) -> Vec<LookupId> {
-        let (Goal::Peers(swarm) | Goal::Announce { swarm, .. }) = goal else { return Vec::new() };
+        let (Goal::Peers(swarm) | Goal::Scrape(swarm) | Goal::Announce { swarm, .. }) = goal else {
+            return Vec::new();
+        };
         let sides = (0..2).filter(|&side| self.sides[side].active).collect::<Vec<_>>();
         sides.into_iter().map(|side| self.start(now, side, goal, swarm.into())).collect()
     }

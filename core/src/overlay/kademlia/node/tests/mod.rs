@@ -165,6 +165,37 @@ fn a_lookup_reports_peers_and_announces_to_those_who_gave_a_token() {
 }
 
 #[test]
+fn a_scrape_counts_what_nodes_say_and_what_is_stored_here() {
+    let filter = |hosts: &[&str]| {
+        let mut filter = Filter::new();
+        hosts.iter().for_each(|host| filter.insert(host.parse().unwrap()));
+        filter
+    };
+    let mut node = node(idle());
+    let token = reply_from(&mut node, at(0), "8.8.8.8:1", get_peers()).token.unwrap();
+    reply_from(&mut node, at(0), "8.8.8.8:1", announce(token, 5, false));
+    node.vouch(at(0), Contact { id: id(7), addr: addr("9.9.9.9:9") }, Duration::ZERO);
+    let lookups = node.scrape(at(0), SWARM);
+    let (seeds, leeches) = (filter(&["8.8.4.4"]), filter(&["1.1.1.1", "2.2.2.2"]));
+    let (_, query) = answer_next(&mut node, at(10), |reply| {
+        (reply.seeds, reply.leeches) = (Some(seeds.clone()), Some(leeches.clone()));
+    });
+    assert!(matches!(query.ask, Ask::GetPeers { scrape: true, .. }), "{query:?}");
+    let events: Vec<Event> = std::iter::from_fn(|| node.poll_event()).collect();
+    let ours =
+        Event::Scraped { lookup: lookups[0], seeds: filter(&["8.8.8.8"]), leeches: filter(&[]) };
+    assert_eq!(events[..2], [ours, Event::Scraped { lookup: lookups[0], seeds, leeches }]);
+    assert!(matches!(events[2..], [Event::Done { .. }]), "{events:?}");
+    // Nobody has asked for these.
+    node.lookup_peers(at(20), SWARM);
+    answer_next(&mut node, at(30), |reply| {
+        (reply.seeds, reply.leeches) = (Some(filter(&[])), Some(filter(&[])));
+    });
+    let mut events = std::iter::from_fn(|| node.poll_event());
+    assert!(events.all(|event| !matches!(event, Event::Scraped { .. })));
+}
+
+#[test]
 fn a_silent_node_stalls_is_given_up_and_a_late_answer_still_counts() {
     let mut node = node(idle());
     let silent = Contact { id: id(7), addr: addr("8.8.8.8:8") };
