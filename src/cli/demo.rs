@@ -139,6 +139,7 @@ async fn start(
         slots: Slots::Auto,
         pex: true,
         lsd: false, // nothing leaves this machine
+        port_map: false,
         dht: None,
     });
     let engine = engine.await.map_err(|e| of_engine(&e))?;

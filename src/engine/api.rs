@@ -37,6 +37,8 @@ pub struct EngineConfig {
     /// Whether peers are looked for among the neighbours on the wire, by multicast. Never for a private torrent,
     /// and not while listening on loopback only, where no neighbour could call.
     pub lsd: bool,
+    /// Whether the router is asked for ports that lead to us. Not while listening on loopback only.
+    pub port_map: bool,
     /// A node of the DHT, which peers of a torrent that is not private are looked for with. Its own state folder goes
     /// unused: it keeps what it knows in `state_dir`.
     pub dht: Option<DhtConfig>,

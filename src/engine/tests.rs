@@ -28,6 +28,7 @@ fn config(state: &Path) -> EngineConfig {
         pex: true,
         dht: None,
         lsd: false,
+        port_map: false,
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Pong, announces, explain};
 use crate::locate::{AskId, Found, LocateError};
 use crate::net::{Clock, Datagram, DhtDatagrams, Udp};
 use gaggle_core::clock::Instant;
+use gaggle_core::external::Sighting;
 use gaggle_core::overlay::kademlia::{Event, LookupId, Node, PingId, Status};
 use gaggle_core::proto::announce::{Announce, Terms};
 use gaggle_core::swarm::seeker::ANNOUNCE_EVERY;
@@ -35,6 +36,7 @@ pub(super) enum Command {
     Bootstrap(Vec<SocketAddr>),
     LookAround(oneshot::Sender<()>),
     Ping(SocketAddr, oneshot::Sender<Option<Pong>>),
+    Seen(Sighting),
     Stop(oneshot::Sender<()>),
     Suggest(SocketAddr),
 }
@@ -215,6 +217,7 @@ impl Task {
                 let ping = self.node.ping(now, addr);
                 self.pings.insert(ping, answer);
             }
+            Command::Seen(sighting) => self.node.handle_sighting(now, sighting),
             Command::Suggest(addr) => {
                 if self.udp.leads_to(addr) {
                     self.node.suggest(now, addr);

@@ -18,8 +18,8 @@ use super::recent::Recent;
 use super::rtt::RoundTrips;
 use super::table::Table;
 use super::tokens::Tokens;
-use super::votes::Votes;
 use crate::clock::Instant;
+use crate::external::{External, Sighting};
 use crate::id::{InfoHash, NodeId};
 use crate::proto::krpc::{ClientTag, Contact, Message};
 use crate::rng::Rng;
@@ -163,7 +163,6 @@ struct Side {
     active: bool,
     table: Table,
     peers: Peers,
-    votes: Votes,
     /// When to look for our neighbours again.
     bootstrap_at: Instant,
     bootstrap_wait: Duration,
@@ -188,6 +187,7 @@ pub struct Node {
     trips: RoundTrips,
     /// IPv4, IPv6.
     sides: [Side; 2],
+    external: External,
     open: BTreeMap<u32, Open>,
     /// When something is due about which question.
     due: BTreeSet<(Instant, u32)>,
@@ -218,7 +218,6 @@ impl Node {
                 active: active[i],
                 table: Table::new(id),
                 peers: Peers::new(id, config.terms),
-                votes: Votes::default(),
                 bootstrap_at: now,
                 bootstrap_wait: upkeep::BOOTSTRAP_WAIT_MIN,
                 bootstrapping: None,
@@ -234,6 +233,7 @@ impl Node {
             config,
             rng,
             sides,
+            external: External::default(),
             open: BTreeMap::new(),
             due: BTreeSet::new(),
             lookups: BTreeMap::new(),
@@ -343,6 +343,13 @@ impl Node {
             self.suggested.push_back((id, addr));
         }
         wanted
+    }
+
+    /// Somebody outside of the DHT says where he sees us. Every sighting is one vote, those of other nodes like his;
+    /// when enough agree, the id follows.
+    //= BEP 42
+    pub fn handle_sighting(&mut self, now: Instant, sighting: Sighting) {
+        self.vote(now, sighting);
     }
 
     /// Notes a node that is known to be there and to have this id, as if it had answered.
