@@ -93,3 +93,34 @@ impl Shared {
         *self.external.addresses.borrow()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::locate::Language;
+
+    #[tokio::test]
+    async fn without_a_dht_the_engine_judges_and_the_router_has_a_voice() {
+        let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let (judge, mut ends) = Judge::new(Clock::start(), None);
+        let (map, mapped) = watch::channel(None);
+        let task = tokio::spawn(judge.run(Some(mapped)));
+        let nearby = Sighting { by: ip("192.168.1.9"), us: ip("192.168.1.2") };
+        ends.sightings.send(nearby).await.unwrap();
+        map.send_replace(Some(Mapped {
+            by: Language::Pcp,
+            router: ip("192.168.1.1"),
+            external: Some(ip("11.0.0.1")),
+            tcp: None,
+            udp: None,
+        }));
+        ends.addresses.changed().await.unwrap();
+        assert_eq!(*ends.addresses.borrow_and_update(), [Some(ip("11.0.0.1")), None]);
+        for by in ["9.9.9.9", "8.8.8.8"] {
+            ends.sightings.send(Sighting { by: ip(by), us: ip("12.0.0.1") }).await.unwrap();
+        }
+        ends.addresses.changed().await.unwrap();
+        assert_eq!(*ends.addresses.borrow(), [Some(ip("12.0.0.1")), None], "two against one");
+        task.abort();
+    }
+}

@@ -72,7 +72,10 @@ impl House {
         ensure!(status.success(), "no firewall: {status}");
         let config = work.path().join("miniupnpd.conf");
         let net = "allow 1024-65535 10.9.0.0/24 1024-65535\ndeny 0-65535 0.0.0.0/0 0-65535";
-        fs::write(&config, format!("ext_ifname=wan\nlistening_ip=lan\nsecure_mode=yes\n{languages}\n{net}\n"))?;
+        fs::write(
+            &config,
+            format!("ext_ifname=wan\nlistening_ip=lan\nsecure_mode=yes\n{languages}\n{net}\n"),
+        )?;
         let mut daemon = within(&router, "miniupnpd");
         daemon.arg("-d").arg("-f").arg(&config).arg("-P").arg(work.path().join("pid"));
         let mut daemon = Process::start("miniupnpd", daemon, work.path())?;
@@ -142,7 +145,10 @@ fn open_and_close(languages: &str, by: &str) -> anyhow::Result<()> {
     let mapped = seed.wait_line(deadline, |said| event(said, "ports_mapped"));
     let mapped = mapped.with_context(|| format!("{}\n{}", seed.tail(), house._daemon.tail()))?;
     ensure!(mapped["by"] == by && mapped["router"] == "10.9.0.1", "{mapped}");
-    ensure!(mapped["external"] == OUTER && mapped["tcp"] == PORT && mapped["udp"] == PORT, "{mapped}");
+    ensure!(
+        mapped["external"] == OUTER && mapped["tcp"] == PORT && mapped["udp"] == PORT,
+        "{mapped}"
+    );
     seed.wait_line(deadline, |said| event(said, "seeding"))?;
     house.fetch(&torrent)?;
     ensure!(content::digest(&original)? == content::digest(&house.path("copy/content.bin"))?);

@@ -51,13 +51,16 @@ impl Torrent {
     }
 
     pub(super) fn on_holepunch(&mut self, now: Instant, peer: PeerKey, payload: &Bytes) {
-        let Some(connection) = self.peers.get_mut(&peer).filter(|_| !self.private) else { return };
+        if !self.relays() {
+            return;
+        }
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
         // What cannot be read is as good as not sent, and who cannot be answered as good as not there.
         let Ok(Some(HolepunchMessage::Rendezvous(wanted))) = HolepunchMessage::parse(payload)
         else {
             return;
         };
-        if !connection.theirs.ids.of(Extension::Holepunch).is_some()
+        if connection.theirs.ids.of(Extension::Holepunch).is_none()
             || !connection.meetings.asked.allows(now)
         {
             return;
