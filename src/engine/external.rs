@@ -84,7 +84,7 @@ async fn changed<T>(watched: &mut Option<watch::Receiver<T>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 impl Shared {

@@ -22,11 +22,11 @@ for pid in $1 $2; do
   until [ "$(readlink /proc/$pid/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
 done
 ip link add home type veth peer name lan netns $1 || exit 91
-nsenter -n -t $1 -- ip link add wan type veth peer name all netns $2 || exit 92
+nsenter -n -t $1 -- ip link add wan type veth peer name far netns $2 || exit 92
 ip addr add 10.9.0.2/24 dev home && ip link set home up || exit 93
 nsenter -n -t $1 -- sh -c 'ip link set lo up && ip addr add 10.9.0.1/24 dev lan && ip link set lan up &&
   ip addr add 11.0.0.1/24 dev wan && ip link set wan up && echo 1 > /proc/sys/net/ipv4/ip_forward' || exit 94
-nsenter -n -t $2 -- sh -c 'ip link set lo up && ip addr add 11.0.0.2/24 dev all && ip link set all up' || exit 95
+nsenter -n -t $2 -- sh -c 'ip link set lo up && ip addr add 11.0.0.2/24 dev far && ip link set far up' || exit 95
 ip route add default via 10.9.0.1
 "#;
 
@@ -100,11 +100,11 @@ impl House {
     }
 
     /// Somebody outside who has the torrent and knows the router's address.
-    fn fetch(&self, torrent: &Path) -> anyhow::Result<()> {
+    fn fetch(&self, torrent: &Path, within_s: u64) -> anyhow::Result<()> {
         let mut get = gaggle().command(&self.path("guest"));
         get.arg("get").arg(torrent).arg("-o").arg(self.path("copy"));
-        get.args(["--json", "--seed", "never", "--timeout", "60s", "--peer"]);
-        get.arg(format!("{OUTER}:{PORT}"));
+        get.args(["--json", "--seed", "never", "--timeout", &format!("{within_s}s")]);
+        get.args(["--peer", &format!("{OUTER}:{PORT}")]);
         let mut command = within(&self.outside, get.get_program());
         command.args(get.get_args());
         for (name, value) in get.get_envs() {
@@ -139,7 +139,7 @@ fn open_and_close(languages: &str, by: &str) -> anyhow::Result<()> {
     content::write(&original, (1 << 20) + 777, 5)?;
     let torrent = house.path("content.torrent");
     gaggle().create(&original, &torrent, &["--piece-length", "64KiB"])?;
-    ensure!(house.fetch(&torrent).is_err(), "the door is open already");
+    ensure!(house.fetch(&torrent, 2).is_err(), "the door is open already");
     let mut seed = house.seed(&torrent)?;
     let deadline = Deadline::after_secs(WAIT_S);
     let mapped = seed.wait_line(deadline, |said| event(said, "ports_mapped"));
@@ -150,7 +150,7 @@ fn open_and_close(languages: &str, by: &str) -> anyhow::Result<()> {
         "{mapped}"
     );
     seed.wait_line(deadline, |said| event(said, "seeding"))?;
-    house.fetch(&torrent)?;
+    house.fetch(&torrent, WAIT_S)?;
     ensure!(content::digest(&original)? == content::digest(&house.path("copy/content.bin"))?);
     let rules = house.rules()?;
     ensure!(rules.matches("dport 6881").count() >= 2, "TCP and UDP: {rules}");

@@ -230,7 +230,8 @@ async fn neighbours(answers: Vec<(Ipv4Addr, Vec<u8>)>) -> JoinSet<()> {
 #[test]
 fn attack_41_a_search_is_answered_by_the_router_about_the_router() {
     alone("attack_41_a_search_is_answered_by_the_router_about_the_router", async {
-        let traps = [FORGER, Ipv4Addr::LOCALHOST, ROUTE.us].map(async |ip| {
+        // The last is of the router, but only the forger names it.
+        let traps = [FORGER, Ipv4Addr::LOCALHOST, ROUTE.us, ROUTER].map(async |ip| {
             let trap = serves(ip, |_| description("/control")).await;
             (format!("http://{ip}:{}/", trap.0), trap)
         });
@@ -240,8 +241,8 @@ fn attack_41_a_search_is_answered_by_the_router_about_the_router() {
         })
         .await;
         let right = format!("http://{ROUTER}:{port}/description.xml");
-        let mut answers = vec![(FORGER, answer(&right)), (FORGER, answer(&traps[0].0))];
-        answers.extend(traps.iter().map(|(url, _)| (ROUTER, answer(url))));
+        let mut answers = vec![(FORGER, answer(&traps[3].0)), (FORGER, answer(&traps[0].0))];
+        answers.extend(traps[..3].iter().map(|(url, _)| (ROUTER, answer(url))));
         let long = format!("{right}{}", "x".repeat(1400));
         let named = format!("http://localhost:{}/", traps[1].1.0);
         let login = format!("http://{ROUTER}:{port}@{FORGER}:{}/", traps[0].1.0);
