@@ -293,9 +293,10 @@ fn clocks_dice_and_bounds() {
 }
 
 /// The public nodes of the DHT stand in the table of defaults and nowhere else: whoever starts the program in a test, a
-/// bench, the demo or the lab says `GAGGLE_DHT_BOOTSTRAP=none`, and so nothing asks them.
+/// bench, the demo or the lab says `GAGGLE_DHT_BOOTSTRAP=none`, and so nothing asks them. In the same places the router
+/// of whoever runs it is left alone.
 #[test]
-fn public_nodes_are_named_once() {
+fn public_nodes_are_named_once_and_no_router_is_asked() {
     const NAMES: [(&str, &str); 3] =
         [("dht.libtorrent", ".org"), ("router.bittorrent", ".com"), ("dht.transmissionbt", ".com")];
     const STARTERS: [&str; 3] =
@@ -306,12 +307,16 @@ fn public_nodes_are_named_once() {
         if named && file.path != "src/config/keys.rs" {
             found.push(format!("{} names a public node", file.path));
         }
-        let switch = concat!("\"GAGGLE_DHT_", "BOOTSTRAP\", \"none\"");
-        if STARTERS.contains(&file.path.as_str()) && !file.text.contains(switch) {
-            found.push(format!("{} starts the program without {switch}", file.path));
+        for switch in [
+            concat!("\"GAGGLE_DHT_", "BOOTSTRAP\", \"none\""),
+            concat!("\"GAGGLE_NO_", "UPNP\", \"1\""),
+        ] {
+            if STARTERS.contains(&file.path.as_str()) && !file.text.contains(switch) {
+                found.push(format!("{} starts the program without {switch}", file.path));
+            }
         }
     }
-    judge("nothing here may ask a public node", &found);
+    judge("nothing here may ask a public node, or a router", &found);
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod bitfield;
 pub mod blame;
 pub mod clock;
 pub mod compact;
+pub mod external;
 pub mod geometry;
 pub mod hash;
 pub mod id;

@@ -141,6 +141,7 @@ async fn start(
         pex: true,
         lan: true,
         lsd: false, // nothing leaves this machine
+        port_map: false,
         dht: None,
     });
     let engine = engine.await.map_err(|e| of_engine(&e))?;

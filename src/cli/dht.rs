@@ -4,13 +4,15 @@ use super::dht_ask;
 use super::env::Env;
 use super::event::{DhtCounts, Event};
 use super::exit::{Exit, Failure, exit_of, plain};
-use super::network::dht_config;
+use super::network::{dht_config, maps_ports, say_ports};
 use super::tracker::who;
-use crate::locate::{Dht as Node, DhtConfig, explain, saved_nodes};
+use crate::locate::{Dht as Node, DhtConfig, PortMap, Ports, explain, saved_nodes};
 use crate::net::{Clock, Udp, os_rng};
 use gaggle_core::overlay::kademlia::{K, Status, Terms, WIDTH_MAX};
 use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The customary port of BitTorrent.
@@ -100,6 +102,9 @@ struct RunNode {
     /// node that very many ask [default: 128]
     #[arg(long, value_name = "COUNT", env = "GAGGLE_DHT_TABLE_WIDTH", value_parser = table_width())]
     table_width: Option<u16>,
+    /// Ask the router for no port: by PCP, NAT-PMP or UPnP
+    #[arg(long, env = "GAGGLE_NO_UPNP")]
+    no_upnp: bool,
 }
 
 fn table_width() -> clap::builder::RangedI64ValueParser<u16> {
@@ -124,7 +129,7 @@ impl FromStr for Bound {
 
 impl Dht {
     /// Runs until a signal comes, or until the question is answered.
-    pub(super) async fn run(self, env: &Env) -> anyhow::Result<Exit> {
+    pub(super) async fn run(self, env: &Arc<Env>) -> anyhow::Result<Exit> {
         let asked = match self.verb {
             Verb::Node(node) => return node.run(env).await,
             Verb::Peers { hash, way } => env.unless_stopped(dht_ask::peers(env, &hash, &way)).await,
@@ -140,7 +145,7 @@ impl Dht {
 
 impl RunNode {
     /// A signal is a good end.
-    async fn run(self, env: &Env) -> anyhow::Result<Exit> {
+    async fn run(self, env: &Arc<Env>) -> anyhow::Result<Exit> {
         let listen = self.listen.unwrap_or((Ipv6Addr::UNSPECIFIED, PORT).into());
         let lan = env.settings.network.lan;
         let mut config = DhtConfig {
@@ -166,12 +171,28 @@ impl RunNode {
         env.emit(&Event::DhtNode { listen: &shown, id_v4: id(false), id_v6: id(true) })?;
         let open = at.first().map_or("", |addr| who(*addr));
         env.note(format_args!("DHT node on {}, {open}", shown.join(" and ")));
+        let ports = self.ports(env, &node);
+        if let Some(ports) = &ports {
+            tokio::spawn(say_ports(Arc::clone(env), ports.watch()));
+        }
         tokio::select! {
             ended = say(env, &node) => ended?,
             _ = env.signals.first() => {}
         }
-        node.stop().await;
+        let give_back = async {
+            if let Some(ports) = &ports {
+                ports.stop().await;
+            }
+        };
+        tokio::join!(node.stop(), give_back);
         Ok(Exit::Done)
+    }
+
+    /// The router's port for it, unless nobody outside is meant to reach it.
+    fn ports(&self, env: &Env, node: &Node) -> Option<PortMap> {
+        let addr = node.addr(false).filter(|addr| !addr.ip().is_loopback())?;
+        let ports = Ports { listen: addr.ip(), tcp: None, udp: NonZeroU16::new(addr.port()) };
+        maps_ports(env, self.no_upnp, false).then(|| PortMap::start(ports, Clock::start()))
     }
 }
 
@@ -222,6 +243,9 @@ async fn status(env: &Env, way: &Way) -> anyhow::Result<Exit> {
         Some(why) => env.result(format_args!("nodes  0: {why}"))?,
         None => env.result(format_args!("nodes  {}", counts.nodes))?,
     }
+    if !counts.external.is_empty() {
+        env.result(format_args!("us     {}", counts.external.join(" and ")))?;
+    }
     let exit = if counts.nodes > 0 { Exit::Done } else { Exit::Other };
     env.emit(&Event::DhtStatus { counts, saved: Some(saved) })?;
     Ok(exit)
@@ -239,6 +263,7 @@ fn counts(status: &Status) -> DhtCounts {
         answered: counters.answered,
         queries: counters.queries,
         limited: counters.limited,
+        external: status.external.iter().flatten().map(ToString::to_string).collect(),
         why: status.why_nobody.map(explain),
     }
 }

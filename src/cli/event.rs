@@ -376,6 +376,19 @@ pub(super) enum Event<'a> {
         /// What each source has said.
         sources: &'a [String],
     },
+    /// The router has opened ports that lead to us.
+    PortsMapped {
+        /// The language it was asked in: `pcp`, `nat-pmp` or `upnp`.
+        by: &'a str,
+        /// Its address on this side.
+        router: String,
+        /// Its address on the other, as far as it says.
+        external: Option<&'a str>,
+        /// Where peers can connect to; null when that was refused.
+        tcp: Option<u16>,
+        /// Where the node of the DHT can be asked; null without one.
+        udp: Option<u16>,
+    },
     /// `tracker check`.
     TrackerAnswers {
         /// The tracker.
@@ -427,6 +440,8 @@ pub(super) struct DhtCounts {
     pub queries: u64,
     /// Those that did not.
     pub limited: u64,
+    /// Our addresses, by what others say: none, one, or one of each family.
+    pub external: Vec<String>,
     /// Why there are no nodes.
     pub why: Option<String>,
 }

@@ -1,15 +1,18 @@
 //! The network flags of every verb that meets peers.
 
 use super::env::Env;
+use super::event::Event;
 use super::exit::{Exit, Failure, of_engine};
 use super::here;
 use super::tracker::who;
 use crate::config::{Rate, Uploads, parse_nodes};
 use crate::engine::{Engine, EngineConfig, What};
-use crate::locate::DhtConfig;
+use crate::locate::{DhtConfig, Mapped};
 use gaggle_core::metainfo::{Magnet, PeerHint};
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Flags of `get`, `seed` and `share`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -51,8 +54,11 @@ pub(super) struct Network {
     /// Begin with this node of the DHT instead of the public ones (repeat); `none` for none
     #[arg(long, value_name = "HOST:PORT", env = "GAGGLE_DHT_BOOTSTRAP", value_delimiter = ' ')]
     dht_bootstrap: Vec<String>,
+    /// Ask the router for no port: by PCP, NAT-PMP or UPnP
+    #[arg(long, env = "GAGGLE_NO_UPNP")]
+    no_upnp: bool,
     /// Keep to this network: neighbours on the wire, given peers and trackers, trackers at private addresses; no public
-    /// node of the DHT, no peers of peers
+    /// node of the DHT, no peers of peers, no port of the router
     #[arg(long, env = "GAGGLE_LAN")]
     lan: bool,
     #[command(flatten)]
@@ -64,8 +70,6 @@ pub(super) struct Network {
 struct Without {
     #[arg(long, hide = true, env = "GAGGLE_NO_UTP")]
     no_utp: bool,
-    #[arg(long, hide = true, env = "GAGGLE_NO_UPNP")]
-    no_upnp: bool,
 }
 
 /// Peers to try at once.
@@ -79,7 +83,7 @@ pub(super) struct Peers {
 
 impl Network {
     /// Starts an engine with these flags over the settings, and says who can reach it.
-    pub(super) async fn engine(&self, env: &Env) -> Result<Engine, Failure> {
+    pub(super) async fn engine(&self, env: &Arc<Env>) -> Result<Engine, Failure> {
         let settings = &env.settings.network;
         let listen = self.listen.unwrap_or(settings.listen);
         let lan = self.lan || settings.lan;
@@ -95,11 +99,15 @@ impl Network {
             pex: !(self.no_pex || settings.no_pex || lan),
             lsd: !(self.no_lsd || settings.no_lsd),
             lan,
+            port_map: maps_ports(env, self.no_upnp, lan),
             dht: self.dht(env, listen, lan)?,
         });
         let engine = engine.await.map_err(|error| of_engine(&error))?;
         let listen = engine.listen_addr();
         env.note(format_args!("listening for peers on {listen}, {}", who(listen)));
+        if let Some(ports) = engine.watch_ports() {
+            tokio::spawn(say_ports(Arc::clone(env), ports));
+        }
         Ok(engine)
     }
 
@@ -131,6 +139,38 @@ impl Network {
             peers.of_link.clone_from(&magnet.peers);
         }
         Ok(peers)
+    }
+}
+
+/// Whether the router is asked for ports.
+pub(super) fn maps_ports(env: &Env, no_upnp: bool, lan: bool) -> bool {
+    let settings = &env.settings.network;
+    !(no_upnp || settings.no_upnp || lan || settings.lan)
+}
+
+/// Says what the router has given, whenever that changes, until nobody asks it any more.
+pub(super) async fn say_ports(env: Arc<Env>, mut ports: watch::Receiver<Option<Mapped>>) {
+    while ports.changed().await.is_ok() {
+        let Some(mapped) = *ports.borrow_and_update() else {
+            env.note("the router has closed our ports");
+            continue;
+        };
+        let external = mapped.external.map(|ip| ip.to_string());
+        let [tcp, udp] = [mapped.tcp, mapped.udp].map(|port| port.map(NonZeroU16::get));
+        let event = Event::PortsMapped {
+            by: mapped.by.name(),
+            router: mapped.router.to_string(),
+            external: external.as_deref(),
+            tcp,
+            udp,
+        };
+        _ = env.emit(&event); // a reader that left early is no reason to stop
+        let outside = external.as_deref().unwrap_or("the router");
+        let port = |name, port: Option<u16>| port.map(|port| format!("{name} {port}"));
+        let ports: Vec<String> =
+            [port("TCP", tcp), port("UDP", udp)].into_iter().flatten().collect();
+        let by = mapped.by;
+        env.note(format_args!("open to the outside at {outside}, {} ({by})", ports.join(" and ")));
     }
 }
 

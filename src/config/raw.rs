@@ -58,6 +58,7 @@ pub struct RawNetwork {
     pub no_pex: Option<Text>,
     pub no_lsd: Option<Text>,
     pub no_dht: Option<Text>,
+    pub no_upnp: Option<Text>,
     pub dht_bootstrap: Option<Vec<Text>>,
     pub lan: Option<Text>,
 }

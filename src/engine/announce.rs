@@ -10,6 +10,7 @@ use crate::net::os_rng;
 use gaggle_core::id::InfoHash;
 use gaggle_core::swarm::announce::{Pace, TrackerStatus};
 use gaggle_core::swarm::roster::Source;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -53,7 +54,7 @@ pub(super) fn start(
     let setup = AnnouncingSetup {
         info_hash,
         peer_id: shared.our_id,
-        port: shared.port(),
+        port: shared.listen.port(),
         key: shared.key,
         tiers: tiers(add, shared.config.lan),
         pace: Pace::default(),
@@ -62,11 +63,11 @@ pub(super) fn start(
     let mut snapshots = snapshots.clone();
     let (stop, mut stopped) = oneshot::channel();
     let (shown, statuses) = watch::channel(Vec::new());
-    let clock = shared.clock;
+    let (clock, shared) = (shared.clock, Arc::clone(shared));
     let task = tokio::spawn(async move {
         let ready = snapshots.wait_for(|snapshot| snapshot.running);
         let begun = tokio::select! {
-            ready = ready => ready.map(|snapshot| progress(&snapshot)),
+            ready = ready => ready.map(|snapshot| progress(&snapshot, shared.mapped_port())),
             _ = &mut stopped => return,
         };
         let Ok(begun) = begun else { return };
@@ -88,7 +89,7 @@ pub(super) fn start(
                 Ok(()) = status.changed() => {}
                 changed = snapshots.changed() => match changed {
                     Ok(()) => {
-                        let now = progress(&snapshots.borrow_and_update());
+                        let now = progress(&snapshots.borrow_and_update(), shared.mapped_port());
                         tell.send_if_modified(|told| std::mem::replace(told, now) != now);
                     }
                     Err(_) => break,
@@ -115,7 +116,7 @@ fn tiers(add: &AddTorrent, lan: bool) -> Vec<Vec<String>> {
     extra.into_iter().chain(own).collect()
 }
 
-fn progress(snapshot: &Snapshot) -> Progress {
+fn progress(snapshot: &Snapshot, port: Option<NonZeroU16>) -> Progress {
     let status = &snapshot.status;
     let known = status.pieces.1 > 0; // the metadata alone says nothing of what is there
     let left = if known { status.missing } else { LEFT_UNKNOWN };
@@ -126,6 +127,7 @@ fn progress(snapshot: &Snapshot) -> Progress {
         left,
         needs_peers: wants
             && (status.peers == 0 || status.peers + status.candidates < PEERS_ENOUGH),
+        port,
         // What was here already when we began was completed in another run.
         complete: known && left == 0 && status.downloaded > 0,
     }

@@ -42,6 +42,8 @@ pub struct EngineConfig {
     /// Keeps to this network: of the trackers and nodes that torrents and links name, only those at private addresses.
     /// What the user names himself is not touched by it.
     pub lan: bool,
+    /// Whether the router is asked for ports that lead to us. Not while listening on loopback only.
+    pub port_map: bool,
     /// A node of the DHT, which peers of a torrent that is not private are looked for with. Its own state folder goes
     /// unused: it keeps what it knows in `state_dir`.
     pub dht: Option<DhtConfig>,

@@ -2,10 +2,11 @@
 
 use super::announce;
 use super::api::{AddTorrent, DownloadEvent, EngineConfig, EngineError, Snapshot, What};
+use super::external::{Ends, Judge};
 use super::task::{Command, Inputs, Outputs, TorrentTask};
 use super::{dht, nearby};
 use crate::disk::Pool;
-use crate::locate::{Dht, DhtConfig, Lsd, Trackers, TrackersConfig};
+use crate::locate::{Dht, DhtConfig, Lsd, Mapped, PortMap, Ports, Trackers, TrackersConfig};
 use crate::net::{
     Buffers, Clock, Congestion, Connected, DhtDatagrams, Dialer, HANDSHAKE_TIMEOUT, Listener, Udp,
     os_rng,
@@ -20,6 +21,7 @@ use gaggle_core::swarm::torrent::{Torrent, TorrentConfig};
 use gaggle_core::units::BytesPerSec;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -59,7 +61,11 @@ pub(super) struct Shared {
     pub(super) trackers: Trackers,
     /// Our node of the DHT, if wanted.
     pub(super) dht: Option<Dht>,
-    listen: SocketAddr,
+    /// What is said and believed of our own address.
+    pub(super) external: Ends,
+    /// Ports of the router, if wanted.
+    port_map: Option<PortMap>,
+    pub(super) listen: SocketAddr,
     routes: watch::Sender<Routes>,
     background: std::sync::Mutex<JoinSet<()>>,
 }
@@ -111,12 +117,18 @@ impl Engine {
         }
         let dialer = Dialer { bind: dial_from(listen), congestion, ..Dialer::default() };
         let trackers = TrackersConfig { from: dialer.bind, ..TrackersConfig::default() };
+        let port_map = port_map(&config, listen, dht.as_ref(), clock);
+        let (judge, external) = Judge::new(clock, dht.clone());
         let shared = Arc::new(Shared {
             our_id: PeerId::generate(&mut rng),
             key: rng.next_u32(),
             lsd: lsd(&config, listen, clock, rng.fork()),
-            trackers: Trackers::new(trackers, clock, rng.fork()).over(udp),
+            trackers: Trackers::new(trackers, clock, rng.fork())
+                .over(udp)
+                .telling(external.sightings.clone()),
             dht,
+            external,
+            port_map,
             dialer,
             config,
             clock,
@@ -130,6 +142,7 @@ impl Engine {
         background.spawn(accept(listener, shared.routes.subscribe()));
         background
             .spawn(share_limits((shared.config.down, shared.config.up), shared.routes.subscribe()));
+        background.spawn(judge.run(shared.port_map.as_ref().map(PortMap::watch)));
         if let Ok(mut slot) = shared.background.lock() {
             *slot = background;
         }
@@ -146,11 +159,25 @@ impl Engine {
         self.shared.dht.as_ref()
     }
 
-    /// Lets what all torrents share end well: what the node of the DHT knows is kept. Torrents are stopped before.
+    /// The ports that a router has given, for whoever wants to hear about them; `None` if none is asked.
+    pub fn watch_ports(&self) -> Option<watch::Receiver<Option<Mapped>>> {
+        self.shared.port_map.as_ref().map(PortMap::watch)
+    }
+
+    /// Lets what all torrents share end well: what the node of the DHT knows is kept, and the router gets its ports
+    /// back. Torrents are stopped before.
     pub async fn stop(&self) {
-        if let Some(dht) = &self.shared.dht {
-            dht.stop().await;
-        }
+        let dht = async {
+            if let Some(dht) = &self.shared.dht {
+                dht.stop().await;
+            }
+        };
+        let ports = async {
+            if let Some(ports) = &self.shared.port_map {
+                ports.stop().await;
+            }
+        };
+        tokio::join!(dht, ports);
     }
 
     /// Starts a torrent. Existing data is checked in the background; [`DownloadEvent::Checked`] ends that.
@@ -303,9 +330,14 @@ impl Shared {
         }
     }
 
-    /// The port that others are told.
+    /// The port that others are told: that of the router which leads to ours, if there is one.
     pub(super) fn port(&self) -> u16 {
-        self.listen.port()
+        self.mapped_port().map_or(self.listen.port(), NonZeroU16::get)
+    }
+
+    /// A port of the router that leads to ours.
+    pub(super) fn mapped_port(&self) -> Option<NonZeroU16> {
+        self.port_map.as_ref()?.mapped()?.tcp
     }
 }
 
@@ -370,6 +402,19 @@ fn lsd(config: &EngineConfig, listen: SocketAddr, clock: Clock, rng: Rng) -> Opt
     }
     let started = Lsd::start(listen.ip(), clock, rng);
     started.inspect_err(|error| tracing::debug!(%error, "no local discovery")).ok()
+}
+
+/// Asks the router for ports, unless nobody outside could be meant to reach us.
+fn port_map(
+    config: &EngineConfig,
+    listen: SocketAddr,
+    dht: Option<&Dht>,
+    clock: Clock,
+) -> Option<PortMap> {
+    let wanted = config.port_map && !listen.ip().is_loopback();
+    let udp = dht.and_then(|dht| dht.addr(false)).and_then(|addr| NonZeroU16::new(addr.port()));
+    let ports = Ports { listen: listen.ip(), tcp: NonZeroU16::new(listen.port()), udp };
+    wanted.then(|| PortMap::start(ports, clock))
 }
 
 /// Opens the datagram sockets beside the listener, and starts the node on them. Without them there are still trackers.

@@ -481,6 +481,7 @@ impl TorrentTask {
             }
             Event::Fault(fault) => self.on_fault(fault),
             Event::Metadata(info) => self.on_metadata(info),
+            Event::Seen(sighting) => _ = self.shared.external.sightings.try_send(sighting),
             // The snapshot counts them; a queue full of pieces would leave no room for what ends a transfer.
             Event::Verified(piece) if self.out.events.capacity() > EVENTS_MAX / 2 => {
                 self.tell(DownloadEvent::Verified(piece));
@@ -513,6 +514,7 @@ impl TorrentTask {
     /// that this task hears of: rates fall, and a check goes on.
     fn publish(&mut self) -> bool {
         let now = self.shared.clock.now();
+        self.torrent.set_external(self.shared.addresses(), self.shared.port());
         self.snapshot.status = self.torrent.status(now);
         self.snapshot.peers = self.torrent.peers(now);
         self.snapshot.checking = self.opening.as_ref().map(|opening| *opening.progress.borrow());

@@ -31,6 +31,7 @@ fn config(state: &Path) -> EngineConfig {
         lan: false,
         dht: None,
         lsd: false,
+        port_map: false,
     }
 }
 

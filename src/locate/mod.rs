@@ -9,6 +9,7 @@ mod dht;
 mod error;
 mod http_client;
 mod lsd;
+mod portmap;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use announcing::{Announcing, AnnouncingSetup, FAREWELL, Progress};
 pub use dht::{Dht, DhtConfig, Pong, Scrape, explain, saved_nodes};
 pub use error::LocateError;
 pub use lsd::Lsd;
+pub use portmap::{Language, Mapped, PortMap, Ports};
 pub use target::{is_near, is_near_host};
 pub use trackers::{Trackers, TrackersConfig};
 

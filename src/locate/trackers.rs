@@ -6,6 +6,7 @@ use super::tracker_http::TrackerHttp;
 use super::tracker_udp::TrackerUdp;
 use super::{LocateError, Locator};
 use crate::net::{Clock, Udp};
+use gaggle_core::external::Sighting;
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::announce::Counts;
 use gaggle_core::proto::{tracker_http, tracker_udp};
@@ -14,6 +15,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tracker_udp::Retry;
 
 /// How trackers are talked to.
@@ -50,6 +52,7 @@ pub struct Trackers {
     clients: Arc<HttpClients>,
     clock: Clock,
     udp: Option<Udp>,
+    sightings: Option<mpsc::Sender<Sighting>>,
     rng: Arc<Mutex<Rng>>,
 }
 
@@ -63,7 +66,7 @@ impl Trackers {
     pub fn new(config: TrackersConfig, clock: Clock, rng: Rng) -> Self {
         let clients = Arc::new(HttpClients::new(config.from));
         let config = Arc::new(config);
-        Self { config, clients, clock, udp: None, rng: Arc::new(Mutex::new(rng)) }
+        Self { config, clients, clock, udp: None, sightings: None, rng: Arc::new(Mutex::new(rng)) }
     }
 
     /// The same connections for another torrent, whose user trusts other URLs.
@@ -77,6 +80,13 @@ impl Trackers {
     #[must_use]
     pub fn over(mut self, udp: Option<Udp>) -> Self {
         self.udp = udp;
+        self
+    }
+
+    /// What trackers say about our address goes there; what finds no room is lost.
+    #[must_use]
+    pub fn telling(mut self, sightings: mpsc::Sender<Sighting>) -> Self {
+        self.sightings = Some(sightings);
         self
     }
 
@@ -113,6 +123,7 @@ impl Trackers {
         Ok(match Target::parse(url, self.config.trusted.contains(url))? {
             Target::Http(target) => Tracker::Http(TrackerHttp {
                 clients: self.clients.clone(),
+                sightings: self.sightings.clone(),
                 target,
                 timeout: self.config.http_timeout,
             }),

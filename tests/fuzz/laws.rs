@@ -5,7 +5,9 @@ use gaggle_core::bencode::{self, Dict, Kind, Limits, List, Value};
 use gaggle_core::hash::{sha1, sha256};
 use gaggle_core::id::TorrentHashes;
 use gaggle_core::metainfo::{self, Magnet, Metainfo, names};
-use gaggle_core::proto::extension::{ExtensionHandshake, MetadataMessage, PEX_MAX, PexMessage};
+use gaggle_core::proto::extension::{
+    ExtensionHandshake, HolepunchMessage, MetadataMessage, PEX_MAX, PexMessage,
+};
 use gaggle_core::proto::krpc::{self, Body, Message};
 use gaggle_core::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, HASHES_MAX, MESSAGE_MAX};
 use serde_bencode::value::Value as Theirs;
@@ -123,6 +125,9 @@ pub(crate) fn extension(data: &[u8]) {
     }
     if let Ok(Some(message)) = MetadataMessage::parse(&Bytes::copy_from_slice(data)) {
         assert_eq!(MetadataMessage::parse(&message.encode()), Ok(Some(message)));
+    }
+    if let Ok(Some(message)) = HolepunchMessage::parse(data) {
+        assert_eq!(HolepunchMessage::parse(&message.encode()), Ok(Some(message)));
     }
     if let Ok(message) = PexMessage::parse(data) {
         assert!(message.added.len() <= PEX_MAX && message.dropped.len() <= PEX_MAX);

@@ -42,10 +42,11 @@ def session():
     wanted = dict(
         listen_interfaces=config["listen"], outgoing_interfaces=config["ip"],
         enable_dht=bool(config["dht"]), dht_bootstrap_nodes=",".join(config["dht"]), enable_lsd=config["lsd"], enable_upnp=False, enable_natpmp=False,
-        enable_incoming_utp=False, enable_outgoing_utp=False, out_enc_policy=2, in_enc_policy=1,
+        enable_incoming_utp=config["utp"], enable_outgoing_utp=config["utp"], out_enc_policy=2, in_enc_policy=1,
         allow_multiple_connections_per_ip=True, unchoke_slots_limit=-1, announce_to_all_trackers=True,
         validate_https_trackers=False, ssrf_mitigation=False,
-        alert_mask=lt.alert.category_t.status_notification | lt.alert.category_t.error_notification,
+        alert_mask=lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
+        | (lt.alert.category_t.peer_log_notification if config["utp"] else 0),
     )
     known = lt.default_settings()
     return lt.session({key: value for key, value in wanted.items() if key in known})
@@ -63,6 +64,8 @@ def add(running):
     if config["mode"] == "seed":
         params.flags |= lt.torrent_flags.seed_mode
     handle = running.add_torrent(params)
+    if not config["pex"]:
+        handle.set_flags(lt.torrent_flags.disable_pex)
     if config["up"]:
         handle.set_upload_limit(config["up"])
     if config["down"]:
@@ -89,6 +92,8 @@ def run():
         finished = False
         for alert in running.pop_alerts():
             finished = finished or isinstance(alert, lt.torrent_finished_alert)
+            if "HOLEPUNCH" in str(alert):
+                say("holepunch", text=str(alert))
             if alert.category() & lt.alert.category_t.error_notification:
                 sys.stderr.write("%s\n" % alert)
                 sys.stderr.flush()

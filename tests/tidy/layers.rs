@@ -40,6 +40,7 @@ const ROOMS: &[Room] = &[
     room("core::blame", 0, VALUES),
     room("core::scope", 0, VALUES),
     room("core::bencode", 1, &[]),
+    room("core::external", 1, &[]),
     room("core::metainfo", 2, &[]),
     // What both kinds of tracker are told and answer.
     room("core::proto::announce", 3, &[]),

@@ -101,7 +101,7 @@ impl World {
         let now = self.now;
         let host = &mut self.hosts[id.idx()];
         match &event {
-            Event::Verified(_) => return,
+            Event::Seen(_) | Event::Verified(_) => return,
             Event::Done => {
                 host.done_at.get_or_insert(now);
                 self.trace.note(now, id, Fact::Done);

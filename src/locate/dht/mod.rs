@@ -13,6 +13,7 @@ mod tests;
 
 use super::{Ask, AskId, Found, LocateError, Locator, Network};
 use crate::net::{Clock, DhtDatagrams, Udp};
+use gaggle_core::external::Sighting;
 use gaggle_core::id::{InfoHash, NodeId};
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::overlay::kademlia::{self, Limits, Snapshot, Status, Terms, Why};
@@ -186,6 +187,11 @@ impl Dht {
             let commands = self.commands.downgrade();
             tokio::spawn(bootstrap::look_up_once(name, commands));
         }
+    }
+
+    /// Somebody outside of the DHT says where he sees us.
+    pub fn hear(&self, sighting: Sighting) {
+        let _ = self.commands.try_send(Command::Seen(sighting)); // others will say the same
     }
 
     /// Asks one node whether it is there; `None` after silence.

@@ -7,6 +7,7 @@ use super::{Pong, Scrape, announces, explain};
 use crate::locate::{AskId, Found, LocateError};
 use crate::net::{Clock, Datagram, DhtDatagrams, Udp};
 use gaggle_core::clock::Instant;
+use gaggle_core::external::Sighting;
 use gaggle_core::id::InfoHash;
 use gaggle_core::overlay::kademlia::{Event, LookupId, Node, PingId, Status};
 use gaggle_core::proto::announce::{Announce, Terms};
@@ -43,6 +44,7 @@ pub(super) enum Command {
     LookAround(oneshot::Sender<()>),
     Ping(SocketAddr, oneshot::Sender<Option<Pong>>),
     Scrape(InfoHash, oneshot::Sender<Option<Scrape>>),
+    Seen(Sighting),
     Stop(oneshot::Sender<()>),
     Suggest(SocketAddr),
 }
@@ -285,6 +287,7 @@ impl Task {
                 let open = self.node.scrape(now, swarm);
                 self.scrapes.push(Scraping { open, seeds, leeches, told: 0, done });
             }
+            Command::Seen(sighting) => self.node.handle_sighting(now, sighting),
             Command::Suggest(addr) => {
                 if self.udp.leads_to(addr) {
                     self.node.suggest(now, addr);

@@ -20,6 +20,8 @@ const PACKAGES: &[Package] = &[
     ("python3-libtorrent", Probe::Python("libtorrent")),
     ("opentracker", Probe::Program("opentracker")),
     ("mktorrent", Probe::Program("mktorrent")),
+    ("miniupnpd-nftables", Probe::Program("miniupnpd")),
+    ("nftables", Probe::Program("nft")),
     ("iproute2", Probe::Program("ip")),
     ("openssl", Probe::Program("openssl")),
 ];

@@ -19,7 +19,6 @@ mod recent;
 mod rtt;
 mod table;
 mod tokens;
-mod votes;
 
 pub use id::{id_fits, id_for};
 pub use limits::{Limits, Pacer, Sources};

@@ -20,7 +20,7 @@ use crate::clock::Instant;
 use crate::id::PeerId;
 use crate::rng::Rng;
 use crate::scope::canonical;
-use priority::Sightings;
+use priority::Ourselves;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -205,7 +205,7 @@ pub struct Roster {
     connections: BTreeMap<SocketAddr, Connection>,
     trust: Trust,
     own: VecDeque<SocketAddr>,
-    sightings: Sightings,
+    ourselves: Ourselves,
     dialling: usize,
     /// When the dials made so far are paid for, at `dials_per_s`.
     dials_paid_at: Instant,
@@ -228,7 +228,7 @@ impl Roster {
             connections: BTreeMap::new(),
             trust: Trust::default(),
             own: VecDeque::new(),
-            sightings: Sightings::default(),
+            ourselves: Ourselves::default(),
             dialling: 0,
             dials_paid_at: Instant::ZERO,
             idle_until: Instant::ZERO,

@@ -7,7 +7,7 @@
 use super::connection::Connection;
 use super::{Close, PeerKey, Torrent};
 use crate::clock::Instant;
-use crate::proto::extension::{Extension, Ids, PEX_MAX, PexFlags, PexMessage, PexPeer};
+use crate::proto::extension::{Extension, PEX_MAX, PexFlags, PexMessage, PexPeer};
 use crate::proto::peer::Message;
 use crate::scope::{Scope, canonical};
 use crate::swarm::roster::{Direction, Source};
@@ -40,8 +40,6 @@ pub(super) struct Gossip {
     heard: Option<Instant>,
     /// Messages too early, since then.
     early: u8,
-    /// We have told it that we listen to such messages.
-    offered: bool,
 }
 
 /// What to do with a message.
@@ -54,7 +52,7 @@ enum Hearing {
 
 impl Gossip {
     pub(super) fn new(now: Instant) -> Self {
-        Self { told: BTreeSet::new(), next: now + FIRST, heard: None, early: 0, offered: false }
+        Self { told: BTreeSet::new(), next: now + FIRST, heard: None, early: 0 }
     }
 
     fn hear(&mut self, now: Instant) -> Hearing {
@@ -71,21 +69,8 @@ impl Torrent {
     /// Whether peers are exchanged at all. Until the metadata of a magnet is known, nobody can tell that it is
     /// private; from then on nothing is said or heard.
     //= BEP 27
-    fn exchanges_peers(&self) -> bool {
+    pub(super) fn exchanges_peers(&self) -> bool {
         self.config.pex && !self.private
-    }
-
-    /// The ids for our extension handshake to this peer.
-    pub(super) fn our_extensions(&mut self, peer: PeerKey) -> Ids {
-        let exchanges = self.exchanges_peers();
-        let ids = Ids::ours(|extension| extension == Extension::Pex && !exchanges);
-        let Some(connection) = self.peers.get_mut(&peer) else { return ids };
-        if exchanges {
-            connection.gossip.offered = true;
-        } else if connection.gossip.offered {
-            return ids.with(Extension::Pex, 0); // taken back
-        }
-        ids
     }
 
     /// Tells whoever is due.
@@ -113,6 +98,7 @@ impl Torrent {
             let seed = c.theirs.upload_only == Some(true) || self.has_everything(peer);
             PexFlags::NONE
                 .with(PexFlags::SEED, seed)
+                .with(PexFlags::HOLEPUNCH, c.theirs.ids.of(Extension::Holepunch).is_some())
                 .with(PexFlags::REACHABLE, c.direction == Direction::Outgoing)
         };
         self.peers
@@ -181,7 +167,7 @@ impl Torrent {
 }
 
 /// Where others can reach a peer: where we did, or where it says that it listens.
-fn listening(connection: &Connection) -> Option<SocketAddr> {
+pub(super) fn listening(connection: &Connection) -> Option<SocketAddr> {
     match connection.direction {
         Direction::Outgoing => Some(connection.addr),
         Direction::Incoming => {

@@ -172,6 +172,8 @@ impl Capped {
                     down: 0,
                     lsd: false,
                     dht: Vec::new(),
+                    utp: false,
+                    pex: true,
                 };
                 programs.libtorrent.start(&name, if seeds { "seed" } else { "leech" }, &part, here)
             }

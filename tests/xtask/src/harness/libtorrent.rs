@@ -33,6 +33,10 @@ pub struct Part {
     pub lsd: bool,
     /// Nodes of the DHT to begin with; without any it takes no part.
     pub dht: Vec<SocketAddr>,
+    /// Whether it speaks uTP, and says what it hears and says of holepunching.
+    pub utp: bool,
+    /// Whether it exchanges peers.
+    pub pex: bool,
 }
 
 impl Libtorrent {
@@ -82,7 +86,7 @@ impl Libtorrent {
         let config = json!({
             "mode": mode, "torrent": part.torrent, "dir": part.dir, "ip": part.listen.ip().to_string(),
             "listen": part.listen.to_string(), "peers": peers, "up": part.up,
-            "down": part.down, "lsd": part.lsd, "dht": dht,
+            "down": part.down, "lsd": part.lsd, "dht": dht, "utp": part.utp, "pex": part.pex,
         });
         let mut process = Process::start(name, self.script(&config), logs)?;
         process.wait_line(Deadline::after_secs(30), |said| event(said, "up"))?;

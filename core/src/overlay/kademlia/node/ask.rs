@@ -2,12 +2,14 @@
 
 use super::{Event, Found, Node, PingId, side_of};
 use crate::clock::Instant;
+use crate::external::Sighting;
 use crate::id::NodeId;
 use crate::overlay::kademlia::K;
 use crate::overlay::kademlia::address::{may_name, plausible};
 use crate::overlay::kademlia::id_fits;
 use crate::overlay::kademlia::lookup::{Goal, Lookup, LookupId, Patience, Soft};
 use crate::proto::krpc::{Ask, Body, Contact, Fault, Message, Query, Reply, TransactionId, Want};
+use crate::scope::Scope;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -370,7 +372,7 @@ impl Node {
             self.sides[side].bootstrap_at = now;
         }
         if let Some(seen) = reply.observed {
-            self.vote(now, from, seen);
+            self.vote(now, Sighting { by: from.ip(), us: seen.ip() });
         }
         let peers = self.credible_peers(from, reply.values.take());
         let nodes = self.credible_nodes(from, &reply);
@@ -577,12 +579,14 @@ impl Node {
     }
 
     /// Counts what somebody says about our address, and takes an id that fits when all agree.
-    fn vote(&mut self, now: Instant, from: SocketAddr, seen: SocketAddr) {
-        let side = side_of(&from);
-        let Some(ip) = self.sides[side].votes.add(now, from.ip(), seen.ip()) else { return };
+    pub(super) fn vote(&mut self, now: Instant, sighting: Sighting) {
+        if Scope::of(sighting.us) != Some(Scope::Global) {
+            return; // an id is bound to no other
+        }
+        let Some(ip) = self.external.hear(now, sighting) else { return };
         self.events.push_back(Event::External(ip));
-        let side = &mut self.sides[side];
-        if self.config.bind_id && !id_fits(&side.table.own(), ip) {
+        let side = &mut self.sides[usize::from(ip.is_ipv6())];
+        if side.active && self.config.bind_id && !id_fits(&side.table.own(), ip) {
             let own = crate::overlay::kademlia::id_for(ip, &mut self.rng);
             side.table.rehome(own);
             side.peers.rehome(own);

@@ -18,8 +18,8 @@ use super::recent::Recent;
 use super::rtt::RoundTrips;
 use super::table::{Table, WIDTH};
 use super::tokens::Tokens;
-use super::votes::Votes;
 use crate::clock::Instant;
+use crate::external::{External, Sighting};
 use crate::id::{InfoHash, NodeId};
 use crate::proto::krpc::{ClientTag, Contact, Filter, Message};
 use crate::rng::Rng;
@@ -175,7 +175,6 @@ struct Side {
     active: bool,
     table: Table,
     peers: Peers,
-    votes: Votes,
     /// When to look for our neighbours again.
     bootstrap_at: Instant,
     bootstrap_wait: Duration,
@@ -200,6 +199,7 @@ pub struct Node {
     trips: RoundTrips,
     /// IPv4, IPv6.
     sides: [Side; 2],
+    external: External,
     open: BTreeMap<u32, Open>,
     /// When something is due about which question.
     due: BTreeSet<(Instant, u32)>,
@@ -230,7 +230,6 @@ impl Node {
                 active: active[i],
                 table: Table::new(id, config.table_width),
                 peers: Peers::new(id, config.terms),
-                votes: Votes::default(),
                 bootstrap_at: now,
                 bootstrap_wait: upkeep::BOOTSTRAP_WAIT_MIN,
                 bootstrapping: None,
@@ -246,6 +245,7 @@ impl Node {
             config,
             rng,
             sides,
+            external: External::default(),
             open: BTreeMap::new(),
             due: BTreeSet::new(),
             lookups: BTreeMap::new(),
@@ -370,6 +370,13 @@ impl Node {
             self.suggested.push_back((id, addr));
         }
         wanted
+    }
+
+    /// Somebody outside of the DHT says where he sees us. Every sighting is one vote, those of other nodes like his;
+    /// when enough agree, the id follows.
+    //= BEP 42
+    pub fn handle_sighting(&mut self, now: Instant, sighting: Sighting) {
+        self.vote(now, sighting);
     }
 
     /// Notes a node that is known to be there and to have this id, as if it had answered.

@@ -6,7 +6,7 @@ use crate::id::NodeId;
 use crate::overlay::kademlia::lookup::LookupId;
 use crate::overlay::kademlia::table::Census;
 use crate::proto::krpc::Message;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// What has happened since the start.
@@ -91,6 +91,8 @@ pub struct Status {
     pub v4: Option<SideStatus>,
     /// Likewise.
     pub v6: Option<SideStatus>,
+    /// Our addresses, IPv4 and IPv6, by what others say.
+    pub external: [Option<IpAddr>; 2],
     /// Set when there is no node in any table.
     pub why_nobody: Option<Why>,
     /// Lookups under way.
@@ -118,6 +120,7 @@ impl Node {
         Status {
             v4: side(0),
             v6: side(1),
+            external: [false, true].map(|v6| self.external.address(v6)),
             why_nobody: nobody.then(|| self.why_nobody()),
             lookups: self.lookups.len(),
             soft_timeout: self.trips.soft_timeout(),

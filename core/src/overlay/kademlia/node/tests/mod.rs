@@ -324,6 +324,21 @@ fn the_id_follows_the_address_that_others_agree_on() {
 }
 
 #[test]
+fn trackers_peers_and_the_router_have_a_voice_about_our_address() {
+    let mut node = node(idle());
+    let ip = |text: &str| -> std::net::IpAddr { text.parse().unwrap() };
+    let us = ip("198.18.5.5");
+    node.handle_sighting(at(0), Sighting { by: ip("192.168.1.1"), us });
+    assert_eq!(node.status(at(0)).external, [Some(us), None]);
+    for n in 0..30 {
+        node.handle_sighting(at(0), Sighting { by: ip("10.0.0.1"), us: ip("10.0.0.2") });
+        node.handle_sighting(at(1), Sighting { by: [60, n, 1, 1].into(), us });
+    }
+    let told = std::iter::from_fn(|| node.poll_event()).any(|e| e == Event::External(us));
+    assert!(told && crate::overlay::kademlia::id_fits(&node.id(false), us));
+}
+
+#[test]
 fn lookups_keep_to_the_pace_and_go_on_later() {
     let limits = Limits { new_destinations: 10, ..Limits::default() };
     let mut node = node(Config { limits, ..idle() });
