@@ -482,24 +482,16 @@ fn lingering_serves_whoever_is_not_done_yet() {
 }
 
 #[test]
-fn off_switches_of_parts_to_come_are_accepted() {
+fn off_switches_and_congestion_control_are_accepted() {
     let world = world();
     let off = ["--no-dht", "--no-pex", "--no-lsd", "--no-utp", "--no-upnp"];
     let args = ["seed", "file.torrent", "--data", "here", "--time", "0s", "-q"];
     let ended = world.run(args.iter().chain(&LOOPBACK).chain(&off));
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert_eq!(world.run(["get", "file.torrent", "--dht"]).code, Some(2));
-}
-
-#[test]
-fn congestion_control_is_set_where_the_kernel_has_it() {
-    let world = world();
-    let seed = |name| {
-        let args = ["seed", "file.torrent", "--data", "here", "--time", "0s", "-q", "--congestion"];
-        world.run(args.iter().chain(&[name]).chain(&LOOPBACK))
-    };
-    assert_eq!(seed("reno").code, Some(0));
-    let refused = seed("nonsense");
+    let congested = |name| world.run(args.iter().chain(&LOOPBACK).chain(&["--congestion", name]));
+    assert_eq!(congested("reno").code, Some(0));
+    let refused = congested("nonsense");
     assert_eq!(refused.code, Some(2));
     assert!(refused.err.contains("nonsense") && refused.err.contains("it has "), "{}", refused.err);
 }
