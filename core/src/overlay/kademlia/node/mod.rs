@@ -4,6 +4,7 @@
 //! [`Node::handle_timeout`] at [`Node::poll_timeout`].
 
 mod ask;
+mod search;
 mod serve;
 mod status;
 #[cfg(test)]
