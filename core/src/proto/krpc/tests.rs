@@ -1,6 +1,7 @@
 use super::*;
 use crate::bencode::{BencodeError, Dict, List};
 use crate::id::{InfoHash, NodeId};
+use crate::sign::{PublicKey, Signature};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -163,6 +164,29 @@ fn a_wrong_argument_is_answered_with_203_and_an_unknown_query_with_204() {
     let long = format!("{HASH}4:porti1e5:token65:{}", "x".repeat(65));
     answered(&with(&long), "announce_peer", ErrorCode::PROTOCOL);
     answered(&with(""), "sample_infohashes", ErrorCode::PROTOCOL);
+    const MUTABLE: &str = "1:v3:abc5:token1:x1:k32:kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk3:seqi1e\
+                           3:sig64:ssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssss";
+    let put = |rest: &str, code| answered(&with(rest), "put", code);
+    let salted = |len: usize| format!("{MUTABLE}4:salt{len}:{}", "x".repeat(len));
+    answered(&with(""), "get", ErrorCode::PROTOCOL);
+    put("5:token1:x", ErrorCode::PROTOCOL);
+    put("1:v3:abc", ErrorCode::PROTOCOL);
+    put("1:vd1:bi1e1:ai1ee5:token1:x", ErrorCode::PROTOCOL);
+    put(&format!("1:v997:{}5:token1:x", "x".repeat(997)), ErrorCode::VALUE);
+    put(&MUTABLE.replace("i1e", "i-1e"), ErrorCode::PROTOCOL);
+    put(&MUTABLE.replace("3:seqi1e", ""), ErrorCode::PROTOCOL);
+    put(&MUTABLE.replace("32:k", "31:"), ErrorCode::PROTOCOL);
+    put(&MUTABLE.replace("64:s", "63:"), ErrorCode::PROTOCOL);
+    put(&format!("{MUTABLE}3:cas1:1"), ErrorCode::PROTOCOL);
+    put(&format!("{MUTABLE}4:salti1e"), ErrorCode::PROTOCOL);
+    put(&salted(65), ErrorCode::SALT);
+    put(&salted(1200), ErrorCode::SALT);
+    // The size of the value comes first.
+    put(&salted(65).replace("3:abc", &format!("997:{}", "x".repeat(997))), ErrorCode::VALUE);
+    let longest = format!("d1:a{}1:q3:put1:t2:aa1:y1:qe", with(&salted(64)));
+    let read = Message::parse(longest.as_bytes()).unwrap();
+    let Body::Query(Query { ask: Ask::Put { put, .. }, .. }) = read.body else { panic!("a put") };
+    assert_eq!(put.salt.as_bytes().len(), 64);
     answered(&with(""), "nonsense", ErrorCode::METHOD);
     answered(&with(""), "", ErrorCode::METHOD);
 }
@@ -327,6 +351,67 @@ fn addresses_of_ipv4_in_disguise_are_left_out() {
     assert_eq!(Message::parse(&answers(reply).encode()), Ok(answers(want)));
 }
 
+#[test]
+fn what_is_no_whole_item_counts_as_absent() {
+    let value = ItemValue::of_bytes(b"abc").unwrap();
+    let signed = Signed { key: PublicKey([1; 32]), seq: 7, signature: Signature([2; 64]) };
+    let whole = || Dict::new().bytes("k", [1; 32]).int("seq", 7).bytes("sig", [2; 64]);
+    let kept = |results: Dict| {
+        let raw = Dict::new().bytes("t", "aa").bytes("y", "r");
+        let raw = raw.dict("r", results.bytes("id", ASKER.0)).into_bytes();
+        match Message::parse(&raw).unwrap().body {
+            Body::Reply(reply) => reply.kept,
+            other => panic!("{other:?}"),
+        }
+    };
+    let item = |signed| Some(Kept::Item(Box::new(Item { value: value.clone(), signed })));
+    assert_eq!(kept(Dict::new().bytes("v", "abc")), item(None));
+    assert_eq!(kept(whole().bytes("v", "abc")), item(Some(signed)));
+    assert_eq!(kept(whole()), Some(Kept::Seq(7)));
+    assert_eq!(kept(Dict::new().int("seq", -1)), None);
+    for odd in [
+        whole().bytes("v", "abc").int("seq", -1),
+        whole().bytes("v", "abc").bytes("k", [1; 31]),
+        whole().bytes("v", "abc").bytes("sig", [1; 65]),
+        whole().bytes("v", [0; 997]),
+        whole().raw("v", b"d1:b0:1:a0:e"),
+        Dict::new().bytes("v", "abc").bytes("sig", [1; 64]),
+    ] {
+        assert_eq!(kept(odd.clone()), None, "{odd:?}");
+    }
+}
+
+#[test]
+fn the_largest_item_fits_a_datagram() {
+    let value = ItemValue::of_bytes(&[0; 996]).unwrap();
+    let signed = Signed { key: PublicKey([1; 32]), seq: i64::MAX, signature: Signature([2; 64]) };
+    let item = Item { value, signed: Some(signed) };
+    let salt = Salt::new(&[3; SALT_MAX]).unwrap();
+    let put = Box::new(Put { item: item.clone(), salt, cas: Some(i64::MAX) });
+    let mut largest = asks(Ask::Put { token: Token::new(&[4; TOKEN_MAX]).unwrap(), put });
+    largest.version = Some(ClientTag(*b"GG01"));
+    largest.transaction = TransactionId::new(&[5; TRANSACTION_MAX]).unwrap();
+    let raw = largest.encode();
+    assert!(raw.len() <= DATAGRAM_ITEM_MAX, "{}", raw.len());
+    assert_eq!(Message::parse(&raw), Ok(largest));
+
+    let contact =
+        |n: u8| Contact { id: NodeId([n; 20]), addr: SocketAddr::from(([n, 1, 1, 1], 1)) };
+    let kept = Some(Kept::Item(Box::new(item)));
+    let nodes = Some((1..=8).map(contact).collect::<Vec<_>>());
+    let token = Token::new(&[4; 8]);
+    let reply = Reply { nodes, token, kept: kept.clone(), ..Reply::new(ASKER) };
+    let raw = answers(reply.clone()).encode();
+    assert_eq!(Message::parse(&raw), Ok(answers(reply.clone())), "with all eight nodes");
+    let filter = Some(Filter::new());
+    let more =
+        Reply { seeds: filter.clone(), leeches: filter, name: Some(Text::new(b"n")), ..reply };
+    let raw = answers(more).encode();
+    assert!(raw.len() <= DATAGRAM_ITEM_MAX, "{}", raw.len());
+    let Body::Reply(left) = Message::parse(&raw).unwrap().body else { panic!("a reply") };
+    assert_eq!(left.kept, kept, "the item stays");
+}
+
 fn any_id() -> impl Strategy<Value = NodeId> {
     any::<[u8; 20]>().prop_map(NodeId)
 }
@@ -359,6 +444,53 @@ fn any_want() -> impl Strategy<Value = Option<Want>> {
     option::of(any::<[bool; 2]>().prop_map(|[v4, v6]| Want { v4, v6 }))
 }
 
+fn any_value() -> impl Strategy<Value = ItemValue> {
+    let scalar = || {
+        prop_oneof![
+            any::<i64>().prop_map(|int| format!("i{int}e").into_bytes()),
+            vec(any::<u8>(), 0..40)
+                .prop_map(|raw| [format!("{}:", raw.len()).as_bytes(), &raw].concat()),
+        ]
+    };
+    let dict = vec((vec(any::<u8>(), 0..5), scalar()), 0..8).prop_map(|entries| {
+        let filled = |dict: Dict, (key, value): (Vec<u8>, Vec<u8>)| dict.raw(key, &value);
+        entries.into_iter().fold(Dict::new(), filled).into_bytes()
+    });
+    let long = vec(any::<u8>(), 900..=996).prop_map(|raw| ItemValue::of_bytes(&raw).unwrap());
+    let short = prop_oneof![scalar(), dict].prop_map(|raw| ItemValue::new(&raw).unwrap());
+    prop_oneof![short, long]
+}
+
+prop_compose! {
+    fn any_signed()(key in any::<[u8; 32]>(), seq in 0..=i64::MAX, low in any::<[u8; 32]>()) -> Signed {
+        let signature = [low, key].concat().try_into().unwrap();
+        Signed { key: PublicKey(key), seq, signature: Signature(signature) }
+    }
+}
+
+fn any_item() -> impl Strategy<Value = Item> {
+    (any_value(), option::of(any_signed())).prop_map(|(value, signed)| Item { value, signed })
+}
+
+prop_compose! {
+    /// Only a mutable item has a salt or a condition.
+    fn any_put()(
+        item in any_item(), salt in vec(any::<u8>(), 0..=SALT_MAX), cas in option::of(any::<i64>()),
+    ) -> Put {
+        match item.signed {
+            Some(_) => Put { item, salt: Salt::new(&salt).unwrap(), cas },
+            None => Put::new(item),
+        }
+    }
+}
+
+fn any_kept() -> impl Strategy<Value = Option<Kept>> {
+    option::of(prop_oneof![
+        any_item().prop_map(|item| Kept::Item(Box::new(item))),
+        (0..=i64::MAX).prop_map(Kept::Seq),
+    ])
+}
+
 fn any_ask() -> impl Strategy<Value = Ask> {
     let announce =
         (any_hash(), 1..=u16::MAX, any::<bool>(), option::of(any::<bool>()), any_token())
@@ -375,6 +507,12 @@ fn any_ask() -> impl Strategy<Value = Ask> {
         Just(Ask::Ping),
         (any_id(), any_want()).prop_map(|(target, want)| Ask::FindNode { target, want }),
         (any_id(), any_want()).prop_map(|(target, want)| Ask::SampleInfohashes { target, want }),
+        (any_id(), option::of(0..=i64::MAX), any_want()).prop_map(|(target, seq, want)| Ask::Get {
+            target,
+            seq,
+            want
+        }),
+        (any_token(), any_put()).prop_map(|(token, put)| Ask::Put { token, put: Box::new(put) }),
         (any_id(), any_want()).prop_map(|(target, want)| Ask::Unknown {
             method: Text::new(b"vote"),
             target,
@@ -407,7 +545,11 @@ prop_compose! {
         id in any_id(), observed in option::of(any_addr()), observed_port in option::of(any::<u16>()),
         nodes in option::of(vec((any_id(), any_v4()), 0..5)), nodes6 in option::of(vec((any_id(), any_v6()), 0..4)),
         values in option::of(vec(any_addr(), 0..5)), token in option::of(any_token()),
-        samples in option::of(any_samples()), name in option::of(any_text()), bloom in any::<bool>(),
+        samples in option::of(any_samples()), name in option::of(any_text()),
+        (bloom, kept) in prop_oneof![
+            any::<bool>().prop_map(|bloom| (bloom, None)),
+            any_kept().prop_map(|kept| (false, kept)),
+        ],
     ) -> Reply {
         let contact = |(id, addr)| Contact { id, addr };
         let mut filter = Filter::new();
@@ -418,6 +560,7 @@ prop_compose! {
             nodes6: nodes6.map(|nodes| nodes.into_iter().map(contact).collect()),
             seeds: bloom.then_some(filter),
             leeches: None,
+            kept,
         }
     }
 }
@@ -446,8 +589,12 @@ proptest! {
     #[test]
     fn messages_round_trip(message in any_message()) {
         let raw = message.encode();
-        prop_assert!(raw.len() <= DATAGRAM_MAX, "{}", raw.len());
-        prop_assert_eq!(Message::parse(&raw), Ok(message));
+        prop_assert!(raw.len() <= message.datagram_max(), "{}", raw.len());
+        let read = Message::parse(&raw);
+        // Beside a long value not all nodes fit.
+        let whole = raw.len() + 300 < DATAGRAM_ITEM_MAX || read.as_ref() == Ok(&message);
+        prop_assert!(read.is_ok() && whole, "{read:?}");
+        prop_assert_eq!(read.unwrap().encode(), raw);
     }
 
     #[test]

@@ -20,11 +20,11 @@ const PEERS_MAX: usize = 100;
 pub(super) enum Purpose {
     /// Nobody waits for the answer any more.
     Abandoned,
-    Announce(LookupId),
     Lookup(LookupId),
     Ping(PingId),
     Probe,
     Router(LookupId),
+    Store(LookupId),
 }
 
 /// A question that is not answered yet.
@@ -171,17 +171,23 @@ impl Node {
                             lookup.router_answered(contact, reply.token);
                         }
                     }
+                    if let Some(kept) = reply.kept
+                        && let Some(item) = lookup.offered(Some(from), kept)
+                    {
+                        let (from, item) = (Some(from), Box::new(item.clone()));
+                        self.events.push_back(Event::Item { lookup: id, from, item });
+                    }
                     lookup.named(same);
                 }
                 self.pump(now, id);
             }
             Purpose::Abandoned => {}
-            Purpose::Announce(id) => self.announce_settled(id, true),
             Purpose::Ping(ping) => {
                 let answer = Some((reply.id, rtt));
                 self.events.push_back(Event::Pong { ping, addr: from, answer });
             }
             Purpose::Probe => self.probed(true),
+            Purpose::Store(id) => self.store_settled(id, Ok(())),
         }
     }
 
@@ -190,17 +196,17 @@ impl Node {
         now: Instant,
         from: SocketAddr,
         transaction: TransactionId,
-        _fault: &Fault,
+        fault: &Fault,
     ) {
         let Some((open, _)) = self.close(now, from, transaction) else { return };
         self.counters.errors += 1;
         match open.purpose {
             // Somebody is there, so the table has nothing to learn; but he is of no use to a lookup.
-            Purpose::Announce(id) => self.announce_settled(id, false),
             Purpose::Lookup(_) | Purpose::Router(_) => self.drop_from_lookup(now, &open),
             Purpose::Ping(ping) => {
                 self.events.push_back(Event::Pong { ping, addr: from, answer: None });
             }
+            Purpose::Store(id) => self.store_settled(id, Err(Some(fault.code))),
             Purpose::Abandoned | Purpose::Probe => {}
         }
     }
@@ -271,12 +277,12 @@ impl Node {
     fn let_down(&mut self, now: Instant, open: &Open) {
         match open.purpose {
             Purpose::Abandoned => {}
-            Purpose::Announce(id) => self.announce_settled(id, false),
             Purpose::Lookup(_) | Purpose::Router(_) => self.drop_from_lookup(now, open),
             Purpose::Ping(ping) => {
                 self.events.push_back(Event::Pong { ping, addr: open.to, answer: None });
             }
             Purpose::Probe => self.probed(false),
+            Purpose::Store(id) => self.store_settled(id, Err(None)),
         }
     }
 
@@ -294,8 +300,8 @@ impl Node {
     /// Forgets a lookup, and what it still has to send.
     pub(super) fn abandon(&mut self, now: Instant, id: LookupId) {
         self.lookups.remove(&id);
-        self.announcing.remove(&id);
-        let mine = |purpose: Purpose| matches!(purpose, Purpose::Announce(of) | Purpose::Lookup(of) | Purpose::Router(of) if of == id);
+        self.storing.remove(&id);
+        let mine = |purpose: Purpose| matches!(purpose, Purpose::Lookup(of) | Purpose::Router(of) | Purpose::Store(of) if of == id);
         for open in self.open.values_mut().filter(|open| mine(open.purpose)) {
             open.purpose = Purpose::Abandoned;
         }
@@ -315,21 +321,10 @@ impl Node {
             false
         });
         self.events.retain(|event| {
-            !matches!(event, Event::Announced { lookup, .. } | Event::Done { lookup, .. } | Event::Peers { lookup, .. }
+            !matches!(event, Event::Done { lookup, .. } | Event::Item { lookup, .. } | Event::Peers { lookup, .. } | Event::Stored { lookup, .. }
                 if *lookup == id)
         });
         self.settle_bootstrap(now, id, false);
-    }
-
-    fn announce_settled(&mut self, id: LookupId, stored: bool) {
-        let Some((left, kept)) = self.announcing.get_mut(&id) else { return };
-        *left -= 1;
-        *kept += u32::from(stored);
-        if *left == 0 {
-            let stored = *kept;
-            self.announcing.remove(&id);
-            self.events.push_back(Event::Announced { lookup: id, stored });
-        }
     }
 
     /// What the sender may say of peers: of his own family, and no address that reaches less far than his.
@@ -359,6 +354,7 @@ impl Node {
             let own = crate::overlay::kademlia::id_for(ip, &mut self.rng);
             side.table.rehome(own);
             side.peers.rehome(own);
+            side.items.rehome(own);
             side.bootstrap_at = now;
         }
     }

@@ -7,7 +7,7 @@ use crate::id::NodeId;
 use crate::overlay::kademlia::K;
 use crate::overlay::kademlia::address::plausible;
 use crate::overlay::kademlia::lookup::{Goal, Lookup, LookupId, Patience};
-use crate::proto::krpc::{Ask, Contact, Want};
+use crate::proto::krpc::{Ask, Contact, Kept, Want};
 use std::net::SocketAddr;
 
 /// Bootstrap nodes asked at a time, of those that are configured: one that answers is enough.
@@ -31,8 +31,16 @@ impl Node {
         }
         let seeds = self.seeds(side, &target);
         let nobody = seeds.is_empty();
-        self.lookups.insert(id, Lookup::new(now, side, goal, target, &seeds, Vec::new()));
-        if nobody && self.newcomers_hope(now, side) {
+        let mut lookup = Lookup::new(now, side, goal, target, &seeds, Vec::new());
+        if let Some(item) = self.sides[side].items.get(now, target)
+            && let Some(item) = lookup.offered(None, Kept::Item(Box::new(item.clone())))
+        {
+            let item = Box::new(item.clone());
+            self.events.push_back(Event::Item { lookup: id, from: None, item });
+        }
+        let satisfied = lookup.is_satisfied();
+        self.lookups.insert(id, lookup);
+        if nobody && !satisfied && self.newcomers_hope(now, side) {
             self.hold(now, id);
         } else {
             self.pump(now, id);
@@ -169,6 +177,7 @@ impl Node {
         let others = self.sides[lookup.side].bootstrapping.is_some_and(|other| other != id);
         if others
             && lookup.answered == 0
+            && !lookup.is_satisfied()
             && lookup.patience == Patience::Full
             && now < lookup.deadline()
         {
@@ -180,7 +189,10 @@ impl Node {
     }
 
     fn question(&self, lookup: &Lookup) -> Ask {
-        match lookup.goal {
+        match &lookup.goal {
+            Goal::Get(_) => Ask::Get { target: lookup.target(), seq: None, want: None },
+            // What is older than ours need not be sent to us.
+            Goal::Put(put) => Ask::Get { target: lookup.target(), seq: put.item.seq(), want: None },
             Goal::Nodes => {
                 // Who joins both networks asks for nodes of both.
                 let both = self.sides[0].active && self.sides[1].active;
@@ -188,7 +200,7 @@ impl Node {
                 Ask::FindNode { target: lookup.target(), want }
             }
             Goal::Peers(info_hash) | Goal::Announce { swarm: info_hash, .. } => Ask::GetPeers {
-                info_hash,
+                info_hash: *info_hash,
                 want: None,
                 no_seed: false,
                 scrape: false,
@@ -203,31 +215,11 @@ impl Node {
             asked: lookup.asked,
             answered: lookup.answered,
             peers: lookup.peers,
+            copies: lookup.copies,
             took: now.since(lookup.started),
         };
         self.settle_bootstrap(now, id, lookup.answered > 0);
         self.events.push_back(Event::Done { lookup: id, found });
-        let Goal::Announce { swarm, port, seed } = lookup.goal else { return };
-        let willing =
-            lookup.closest().filter_map(|(contact, token)| Some((contact, token?.clone())));
-        let mut sent = 0;
-        for (contact, token) in willing.take(self.config.policy.announce_to) {
-            let ask = Ask::AnnouncePeer {
-                info_hash: swarm,
-                port: port.unwrap_or(contact.addr.port()),
-                implied_port: port.is_none(),
-                seed: Some(seed),
-                token,
-                name: None,
-            };
-            // They have just answered, so their way is open: nothing new for a router to remember.
-            self.send(now, contact.addr, Some(contact.id), Purpose::Announce(id), ask);
-            sent += 1;
-        }
-        if sent == 0 {
-            self.events.push_back(Event::Announced { lookup: id, stored: 0 });
-        } else {
-            self.announcing.insert(id, (sent, 0));
-        }
+        self.store_there(now, id, lookup);
     }
 }

@@ -155,7 +155,7 @@ fn a_lookup_reports_peers_and_announces_to_those_who_gave_a_token() {
     let [
         Event::Peers { peers, .. },
         Event::Done { found, .. },
-        Event::Announced { lookup: id, stored: 1 },
+        Event::Stored { lookup: id, stored: 1, refused: None },
     ] = &events[..]
     else {
         panic!("{events:?}")
