@@ -17,7 +17,7 @@ mod tracker_udp;
 mod trackers;
 
 pub use announcing::{Announcing, AnnouncingSetup, FAREWELL, Progress};
-pub use dht::{Dht, DhtConfig, Pong, explain, saved_nodes};
+pub use dht::{Dht, DhtConfig, ItemOutcome, Pong, explain, saved_nodes};
 pub use error::LocateError;
 pub use lsd::Lsd;
 pub use trackers::{Trackers, TrackersConfig};

@@ -5,6 +5,7 @@
 
 mod attacks;
 mod churn;
+mod items;
 mod lookups;
 mod serving;
 

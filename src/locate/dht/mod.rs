@@ -17,7 +17,7 @@ use gaggle_core::id::NodeId;
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::overlay::kademlia::{self, Limits, Snapshot, Status, Terms, Why};
 use gaggle_core::proto::announce::Announce;
-use gaggle_core::proto::krpc::ClientTag;
+use gaggle_core::proto::krpc::{ClientTag, ErrorCode, Item, Put, Salt};
 use gaggle_core::rng::Rng;
 use saved::Saved;
 use std::io;
@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use task::{Command, Task};
+use task::{Command, ItemAsk, Task};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -86,6 +86,23 @@ pub struct Pong {
     pub id: NodeId,
     /// After how long.
     pub rtt: Duration,
+}
+
+/// What came of asking for an item, or of putting one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ItemOutcome {
+    /// The newest one that was found; genuine. A put does not look for any.
+    pub item: Option<Item>,
+    /// Nodes that had it.
+    pub copies: u32,
+    /// Nodes asked.
+    pub asked: u32,
+    /// Of them, nodes that answered in time.
+    pub answered: u32,
+    /// Nodes that have stored what was put.
+    pub stored: u32,
+    /// The highest number of an error that a put was refused with.
+    pub refused: Option<ErrorCode>,
 }
 
 impl Dht {
@@ -169,6 +186,27 @@ impl Dht {
         let (answer, answered) = oneshot::channel();
         self.commands.send(Command::Ping(addr, answer)).await.ok()?;
         answered.await.ok().flatten()
+    }
+
+    /// Looks for the item at a target, whose owner has used this salt if it is mutable. The error says why nobody answered.
+    //= BEP 44
+    pub async fn get_item(&self, target: NodeId, salt: Salt) -> Result<ItemOutcome, LocateError> {
+        self.item(ItemAsk::Get(target, salt)).await
+    }
+
+    /// Stores an item at the nodes closest to its target, which keep it for two hours or so.
+    //= BEP 44
+    pub async fn put_item(&self, put: Put) -> Result<ItemOutcome, LocateError> {
+        self.item(ItemAsk::Put(Box::new(put))).await
+    }
+
+    async fn item(&self, ask: ItemAsk) -> Result<ItemOutcome, LocateError> {
+        let ended = LocateError::Socket(io::ErrorKind::BrokenPipe);
+        let (answer, answered) = oneshot::channel();
+        if self.commands.send(Command::Item(ask, answer)).await.is_err() {
+            return Err(ended);
+        }
+        answered.await.unwrap_or(Err(ended))
     }
 
     /// Looks for our own neighbours once more, and says how it stands afterwards.

@@ -1,4 +1,5 @@
 mod bounds;
+mod items;
 
 use super::*;
 use crate::proto::krpc::{Ask, Body, ErrorCode, Query, Reply, Token, TransactionId, Want};
