@@ -114,7 +114,7 @@ fn the_newest_wins_and_what_is_older_is_refused() {
         // Newcomers nearer to the target have nothing, and the condition is not for them.
         keepers(&world).into_iter().take(4).for_each(|host| world.kill(host));
         let (stored, refused) = put(&mut world, 7, only_after(4, signed(5, "five")));
-        assert!(stored >= 7 && refused.is_none(), "seed {seed}: {stored} {refused:?}");
+        assert!(stored > 4 && refused.is_none(), "seed {seed}: {stored} {refused:?}");
         // Some still have the older one; a reader is told of the newest.
         assert_eq!(get(&mut world, 61, target).0, Some(signed(5, "five").item));
         // Where the salt is another one, nothing of it counts.
