@@ -144,16 +144,17 @@ pub(super) async fn put(env: &Env, args: &PutItem) -> anyhow::Result<Exit> {
         refused: refused.map(|code| code.0),
         seconds,
     })?;
-    if let Some(failure) = refused.filter(|_| stored == 0).map(|code| refusal(code, args)) {
-        return Err(failure.into());
+    if stored == 0 {
+        return Err(refusal(refused, asked, args).into());
     }
-    if stored > 0 {
-        env.result(key.as_ref().unwrap_or(&target))?;
-    }
+    env.result(key.as_ref().unwrap_or(&target))?;
     let s = if stored == 1 { "" } else { "s" };
     let seq = seq.map(|seq| format!(" with sequence number {seq}")).unwrap_or_default();
     env.note(format_args!("stored by {stored} node{s}{seq}; it lasts for about two hours"));
-    Ok(if stored > 0 { Exit::Done } else { Exit::Other })
+    if refused == Some(ErrorCode::SEQ) {
+        env.note("others have something newer, which readers will find instead");
+    }
+    Ok(Exit::Done)
 }
 
 /// That of the newest item of this owner and salt if it has the same value, which renews it; otherwise one more.
@@ -178,16 +179,18 @@ async fn next_seq(
 }
 
 /// Why nobody stores it.
-fn refusal(code: ErrorCode, args: &PutItem) -> Failure {
-    let failure = |what: String| Failure::new(Exit::Other, what);
+fn refusal(code: Option<ErrorCode>, asked: u32, args: &PutItem) -> Failure {
+    let failure = |why: &str| Failure::new(Exit::Other, format!("not stored: {why}"));
     match (code, args.cas) {
-        (ErrorCode::CAS, Some(cas)) => {
-            failure(format!("not stored: what is there has another sequence number than {cas}"))
+        (Some(ErrorCode::CAS), Some(cas)) => {
+            failure(&format!("what is there has another sequence number than {cas}"))
                 .hint("`gaggle dht get` shows it")
         }
-        (ErrorCode::SEQ, _) => failure("not stored: something newer is there".to_owned())
-            .hint("without --seq the next number is used"),
-        (ErrorCode(code), _) => failure(format!("not stored: refused with error {code}")),
+        (Some(ErrorCode::SEQ), _) => {
+            failure("something newer is there").hint("without --seq the next number is used")
+        }
+        (Some(ErrorCode(code)), _) => failure(&format!("refused with error {code}")),
+        (None, _) => failure(&format!("{asked} nodes asked, and none takes it")),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Messages to datagrams: sorted keys, no key that says nothing, never more than fits.
 
-use super::message::{Ask, Body, Contact, Fault, Message, Query, Reply, Want};
+use super::message::{Ask, Body, Contact, Fault, Message, Query, Reply, Token, Want};
 use super::{DATAGRAM_ITEM_MAX, DATAGRAM_MAX, Kept, Put};
 use crate::compact;
+use crate::id::NodeId;
 use std::net::SocketAddr;
 
 /// Bytes of one peer in `values`, with the digits before it.
@@ -143,22 +144,7 @@ fn write_query(out: &mut Vec<u8>, query: &Query) {
             b"get"
         }
         Ask::Put { token, put } => {
-            let Put { item, salt, cas } = &**put;
-            if let Some(cas) = cas {
-                number(out, b"cas", (*cas).into());
-            }
-            id(out);
-            if let Some(signed) = &item.signed {
-                pair(out, b"k", &signed.key.0);
-                if !salt.as_bytes().is_empty() {
-                    pair(out, b"salt", salt.as_bytes());
-                }
-                number(out, b"seq", signed.seq.into());
-                pair(out, b"sig", &signed.signature.0);
-            }
-            pair(out, b"token", token.as_bytes());
-            string(out, b"v");
-            out.extend_from_slice(item.value.as_bytes());
+            write_put(out, &query.id, token, put);
             b"put"
         }
         Ask::SampleInfohashes { target, want } => {
@@ -177,6 +163,25 @@ fn write_query(out: &mut Vec<u8>, query: &Query) {
     out.push(b'e');
     pair(out, b"q", method);
     flag(out, b"ro", query.read_only);
+}
+
+/// The arguments of a `put`.
+fn write_put(out: &mut Vec<u8>, id: &NodeId, token: &Token, put: &Put) {
+    if let Some(cas) = put.cas {
+        number(out, b"cas", cas.into());
+    }
+    pair(out, b"id", &id.0);
+    if let Some(signed) = &put.item.signed {
+        pair(out, b"k", &signed.key.0);
+        if !put.salt.as_bytes().is_empty() {
+            pair(out, b"salt", put.salt.as_bytes());
+        }
+        number(out, b"seq", signed.seq.into());
+        pair(out, b"sig", &signed.signature.0);
+    }
+    pair(out, b"token", token.as_bytes());
+    string(out, b"v");
+    out.extend_from_slice(put.item.value.as_bytes());
 }
 
 fn write_reply(out: &mut Vec<u8>, reply: &Reply) {
