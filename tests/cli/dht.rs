@@ -144,7 +144,7 @@ fn what_cannot_be_an_item_is_refused_before_anybody_is_asked() {
     refused(&["put", "missing"], "no such file");
     refused(&["put", "--text", "d1:bi1e1:ai1ee", "--bencode"], "in order");
     refused(&["put", "--text", "not bencode", "--bencode"], "unexpected byte");
-    refused(&["put"], "--text");
+    refused(&["put"], "<FILE>");
     refused(&["put", "--text", "a", "--seq", "1"], "--key");
     refused(&["put", "--text", "a", "--key", "k", "--seq", "-1"], "-1");
     refused(&["put", "--text", "a", "--key", "endless.key"], "no key");
