@@ -1,6 +1,7 @@
 //! `gaggle dht`: a node of the DHT on its own, and questions to the DHT.
 
 use super::dht_ask;
+use super::dht_item;
 use super::env::Env;
 use super::event::{DhtCounts, Event};
 use super::exit::{Exit, Failure, exit_of, plain};
@@ -29,6 +30,8 @@ Examples:
   gaggle dht node --listen [::]:6881
   gaggle dht peers c12fe1c06bba254a9dc9f519b335aa7c1367a88a
   gaggle dht ping router.example.org:6881
+  gaggle dht put --text 'hello' && gaggle dht get e28910ea0adb94dd45ced75fbff3e135c01bc437
+  gaggle dht put release.txt --key release.key --new-key
 
 Two machines with `gaggle dht node`, each the other's --bootstrap, are a DHT of their own.")]
 pub(super) struct Dht {
@@ -56,6 +59,10 @@ enum Verb {
         #[command(flatten)]
         way: Way,
     },
+    /// Fetch an item: a small value that somebody has put there
+    Get(dht_item::GetItem),
+    /// Store an item of at most 1000 bytes, for about two hours
+    Put(dht_item::PutItem),
     /// Ask one node whether it is there
     Ping {
         /// HOST:PORT
@@ -136,6 +143,8 @@ impl Dht {
             Verb::Announce { hash, port, way } => {
                 env.unless_stopped(dht_ask::announce(env, &hash, port, &way)).await
             }
+            Verb::Get(get) => env.unless_stopped(dht_item::get(env, &get)).await,
+            Verb::Put(put) => env.unless_stopped(dht_item::put(env, &put)).await,
             Verb::Ping { addr, way } => env.unless_stopped(dht_ask::ping(env, &addr, &way)).await,
             Verb::Status { way } => env.unless_stopped(status(env, &way)).await,
         };
@@ -162,7 +171,7 @@ impl RunNode {
         }
         // Who runs a node of his own has room for more than a passer-by.
         config.table_width = self.table_width.map_or(config.table_width, usize::from);
-        config.terms = Terms { swarms_max: 20_000, ..config.terms };
+        config.terms = Terms { swarms_max: 20_000, items_max: 7_000, ..config.terms };
         let node = start(listen, &config)?;
         let at = [node.addr(false), node.addr(true)].into_iter().flatten().collect::<Vec<_>>();
         let shown: Vec<String> = at.iter().map(ToString::to_string).collect();
@@ -259,6 +268,7 @@ fn counts(status: &Status) -> DhtCounts {
         spare: sides().map(|side| side.nodes.spare).sum(),
         swarms: sides().map(|side| side.swarms).sum(),
         peers: sides().map(|side| side.peers).sum(),
+        items: sides().map(|side| side.items).sum(),
         asked: counters.asked,
         answered: counters.answered,
         queries: counters.queries,

@@ -117,7 +117,7 @@ async fn read(hash: &str) -> anyhow::Result<InfoHash> {
     })
 }
 
-fn nobody(error: &LocateError) -> Failure {
+pub(super) fn nobody(error: &LocateError) -> Failure {
     Failure::new(Exit::Other, format!("no node of the DHT: {error}"))
         .hint("--bootstrap HOST:PORT names one")
 }

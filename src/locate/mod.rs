@@ -18,7 +18,7 @@ mod tracker_udp;
 mod trackers;
 
 pub use announcing::{Announcing, AnnouncingSetup, FAREWELL, Progress};
-pub use dht::{Dht, DhtConfig, Pong, Scrape, explain, saved_nodes};
+pub use dht::{Dht, DhtConfig, ItemOutcome, Pong, Scrape, explain, saved_nodes};
 pub use error::LocateError;
 pub use lsd::Lsd;
 pub use portmap::{Language, Mapped, PortMap, Ports};

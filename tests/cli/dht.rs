@@ -57,6 +57,104 @@ fn what_is_announced_is_found_and_what_is_not_is_exit_1() {
 }
 
 #[test]
+fn an_item_that_nobody_can_change() {
+    let world = World::new();
+    let (_running, at) = node(&world, &[]);
+    let hello = "e5f96f6f38320f0f33959cb4d3d656452117aadb"; // the vector of BEP 44
+    let none = ask(&world, &["get", hello], &at);
+    assert_eq!(none.code, Some(1), "{}", none.err);
+    assert_eq!(none.event("dht_get")["copies"], 0);
+    let put = ask(&world, &["put", "--text", "Hello World!"], &at);
+    assert_eq!(put.code, Some(0), "{}", put.err);
+    let stored = put.event("dht_put");
+    assert_eq!((&stored["target"], &stored["stored"]), (&hello.into(), &1.into()));
+    assert_eq!((&stored["key"], &stored["seq"]), (&Value::Null, &Value::Null));
+    let got = ask(&world, &["get", hello], &at);
+    assert_eq!(got.code, Some(0), "{}", got.err);
+    let item = got.event("dht_item");
+    assert_eq!(item["text"], "Hello World!");
+    assert_eq!(item["bencode"], "31323a48656c6c6f20576f726c6421");
+
+    // For people and scripts: the bytes and nothing else, from a file to a file.
+    world.write("value", [0, 255, b'\n']);
+    let way = ["--listen", "127.0.0.1:0", "--bootstrap", &at];
+    let put = world.run(["dht", "put", "value"].iter().chain(&way));
+    assert_eq!((put.code, put.out.len()), (Some(0), 41), "{}", put.err);
+    let mut command = world.command(["dht", "get", put.out.trim()].iter().chain(&way));
+    assert_eq!(command.output().unwrap().stdout, [0, 255, b'\n']);
+    let raw = world.run(["dht", "get", hello, "--bencode"].iter().chain(&way));
+    assert_eq!((raw.code, &*raw.out), (Some(0), "12:Hello World!"));
+    world.write("list", "li1e3:twoe");
+    let put = world.run(["dht", "put", "list", "--bencode"].iter().chain(&way));
+    let list = world.run(["dht", "get", put.out.trim()].iter().chain(&way));
+    assert_eq!((list.code, &*list.out), (Some(0), "li1e3:twoe"));
+}
+
+#[test]
+fn an_item_whose_owner_can_change_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let (_running, at) = node(&world, &[]);
+    let put = |args: &[&str]| {
+        let owned = [&["put", "--key", "owner.key", "--salt", "s"], args].concat();
+        ask(&world, &owned, &at)
+    };
+    let missing = put(&["--text", "one"]);
+    assert_eq!(missing.code, Some(2), "{}", missing.err);
+    assert!(missing.err.contains("--new-key"), "{}", missing.err);
+    let first = put(&["--text", "one", "--new-key"]);
+    assert_eq!(first.code, Some(0), "{}", first.err);
+    let key = first.event("dht_put")["key"].as_str().unwrap().to_owned();
+    assert_eq!((key.len(), &first.event("dht_put")["seq"]), (64, &1.into()));
+    let file = world.path("owner.key");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let secret = std::fs::read(&file).unwrap();
+
+    let seq = |ended: &crate::program::Ended| {
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        ended.event("dht_put")["seq"].as_i64().unwrap()
+    };
+    assert_eq!(seq(&put(&["--text", "one", "--new-key"])), 1, "the same value is renewed");
+    assert_eq!(seq(&put(&["--text", "two"])), 2);
+    assert_eq!(seq(&put(&["--text", "seven", "--seq", "7", "--cas", "2"])), 7);
+    let old = put(&["--text", "old", "--seq", "6"]);
+    assert_eq!((old.code, &old.event("dht_put")["refused"]), (Some(1), &302.into()));
+    assert!(old.err.contains("newer"), "{}", old.err);
+    let other = put(&["--text", "other", "--cas", "2"]);
+    assert_eq!((other.code, &other.event("dht_put")["refused"]), (Some(1), &301.into()));
+    assert_eq!(std::fs::read(&file).unwrap(), secret, "a key is never overwritten");
+
+    let got = ask(&world, &["get", &key, "--salt", "s"], &at);
+    let item = got.event("dht_item");
+    assert_eq!((&item["text"], &item["seq"]), (&"seven".into(), &7.into()));
+    assert_eq!((&item["key"], got.code), (&key.into(), Some(0)));
+    let elsewhere = ask(&world, &["get", item["key"].as_str().unwrap()], &at);
+    assert_eq!(elsewhere.code, Some(1), "without the salt it is another place");
+}
+
+#[test]
+fn what_cannot_be_an_item_is_refused_before_anybody_is_asked() {
+    let world = World::new();
+    world.write("long", [b'x'; 997]);
+    world.write("endless.key", [b'a'; 5000]);
+    let refused = |args: &[&str], says: &str| {
+        let ended = ask(&world, args, "127.0.0.1:9");
+        assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.err);
+        assert!(ended.err.contains(says), "{args:?}: {}", ended.err);
+    };
+    refused(&["put", "long"], "996");
+    refused(&["put", "missing"], "no such file");
+    refused(&["put", "--text", "d1:bi1e1:ai1ee", "--bencode"], "in order");
+    refused(&["put", "--text", "not bencode", "--bencode"], "unexpected byte");
+    refused(&["put"], "<FILE>");
+    refused(&["put", "--text", "a", "--seq", "1"], "--key");
+    refused(&["put", "--text", "a", "--key", "k", "--seq", "-1"], "-1");
+    refused(&["put", "--text", "a", "--key", "endless.key"], "no key");
+    refused(&["put", "--text", "a", "--key", "k", "--salt", &"s".repeat(65)], "64");
+    refused(&["get", "c12fe1c0"], "40 hex");
+}
+
+#[test]
 fn two_nodes_are_a_dht_whose_nodes_are_kept_apart_from_those_of_others() {
     let world = World::new();
     let (_first, first) = node(&world, &["--state-dir", "first"]);

@@ -25,6 +25,7 @@ const VALUES: &[&str] = &[
     "core::hash",
     "core::blame",
     "core::scope",
+    "core::sign",
 ];
 
 /// Rows count upwards. A module imports from lower rows, from itself, and from what its entry names.
@@ -39,6 +40,7 @@ const ROOMS: &[Room] = &[
     room("core::hash", 0, VALUES),
     room("core::blame", 0, VALUES),
     room("core::scope", 0, VALUES),
+    room("core::sign", 0, VALUES),
     room("core::bencode", 1, &[]),
     room("core::external", 1, &[]),
     room("core::metainfo", 2, &[]),

@@ -6,6 +6,7 @@
 mod attacks;
 mod churn;
 mod families;
+mod items;
 mod lookups;
 mod serving;
 

@@ -18,7 +18,7 @@ use gaggle_core::id::{InfoHash, NodeId};
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::overlay::kademlia::{self, Limits, Snapshot, Status, Terms, Why};
 use gaggle_core::proto::announce::Announce;
-use gaggle_core::proto::krpc::ClientTag;
+use gaggle_core::proto::krpc::{ClientTag, ErrorCode, Item, Put, Salt};
 use gaggle_core::rng::Rng;
 use saved::Saved;
 use std::io;
@@ -26,7 +26,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use task::{Command, Shown, Task};
+use task::{Command, ItemAsk, Shown, Task};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -103,6 +103,23 @@ pub struct Scrape {
     pub leeches: u64,
     /// Nodes that said so, this one included.
     pub told: u32,
+}
+
+/// What came of asking for an item, or of putting one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ItemOutcome {
+    /// The newest one that was found; genuine. A put does not look for any.
+    pub item: Option<Item>,
+    /// Nodes that had it.
+    pub copies: u32,
+    /// Nodes asked.
+    pub asked: u32,
+    /// Of them, nodes that answered in time.
+    pub answered: u32,
+    /// Nodes that have stored what was put.
+    pub stored: u32,
+    /// The highest number of an error that a put was refused with.
+    pub refused: Option<ErrorCode>,
 }
 
 impl Dht {
@@ -206,6 +223,27 @@ impl Dht {
         let (done, counted) = oneshot::channel();
         self.commands.send(Command::Scrape(swarm, done)).await.ok()?;
         counted.await.ok().flatten()
+    }
+
+    /// Looks for the item at a target, whose owner has used this salt if it is mutable. The error says why nobody answered.
+    //= BEP 44
+    pub async fn get_item(&self, target: NodeId, salt: Salt) -> Result<ItemOutcome, LocateError> {
+        self.item(ItemAsk::Get(target, salt)).await
+    }
+
+    /// Stores an item at the nodes closest to its target, which keep it for two hours or so.
+    //= BEP 44
+    pub async fn put_item(&self, put: Put) -> Result<ItemOutcome, LocateError> {
+        self.item(ItemAsk::Put(Box::new(put))).await
+    }
+
+    async fn item(&self, ask: ItemAsk) -> Result<ItemOutcome, LocateError> {
+        let ended = LocateError::Socket(io::ErrorKind::BrokenPipe);
+        let (answer, answered) = oneshot::channel();
+        if self.commands.send(Command::Item(ask, answer)).await.is_err() {
+            return Err(ended);
+        }
+        answered.await.unwrap_or(Err(ended))
     }
 
     /// Looks for our own neighbours once more, and says how it stands afterwards.

@@ -3,15 +3,15 @@
 //! Time comes first, then commands, then what strangers send, so that a flood keeps nothing from ending.
 
 use super::saved::Saved;
-use super::{Pong, Scrape, announces, explain};
+use super::{ItemOutcome, Pong, Scrape, announces, explain};
 use crate::locate::{AskId, Found, LocateError};
 use crate::net::{Clock, Datagram, DhtDatagrams, Udp};
 use gaggle_core::clock::Instant;
 use gaggle_core::external::Sighting;
-use gaggle_core::id::InfoHash;
+use gaggle_core::id::{InfoHash, NodeId};
 use gaggle_core::overlay::kademlia::{Event, LookupId, Node, PingId, Status};
 use gaggle_core::proto::announce::{Announce, Terms};
-use gaggle_core::proto::krpc::Filter;
+use gaggle_core::proto::krpc::{Filter, Item, Put, Salt};
 use gaggle_core::swarm::seeker::ANNOUNCE_EVERY;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -41,6 +41,7 @@ pub(super) enum Command {
     },
     /// A name to begin with has these addresses, or none.
     Bootstrap(Vec<SocketAddr>),
+    Item(ItemAsk, oneshot::Sender<Result<ItemOutcome, LocateError>>),
     LookAround(oneshot::Sender<()>),
     Ping(SocketAddr, oneshot::Sender<Option<Pong>>),
     Scrape(InfoHash, oneshot::Sender<Option<Scrape>>),
@@ -68,17 +69,45 @@ impl Scraping {
     }
 }
 
+/// What is asked about items.
+#[derive(Debug)]
+pub(super) enum ItemAsk {
+    Get(NodeId, Salt),
+    Put(Box<Put>),
+}
+
+/// Who waits for what an ask brings.
+#[derive(Debug)]
+enum Waiting {
+    Item(oneshot::Sender<Result<ItemOutcome, LocateError>>),
+    Peers(AskId, mpsc::Sender<Found>),
+}
+
 /// An ask under way.
 #[derive(Debug)]
 struct Asked {
-    id: AskId,
-    found: mpsc::Sender<Found>,
-    announces: bool,
-    /// Lookups and announces that are not over.
+    waiting: Waiting,
+    /// It goes on after its lookup.
+    stores: bool,
+    /// Lookups that are not over, and what is stored after them.
     open: Vec<LookupId>,
-    asked: u32,
-    answered: u32,
-    stored: u32,
+    /// What it has brought so far, but for peers.
+    brought: ItemOutcome,
+    /// The lookups that have found the newest item: only their copies count.
+    newest_of: Vec<LookupId>,
+}
+
+impl Asked {
+    fn new(waiting: Waiting, stores: bool, open: Vec<LookupId>) -> Self {
+        Self { waiting, stores, open, brought: ItemOutcome::default(), newest_of: Vec::new() }
+    }
+
+    fn is_given_up(&self) -> bool {
+        match &self.waiting {
+            Waiting::Item(answer) => answer.is_closed(),
+            Waiting::Peers(_, found) => found.is_closed(),
+        }
+    }
 }
 
 pub(super) struct Task {
@@ -193,7 +222,7 @@ impl Task {
     //= BEP 27
     fn give_up_what_nobody_waits_for(&mut self) {
         let now = self.clock.now();
-        for ask in self.asks.extract_if(.., |ask| ask.found.is_closed()) {
+        for ask in self.asks.extract_if(.., |ask| ask.is_given_up()) {
             ask.open.iter().for_each(|&lookup| self.node.cancel(now, lookup));
         }
         for scrape in self.scrapes.extract_if(.., |scrape| scrape.done.is_closed()) {
@@ -267,12 +296,25 @@ impl Task {
             Command::Ping(..) if self.pings.len() >= WAITING_MAX => {}
             Command::Scrape(..)
                 if self.scrapes.len() >= WAITING_MAX || self.early.len() >= ASKS_MAX => {}
-            Command::Ask { .. } | Command::LookAround(_) | Command::Scrape(..)
+            // The asker of an item hears that the other end is gone.
+            Command::Item(..) if self.asks.len() + self.early.len() >= ASKS_MAX => {}
+            Command::Ask { .. }
+            | Command::Item(..)
+            | Command::LookAround(_)
+            | Command::Scrape(..)
                 if self.is_early() =>
             {
                 self.early.push(command);
             }
             Command::Ask { id, announce, found } => self.ask(now, id, &announce, found),
+            Command::Item(ask, answer) => {
+                let stores = matches!(ask, ItemAsk::Put(_));
+                let open = match ask {
+                    ItemAsk::Get(target, salt) => self.node.get_item(now, target, &salt),
+                    ItemAsk::Put(put) => self.node.put_item(now, *put),
+                };
+                self.asks.push(Asked::new(Waiting::Item(answer), stores, open));
+            }
             Command::LookAround(done) => {
                 let target = self.node.id(false);
                 self.looks.push((self.node.find_nodes(now, target), done));
@@ -326,7 +368,7 @@ impl Task {
         } else {
             self.node.lookup_peers(now, swarm)
         };
-        self.asks.push(Asked { id, found, announces, open, asked: 0, answered: 0, stored: 0 });
+        self.asks.push(Asked::new(Waiting::Peers(id, found), announces, open));
     }
 
     /// Passes on what the node has to say.
@@ -335,15 +377,13 @@ impl Task {
             match event {
                 Event::Peers { lookup, peers, .. } => {
                     let ask = self.asks.iter().find(|ask| ask.open.contains(&lookup));
-                    if let Some(ask) = ask {
+                    if let Some(Asked { waiting: Waiting::Peers(id, found), .. }) = ask {
                         // Whoever does not take them has enough, or hears of them next time.
-                        let _ = ask.found.try_send(Found::Peers { id: ask.id, peers });
+                        let _ = found.try_send(Found::Peers { id: *id, peers });
                     }
                 }
+                Event::Item { lookup, item, .. } => self.on_item(lookup, *item),
                 Event::Done { lookup, found } => self.on_done(lookup, &found),
-                Event::Announced { lookup, stored } => {
-                    self.settle(lookup, |ask| ask.stored += stored, |_| true);
-                }
                 Event::Scraped { lookup, seeds, leeches } => {
                     let scrape = self.scrapes.iter_mut().find(|one| one.open.contains(&lookup));
                     if let Some(scrape) = scrape {
@@ -358,16 +398,46 @@ impl Task {
                         let _ = waiting.send(answer.map(|(id, rtt)| Pong { id, rtt }));
                     }
                 }
+                Event::Stored { lookup, stored, refused } => {
+                    let count = |ask: &mut Asked| {
+                        ask.brought.stored += stored;
+                        ask.brought.refused = ask.brought.refused.max(refused);
+                    };
+                    self.settle(lookup, count, |_| true);
+                }
             }
         }
     }
 
+    /// Keeps the newest. Of an immutable one there is nothing newer, so the other network need not look any further.
+    fn on_item(&mut self, lookup: LookupId, item: Item) {
+        let Some(ask) = self.asks.iter_mut().find(|ask| ask.open.contains(&lookup)) else { return };
+        let known = ask.brought.item.as_ref().map(Item::seq);
+        if known > Some(item.seq()) {
+            return;
+        }
+        if known < Some(item.seq()) {
+            ask.brought.copies = 0;
+            ask.newest_of.clear();
+        }
+        if item.signed.is_none() {
+            let now = self.clock.now();
+            let others = ask.open.extract_if(.., |open| *open != lookup);
+            others.for_each(|other| self.node.cancel(now, other));
+        }
+        ask.newest_of.push(lookup);
+        ask.brought.item = Some(item);
+    }
+
     fn on_done(&mut self, lookup: LookupId, found: &gaggle_core::overlay::kademlia::Found) {
         let count = |ask: &mut Asked| {
-            ask.asked += found.asked;
-            ask.answered += found.answered;
+            ask.brought.asked += found.asked;
+            ask.brought.answered += found.answered;
+            if ask.newest_of.contains(&lookup) {
+                ask.brought.copies += found.copies;
+            }
         };
-        self.settle(lookup, count, |ask| !ask.announces);
+        self.settle(lookup, count, |ask| !ask.stores);
         let over = |looks: &mut Vec<LookupId>| {
             looks.retain(|id| *id != lookup);
             looks.is_empty()
@@ -399,14 +469,26 @@ impl Task {
         if !ask.open.is_empty() {
             return;
         }
-        let Asked { id, found, asked, answered, stored, .. } = self.asks.swap_remove(at);
-        let outcome = match self.node.status(self.clock.now()).why_nobody {
-            Some(why) if answered == 0 => Err(LocateError::NoNodes(explain(why))),
-            _ => Ok(Terms { interval: Some(ANNOUNCE_EVERY), ..Terms::default() }),
+        let Asked { waiting, brought, .. } = self.asks.swap_remove(at);
+        let error = match self.node.status(self.clock.now()).why_nobody {
+            Some(why) if brought.answered == 0 => Some(LocateError::NoNodes(explain(why))),
+            _ => None,
         };
-        let _ = found.try_send(Found::Searched { id, asked, answered, stored });
-        // One whose queue is full hears that the sender is gone, which means the same.
-        let _ = found.try_send(Found::Done { id, outcome });
+        match waiting {
+            Waiting::Item(answer) => {
+                // What is stored here needs nobody's answer.
+                let error = error.filter(|_| brought.item.is_none());
+                let _ = answer.send(error.map_or(Ok(brought), Err));
+            }
+            Waiting::Peers(id, found) => {
+                let ItemOutcome { asked, answered, stored, .. } = brought;
+                let terms = Terms { interval: Some(ANNOUNCE_EVERY), ..Terms::default() };
+                let outcome = error.map_or(Ok(terms), Err);
+                let _ = found.try_send(Found::Searched { id, asked, answered, stored });
+                // One whose queue is full hears that the sender is gone, which means the same.
+                let _ = found.try_send(Found::Done { id, outcome });
+            }
+        }
     }
 }
 

@@ -4,13 +4,16 @@
 //! [`Node::handle_timeout`] at [`Node::poll_timeout`].
 
 mod ask;
+mod search;
 mod serve;
 mod status;
+mod storing;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 
 use super::address::plausible;
+use super::items::Items;
 use super::limits::{Limits, Pacer, ReplyBudget, Sources};
 use super::lookup::{Goal, Lookup, LookupId, LookupPolicy};
 use super::peers::{Peers, Terms};
@@ -21,12 +24,13 @@ use super::tokens::Tokens;
 use crate::clock::Instant;
 use crate::external::{External, Sighting};
 use crate::id::{InfoHash, NodeId};
-use crate::proto::krpc::{ClientTag, Contact, Filter, Message};
+use crate::proto::krpc::{ClientTag, Contact, ErrorCode, Filter, Item, Message, Put, Salt};
 use crate::rng::Rng;
 use ask::{Open, Purpose};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use storing::Storing;
 
 pub use status::{Counters, SideStatus, Status, Why};
 
@@ -117,6 +121,8 @@ pub struct Found {
     pub answered: u32,
     /// Peers that were named, with repetitions.
     pub peers: u32,
+    /// Nodes that had the newest item before the end. An immutable one is not looked for any further.
+    pub copies: u32,
     /// How long it took.
     pub took: Duration,
 }
@@ -124,14 +130,7 @@ pub struct Found {
 /// What the owner of a node should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
-    /// An announce is over.
-    Announced {
-        /// The lookup that led to it.
-        lookup: LookupId,
-        /// Nodes that have stored it.
-        stored: u32,
-    },
-    /// A lookup is over; an announce goes on from here.
+    /// A lookup is over; an announce or a put goes on from here.
     Done {
         /// Which.
         lookup: LookupId,
@@ -140,6 +139,15 @@ pub enum Event {
     },
     /// Others agree on the address that they see us at.
     External(IpAddr),
+    /// An item that was asked for: genuine, and newer than all that this lookup has brought before.
+    Item {
+        /// The lookup.
+        lookup: LookupId,
+        /// Who has it; `None` if it is stored here.
+        from: Option<SocketAddr>,
+        /// The item.
+        item: Box<Item>,
+    },
     /// Peers of a swarm that was asked for. Those of late answers may come after `Done`.
     Peers {
         /// The lookup.
@@ -167,6 +175,15 @@ pub enum Event {
         /// The id and the round trip; `None` after silence.
         answer: Option<(NodeId, Duration)>,
     },
+    /// An announce or a put is over.
+    Stored {
+        /// The lookup that led to it.
+        lookup: LookupId,
+        /// Nodes that have stored it.
+        stored: u32,
+        /// The highest of the numbers that others refused it with: those above 300 say what is wrong with a put.
+        refused: Option<ErrorCode>,
+    },
 }
 
 /// One of the two networks as seen from here.
@@ -175,6 +192,7 @@ struct Side {
     active: bool,
     table: Table,
     peers: Peers,
+    items: Items,
     /// When to look for our neighbours again.
     bootstrap_at: Instant,
     bootstrap_wait: Duration,
@@ -204,8 +222,8 @@ pub struct Node {
     /// When something is due about which question.
     due: BTreeSet<(Instant, u32)>,
     lookups: BTreeMap<LookupId, Lookup>,
-    /// Announces under way: how many nodes have yet to answer, and how many have stored it.
-    announcing: BTreeMap<LookupId, (u32, u32)>,
+    /// Announces and puts under way.
+    storing: BTreeMap<LookupId, Storing>,
     /// Nodes to ask whether they are there, some with the id that they had.
     suggested: VecDeque<(Option<NodeId>, SocketAddr)>,
     next_id: u64,
@@ -230,6 +248,7 @@ impl Node {
                 active: active[i],
                 table: Table::new(id, config.table_width),
                 peers: Peers::new(id, config.terms),
+                items: Items::new(id, config.terms),
                 bootstrap_at: now,
                 bootstrap_wait: upkeep::BOOTSTRAP_WAIT_MIN,
                 bootstrapping: None,
@@ -249,7 +268,7 @@ impl Node {
             open: BTreeMap::new(),
             due: BTreeSet::new(),
             lookups: BTreeMap::new(),
-            announcing: BTreeMap::new(),
+            storing: BTreeMap::new(),
             suggested: VecDeque::new(),
             next_id: 0,
             paced: false,
@@ -279,7 +298,7 @@ impl Node {
     /// Looks for peers of a swarm; one lookup for each active network. Those that are stored here come first: in a
     /// network of two nodes there is nobody else to know them.
     pub fn lookup_peers(&mut self, now: Instant, swarm: InfoHash) -> Vec<LookupId> {
-        self.start_all(now, Goal::Peers(swarm))
+        self.start_all(now, &Goal::Peers(swarm), swarm.into())
     }
 
     /// Looks for peers of a swarm and then joins it. `port` is where we take connections; `None` means at the port
@@ -291,14 +310,29 @@ impl Node {
         port: Option<u16>,
         seed: bool,
     ) -> Vec<LookupId> {
-        self.start_all(now, Goal::Announce { swarm, port, seed })
+        self.start_all(now, &Goal::Announce { swarm, port, seed }, swarm.into())
+    }
+
+    /// Looks for the item at a target: an immutable one that has this hash, or the newest of a mutable one whose owner and
+    /// salt lead there. One lookup for each active network; what is stored here comes first.
+    //= BEP 44 §get message
+    pub fn get_item(&mut self, now: Instant, target: NodeId, salt: &Salt) -> Vec<LookupId> {
+        self.start_all(now, &Goal::Get(salt.clone()), target)
+    }
+
+    /// Stores an item at the nodes closest to its target, for as long as they keep it; whoever wants it to stay puts it
+    /// again every hour. The condition is told only to nodes that have something there.
+    //= BEP 44 §put messages
+    pub fn put_item(&mut self, now: Instant, put: Put) -> Vec<LookupId> {
+        let target = put.target();
+        self.start_all(now, &Goal::Put(Box::new(put)), target)
     }
 
     /// Asks how large a swarm is: one lookup for each active network. A filter that comes is hearsay; whoever likes can say
     /// that there are thousands.
     //= BEP 33 §scrape
     pub fn scrape(&mut self, now: Instant, swarm: InfoHash) -> Vec<LookupId> {
-        let lookups = self.start_all(now, Goal::Scrape(swarm));
+        let lookups = self.start_all(now, &Goal::Scrape(swarm), swarm.into());
         let active = self.sides.iter().filter(|side| side.active);
         for (side, &lookup) in active.zip(&lookups) {
             if let Some((seeds, leeches)) = side.peers.filters(now, swarm) {
@@ -311,12 +345,11 @@ impl Node {
 
     /// Looks for the nodes closest to any id.
     pub fn find_nodes(&mut self, now: Instant, target: NodeId) -> Vec<LookupId> {
-        let sides = (0..2).filter(|&side| self.sides[side].active).collect::<Vec<_>>();
-        sides.into_iter().map(|side| self.start(now, side, Goal::Nodes, target)).collect()
+        self.start_all(now, &Goal::Nodes, target)
     }
 
-    /// Ends a lookup, and the announce that it is for, without a word: no further question of it is sent, no
-    /// `announce_peer`, and no event tells of it. Questions that are already out still teach the table who is there.
+    /// Ends a lookup, and the announce or put that it is for, without a word: no further question of it is sent,
+    /// nothing is stored, and no event tells of it. Questions that are already out still teach the table who is there.
     pub fn cancel(&mut self, now: Instant, id: LookupId) {
         self.abandon(now, id);
     }
@@ -429,11 +462,8 @@ impl Node {
         self.next_id
     }
 
-    fn start_all(&mut self, now: Instant, goal: Goal) -> Vec<LookupId> {
-        let (Goal::Peers(swarm) | Goal::Scrape(swarm) | Goal::Announce { swarm, .. }) = goal else {
-            return Vec::new();
-        };
+    fn start_all(&mut self, now: Instant, goal: &Goal, target: NodeId) -> Vec<LookupId> {
         let sides = (0..2).filter(|&side| self.sides[side].active).collect::<Vec<_>>();
-        sides.into_iter().map(|side| self.start(now, side, goal, swarm.into())).collect()
+        sides.into_iter().map(|side| self.start(now, side, goal.clone(), target)).collect()
     }
 }

@@ -1,4 +1,5 @@
 mod bounds;
+mod items;
 
 use super::*;
 use crate::proto::krpc::{Ask, Body, ErrorCode, Query, Reply, Token, TransactionId, Want};
@@ -155,7 +156,7 @@ fn a_lookup_reports_peers_and_announces_to_those_who_gave_a_token() {
     let [
         Event::Peers { peers, .. },
         Event::Done { found, .. },
-        Event::Announced { lookup: id, stored: 1 },
+        Event::Stored { lookup: id, stored: 1, refused: None },
     ] = &events[..]
     else {
         panic!("{events:?}")
