@@ -79,14 +79,22 @@ fn meet() -> anyhow::Result<()> {
     seeds.context("the relay never has all")?;
     let called = leech(work.path(), &torrent, 3, false)?;
     let caller = leech(work.path(), &torrent, 2, true)?;
+    // What they log comes a moment after it has happened.
     let met = Deadline::after_secs(MEET_S).poll(|| {
-        let both =
-            [&called, &caller].iter().all(|p| harness::gaggle::last_counter(p, "peers") == 2);
-        Ok(both.then_some(()))
+        let both = [&called, &caller].iter().all(|client| {
+            harness::gaggle::last_counter(client, "peers") == 2 && heard(client, "connect")
+        });
+        Ok((both && heard(&caller, "rendezvous")).then_some(()))
     })?;
-    met.with_context(|| format!("they do not meet\n{}\n{}", caller.tail(), called.tail()))?;
-    ensure!(heard(&caller, "rendezvous"), "no meeting was asked for\n{}", caller.tail());
-    ensure!(heard(&caller, "connect") && heard(&called, "connect"), "nobody was called");
+    let log = |process: &Process| -> String {
+        let said = process.said();
+        let holepunch = said.iter().filter(|said| said.text.contains("HOLEPUNCH"));
+        holepunch.map(|said| format!("{}\n", said.text)).collect()
+    };
+    met.with_context(|| {
+        let (peers, asked) = (log(&called), log(&caller));
+        format!("they do not meet\ncaller:\n{asked}{}\ncalled:\n{peers}", caller.tail())
+    })?;
     Ok(())
 }
 
