@@ -29,8 +29,6 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 Examples:
   gaggle dht node --listen [::]:6881
   gaggle dht peers c12fe1c06bba254a9dc9f519b335aa7c1367a88a
-  gaggle dht ping router.example.org:6881
-  gaggle dht put --text 'hello' && gaggle dht get e28910ea0adb94dd45ced75fbff3e135c01bc437
   gaggle dht put release.txt --key release.key --new-key
 
 Two machines with `gaggle dht node`, each the other's --bootstrap, are a DHT of their own.")]

@@ -61,7 +61,7 @@ pub(super) struct PutItem {
     #[arg(long)]
     bencode: bool,
     /// Sign it with the key in FILE, so that it can be changed later
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "GAGGLE_DHT_KEY")]
     key: Option<PathBuf>,
     /// Make a key if there is no such FILE
     #[arg(long, requires = "key")]
