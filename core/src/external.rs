@@ -1,7 +1,7 @@
 //! Which addresses we have, by what others say who see us from outside.
 //!
 //! Decides whose word counts, and when there are enough of them: one vote for each network that votes, of those who
-//! can know. Nothing is decided before many agree, and a tie decides nothing. Never says what follows from it.
+//! can know. Nothing is decided before many agree, and it takes more than half of all votes. Never says what follows from it.
 //= BEP 42 §bootstrapping
 
 use crate::clock::Instant;
@@ -17,7 +17,7 @@ const FEW: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Voters remembered; then the count begins anew, undecided.
 const VOTERS_MAX: usize = 50;
-/// Addresses that are counted; further ones are somebody's fancy.
+/// Addresses that are counted at a time; another takes the place of one with the fewest votes.
 const CHOICES_MAX: usize = 8;
 
 /// Somebody says where he sees us: a tracker, a peer, a node of the DHT, a router.
@@ -72,7 +72,12 @@ impl Poll {
         self.voters.push(voter);
         if let Some((_, count)) = self.counts.iter_mut().find(|(ip, _)| *ip == seen) {
             *count += 1;
-        } else if self.counts.len() < CHOICES_MAX {
+        } else {
+            if self.counts.len() >= CHOICES_MAX
+                && let Some(fewest) = (0..CHOICES_MAX).min_by_key(|&at| self.counts[at].1)
+            {
+                self.counts.remove(fewest);
+            }
             self.counts.push((seen, 1));
         }
         let began = *self.began.get_or_insert(now);
@@ -82,7 +87,8 @@ impl Poll {
         }
         self.counts.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         let runner_up = self.counts.get(1).map_or(0, |&(_, count)| count);
-        let winner = self.counts.first().filter(|&&(_, count)| 2 * count > 3 * runner_up);
+        let wins = |count: u16| 2 * usize::from(count) > votes && 2 * count > 3 * runner_up;
+        let winner = self.counts.first().filter(|&&(_, count)| wins(count));
         let winner = winner.map(|&(ip, _)| ip);
         if winner.is_some() || votes >= VOTERS_MAX {
             *self = Self { winner: winner.or(self.winner), ..Self::default() };
@@ -91,13 +97,13 @@ impl Poll {
     }
 }
 
-/// Several addresses of one network are one voter, for they are too easily had; but in a private net or on one machine
+/// Several addresses of one network (/24 and /48, what one customer has) are one voter, for they are too easily had; but in a private net or on one machine
 /// they are different hosts.
 fn network(ip: IpAddr) -> IpAddr {
     match ip {
         _ if Scope::of(ip) != Some(Scope::Global) => ip,
         IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() >> 8 << 8).into(),
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80).into(),
     }
 }
 
@@ -129,6 +135,24 @@ mod tests {
         assert_eq!(vote(&mut external, now, ip("7.7.7.7"), "6.6.6.6"), None);
         assert_eq!(external.address(false), decided, "until another wins");
         assert_eq!(external.address(true), None);
+    }
+
+    #[test]
+    fn two_liars_among_many_fancies_win_nothing() {
+        let mut external = External::default();
+        let by = |n: u8| IpAddr::from([9, 9, n, 1]);
+        for n in 0..2 {
+            vote(&mut external, Instant::ZERO, by(n), "198.18.6.6");
+        }
+        for n in 2..9 {
+            vote(&mut external, Instant::ZERO, by(n), &format!("198.18.7.{n}"));
+        }
+        let decided = (9..49).find_map(|n| vote(&mut external, Instant::ZERO, by(n), "198.18.0.1"));
+        assert_eq!(decided, Some(ip("198.18.0.1")), "who comes late is counted");
+        let one_customer = |n: u16| IpAddr::from([0x2001, 0xdb8, 1, n, 0, 0, 0, 1]);
+        let bought = (0..100)
+            .find_map(|n| vote(&mut external, Instant::ZERO, one_customer(n), "2001:db8:ffff::1"));
+        assert_eq!(bought, None);
     }
 
     #[test]

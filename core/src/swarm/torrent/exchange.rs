@@ -70,7 +70,9 @@ impl Torrent {
         if let Some(us) = theirs.your_ip {
             let sighting = Sighting { by: connection.addr.ip(), us };
             self.roster.seen_at(now, sighting, self.config.listen_port.unwrap_or_default());
-            if connection.sighting.replace(sighting) != Some(sighting) {
+            // Whoever calls us chose to; only those that we called count for more than the order of peers.
+            let called = connection.direction == Direction::Outgoing;
+            if connection.sighting.replace(sighting) != Some(sighting) && called {
                 self.events.push_back(Event::Seen(sighting));
             }
         }

@@ -24,6 +24,8 @@ pub use entry::Standing;
 /// Buckets at most: 2³² nodes are more than there will be, and somebody who makes up ids near ours must not grow
 /// the table.
 const BUCKETS_MAX: usize = 32;
+/// Entries of one network in the last bucket, where our neighbours are.
+const NEAR_PER_NETWORK: usize = 2;
 /// Places of the first bucket, unless the owner wants others: each doubling saves half a hop there, and costs 14 KiB
 /// in all and nodes to keep an eye on.
 pub const WIDTH: usize = 128;
@@ -303,12 +305,20 @@ impl Table {
     }
 
     /// One address has one node in the table, one network one in each bucket; the last counts as the buckets that it
-    /// can still be divided into, so that it does not matter who came first.
+    /// can still be divided into, so that it does not matter who came first. But it has room for [`NEAR_PER_NETWORK`] of
+    /// a network alone: our neighbours are not to be one customer's.
     fn admissible(&self, entry: &Entry) -> bool {
         let Some(net) = subnet(entry.ip()) else {
             return true;
         };
         let depth = |entry: &Entry| self.own.shared_bits(&entry.id).min(BUCKETS_MAX as u32 - 1);
+        let last = self.buckets.len() - 1;
+        if self.index(&entry.id) == last {
+            let near = self.buckets[last].all().filter(|old| old.id != entry.id);
+            if near.filter(|old| subnet(old.ip()) == Some(net)).count() >= NEAR_PER_NETWORK {
+                return false;
+            }
+        }
         let mut others = self.buckets.iter().flat_map(Bucket::all).filter(|old| old.id != entry.id);
         others.all(|old| {
             !old.same_ip(entry) && (subnet(old.ip()) != Some(net) || depth(old) != depth(entry))

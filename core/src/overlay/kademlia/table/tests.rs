@@ -138,6 +138,22 @@ fn one_entry_for_an_address_and_one_of_a_subnet_in_a_bucket() {
 }
 
 #[test]
+fn one_network_does_not_become_all_our_neighbours() {
+    let mut table = Table::new(OWN, WIDTH);
+    for near in 0..8 {
+        let honest = with_id_of(node(12, near), &format!("9.9.{near}.1:1"));
+        table.answered(at(0), honest, RTT);
+    }
+    for depth in 12..31 {
+        let theirs = with_id_of(node(depth, 1), &format!("8.8.8.{depth}:1"));
+        table.answered(at(0), theirs, RTT);
+    }
+    let near = table.closest(&OWN, 8);
+    let theirs = near.iter().filter(|contact| contact.addr.to_string().starts_with("8.8.8."));
+    assert!(theirs.count() <= NEAR_PER_NETWORK, "{near:?}");
+}
+
+#[test]
 fn who_changes_his_name_is_forgotten_and_his_neighbours_are_asked_first() {
     let mut table = full_of(0, 20);
     let liar = Contact { id: node(0, 50).id, ..node(0, 3) };
