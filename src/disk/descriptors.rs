@@ -93,7 +93,9 @@ impl Share {
         let file = Arc::new(file);
         let mut cache = held(&self.all.cache);
         if cache.open.len() >= self.all.most
-            && let Some((&oldest, _)) = cache.open.iter().min_by_key(|(_, entry)| entry.used)
+            // What was written is to be synced by the descriptor that wrote it, if there is any choice.
+            && let Some((&oldest, _)) =
+                cache.open.iter().min_by_key(|((_, key), entry)| (rank(*key, entry.mode), entry.used))
         {
             cache.open.remove(&oldest);
         }
@@ -108,6 +110,15 @@ impl Share {
 
     pub(super) fn close_all(&self) {
         held(&self.all.cache).open.retain(|&(owner, _), _| owner != self.owner);
+    }
+}
+
+/// What is closed first.
+const fn rank(key: Key, mode: Open) -> u8 {
+    match (key, mode) {
+        (Key::Holder(_), Open::Read) => 0,
+        (Key::Root, _) => 1,
+        (Key::Holder(_), Open::Write | Open::WriteExisting) => 2,
     }
 }
 

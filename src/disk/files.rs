@@ -2,6 +2,7 @@
 
 use super::descriptors::Key;
 use super::fault::{StorageError, at};
+use super::pool::held;
 use super::tree::{Open, Seen, Tree, stamp};
 use bytes::Bytes;
 use gaggle_core::storage::{DiskFault, Extent, Layout, Place, Stamp};
@@ -11,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// So many files are synced by one syncfs.
 const SYNC_ALL_FROM: usize = 64;
@@ -29,12 +30,14 @@ pub(super) struct Files {
     tree: Tree,
     paths: Vec<Vec<String>>,
     parts: PathBuf,
+    /// Files that are there, or were: none of them is made a second time.
+    known: Mutex<BTreeSet<usize>>,
 }
 
 impl Files {
     pub(super) fn new(tree: Tree, layout: &Layout, parts: PathBuf) -> Self {
         let paths = layout.files().iter().map(|file| file.path.clone()).collect();
-        Self { tree, paths, parts }
+        Self { tree, paths, parts, known: Mutex::default() }
     }
 
     pub(super) fn path(&self, holder: Holder) -> PathBuf {
@@ -45,7 +48,11 @@ impl Files {
     }
 
     pub(super) fn look(&self, file: usize) -> Result<Option<Seen>, StorageError> {
-        self.tree.look(&self.paths[file])
+        let seen = self.tree.look(&self.paths[file])?;
+        if seen.is_some() {
+            held(&self.known).insert(file);
+        }
+        Ok(seen)
     }
 
     /// Closes everything; what is needed is opened again.
@@ -56,6 +63,7 @@ impl Files {
     /// Removes a file that this process made and could not use.
     pub(super) fn remove(&self, file: usize) -> Result<(), StorageError> {
         self.tree.share().close(Key::Holder(Holder::File(file)));
+        held(&self.known).remove(&file);
         self.tree.remove(&self.paths[file])
     }
 
@@ -124,10 +132,23 @@ impl Files {
             return Ok(Some(file));
         }
         let opened = match holder {
+            Holder::File(file) if mode == Open::Write => Some(self.open_to_write(file)?),
             Holder::File(file) => self.tree.file(&self.paths[file], mode)?,
             Holder::Parts => open_parts(&self.parts, mode)?,
         };
         Ok(opened.map(|file| self.tree.share().keep(Key::Holder(holder), mode, file)))
+    }
+
+    /// Makes the file at most once: one that was removed behind our back held pieces that a new one does not.
+    fn open_to_write(&self, file: usize) -> Result<File, StorageError> {
+        let known = held(&self.known).contains(&file);
+        let mode = if known { Open::WriteExisting } else { Open::Write };
+        let opened = self.tree.file(&self.paths[file], mode)?;
+        held(&self.known).insert(file);
+        opened.ok_or_else(|| {
+            let path = self.path(Holder::File(file));
+            DiskFault::Io(format!("{} was removed while it was in use", path.display())).into()
+        })
     }
 
     /// Fills `out` with the bytes of `extents`, which are as long. `Ok(false)` if some are not there.
@@ -143,7 +164,7 @@ impl Files {
             }
             out = rest;
         }
-        Ok(true)
+        Ok(out.is_empty()) // or it would hold what another torrent left there
     }
 
     /// Fills `out` from one place; zeros for padding. `Ok(false)` if the bytes are not there, or cannot be read.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 /// Bytes that wait to be used again. What comes back beyond it is freed.
 const FREE_MAX: usize = 4 << 20;
 /// Smaller buffers are not worth it.
-const FREE_MIN: usize = 32 << 10;
+const FREE_MIN: usize = 16 << 10;
 
 /// Buffers of all torrents of a pool. Clones are the same.
 #[derive(Clone, Default)]
@@ -31,10 +31,11 @@ struct Lent {
 }
 
 impl Recycled {
-    /// A buffer of that length, full of anything.
+    /// A buffer of that length, full of anything, and not much larger: a slow peer may hold it for long.
     pub(super) fn take(&self, len: usize) -> Vec<u8> {
         let mut free = held(&self.free);
-        let fitting = free.buffers.iter().rposition(|buffer| buffer.capacity() >= len);
+        let fitting =
+            free.buffers.iter().rposition(|buffer| (len..=2 * len).contains(&buffer.capacity()));
         let found = fitting.map(|at| free.buffers.swap_remove(at));
         free.bytes -= found.as_ref().map_or(0, Vec::capacity);
         drop(free);
@@ -86,8 +87,10 @@ mod tests {
         assert_eq!(&two[..11], b", block two");
         drop(two);
         assert_eq!(buffers.take(2 * FREE_MIN).len(), 2 * FREE_MIN, "it is too small for this");
-        let again = buffers.take(100);
-        assert_eq!((again.as_ptr(), again.len()), (at, 100));
+        let small = buffers.take(100);
+        assert_ne!(small.as_ptr(), at, "and too large for this");
+        let again = buffers.take(FREE_MIN - 100);
+        assert_eq!((again.as_ptr(), again.len()), (at, FREE_MIN - 100));
     }
 
     #[test]

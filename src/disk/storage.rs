@@ -177,7 +177,7 @@ impl Storage {
         }
         let kept: Weak<dyn Kept> = Arc::downgrade(&(Arc::clone(&inner) as Arc<dyn Kept>));
         shared.look_after(kept);
-        inner.files.rest(); // it may be long until somebody asks
+        inner.rest();
         Ok((Self { inner }, checked))
     }
 
@@ -475,6 +475,15 @@ impl Inner {
         }
     }
 
+    /// Closes everything, because it may be long until somebody asks. Not while something may still be written: a file
+    /// that was removed and made anew behind our back must not pass for the one that was synced before.
+    fn rest(&self) {
+        let complete = held(&self.books).journal.durable().is_full();
+        if complete || self.access == Access::ReadOnly {
+            self.files.rest();
+        }
+    }
+
     /// The first record of a run. What was found good by hashing goes onto the list before the old record, which
     /// may still name it, is replaced.
     fn begin_record(&self) -> Result<(), StorageError> {
@@ -501,7 +510,7 @@ impl Kept for Inner {
             (self.sink)(DiskEvent::SyncFailed(error.into_fault()));
         }
         if self.deadline().is_none() {
-            self.files.rest(); // nothing was stored since: it may be long until somebody asks
+            self.rest();
         }
     }
 }

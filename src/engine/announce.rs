@@ -5,7 +5,7 @@
 use super::api::{AddTorrent, EngineError, Snapshot, What};
 use super::engine::Shared;
 use super::task::Command;
-use crate::locate::{Announcing, AnnouncingSetup, Progress, is_near};
+use crate::locate::{Announcing, AnnouncingSetup, Mapped, Progress, is_near};
 use crate::net::os_rng;
 use gaggle_core::id::InfoHash;
 use gaggle_core::swarm::announce::{Pace, TrackerStatus};
@@ -75,6 +75,7 @@ pub(super) fn start(
         let (found, mut peers) = mpsc::channel(PEERS_QUEUE);
         let announcing = Announcing::start(setup, trackers, clock, rng, told, found);
         let mut status = announcing.watch_status();
+        let mut ports = shared.watch_ports();
         loop {
             shown.send_replace(status.borrow_and_update().clone());
             tokio::select! {
@@ -87,6 +88,11 @@ pub(super) fn start(
                     }
                 }
                 Ok(()) = status.changed() => {}
+                // Of a quiet torrent there is no new snapshot to tell it by.
+                () = changed(&mut ports) => {
+                    let now = progress(&snapshots.borrow(), shared.mapped_port());
+                    tell.send_if_modified(|told| std::mem::replace(told, now) != now);
+                }
                 changed = snapshots.changed() => match changed {
                     Ok(()) => {
                         let now = progress(&snapshots.borrow_and_update(), shared.mapped_port());
@@ -100,6 +106,16 @@ pub(super) fn start(
         shown.send_replace(status.borrow().clone());
     });
     Ok(Handle { statuses, stop, task })
+}
+
+/// The router has given other ports; never, if none is asked.
+async fn changed(ports: &mut Option<watch::Receiver<Option<Mapped>>>) {
+    if let Some(watched) = ports
+        && watched.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Trackers of the torrent, and those the user added as a tier of their own.

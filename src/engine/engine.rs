@@ -161,7 +161,7 @@ impl Engine {
 
     /// The ports that a router has given, for whoever wants to hear about them; `None` if none is asked.
     pub fn watch_ports(&self) -> Option<watch::Receiver<Option<Mapped>>> {
-        self.shared.port_map.as_ref().map(PortMap::watch)
+        self.shared.watch_ports()
     }
 
     /// Lets what all torrents share end well: what the node of the DHT knows is kept, and the router gets its ports
@@ -328,6 +328,10 @@ impl Shared {
         } else {
             Torrent::reserved()
         }
+    }
+
+    pub(super) fn watch_ports(&self) -> Option<watch::Receiver<Option<Mapped>>> {
+        self.port_map.as_ref().map(PortMap::watch)
     }
 
     /// The port that others are told: that of the router which leads to ours, if there is one.

@@ -312,3 +312,21 @@ fn waiting_work_is_bounded_and_closing_waits_for_it() {
         DiskDone::StoreFailed { fault: DiskFault::Denied(_), .. }
     ));
 }
+
+#[test]
+fn a_file_that_is_removed_under_us_is_not_made_again() {
+    for preallocate in [Preallocate::None, Preallocate::Sparse, Preallocate::Full] {
+        let torrent = Sandbox { preallocate, ..Sandbox::new(&[120_000]) };
+        let session = torrent.open();
+        session.store_all(&torrent, [0, 1]);
+        session.close();
+        let session = torrent.open();
+        assert_eq!(session.has(), [0, 1]);
+        std::fs::remove_file(torrent.path(0)).unwrap();
+        // The descriptor may still be open; then the piece goes where nobody finds it.
+        let _ = session.store(&torrent, 2);
+        session.close();
+        let left = torrent.open().has();
+        assert!(left.is_empty(), "{preallocate:?}: {left:?} of a file that is gone");
+    }
+}

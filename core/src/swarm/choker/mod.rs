@@ -449,7 +449,7 @@ impl Choker {
                     rates.iter().zip(1..).take_while(|(rate, nth)| rate.0 > SLOT_RATE_STEP.0 * nth);
                 let useful = (steps.count() + 1).clamp(SLOTS_AUTO_MIN, SLOTS_AUTO_MAX);
                 // One rate is no trend.
-                useful.clamp(self.slots.saturating_sub(1), self.slots + self.slots / 2)
+                useful.clamp(self.slots.saturating_sub(1), self.slots + (self.slots / 2).max(1))
             }
             (Slots::Auto, None) => self.slots, // nothing is contended, so nothing is learned
         };
