@@ -36,6 +36,11 @@ impl Scope {
         }
     }
 
+    /// Whether an address is that of one host on this machine or in a network of one's own, and not good for everybody.
+    pub fn is_near(ip: IpAddr) -> bool {
+        Self::of(ip).is_some_and(|scope| scope < Self::Global)
+    }
+
     /// Whether somebody at `from` may tell us about `ip`: only who is as near can know an address that is good near
     /// by.
     pub fn may_tell(from: IpAddr, ip: IpAddr) -> bool {
@@ -93,11 +98,13 @@ mod tests {
             ("2001:db8::1", Scope::Global),
         ] {
             assert_eq!(Scope::of(ip(text)), Some(want), "{text}");
+            assert_eq!(Scope::is_near(ip(text)), want != Scope::Global, "{text}");
         }
         for text in
             ["0.0.0.0", "0.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "ff02::1"]
         {
             assert_eq!(Scope::of(ip(text)), None, "{text}");
+            assert!(!Scope::is_near(ip(text)), "{text}");
         }
     }
 

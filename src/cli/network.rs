@@ -9,6 +9,7 @@ use crate::config::{Rate, Uploads, parse_nodes};
 use crate::engine::{Engine, EngineConfig, What};
 use crate::locate::{DhtConfig, Mapped};
 use gaggle_core::metainfo::{Magnet, PeerHint};
+use gaggle_core::scope::Scope;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::sync::Arc;
@@ -186,14 +187,20 @@ pub(super) fn dht_config(
     let settings = &env.settings.network;
     let is_default = given.is_empty() && settings.dht_bootstrap_default;
     let begin = if !given.is_empty() {
-        parse_nodes(given).map_err(|why| Failure::usage(format!("{flag}: {why}")))?
+        let begin = parse_nodes(given).map_err(|why| Failure::usage(format!("{flag}: {why}")))?;
+        let public = |node: &&PeerHint| node.addr().is_some_and(|addr| !Scope::is_near(addr.ip()));
+        if let Some(node) = begin.iter().find(public).filter(|_| lan) {
+            let what = format!("{flag} {node} is in another network, and --lan keeps to this one");
+            return Err(Failure::usage(what));
+        }
+        begin
     } else if is_default && (lan || listen.ip().is_loopback()) {
-        return Ok(DhtConfig { network: Some(name_of(&[])), ..DhtConfig::new(Vec::new()) });
+        return Ok(DhtConfig { network: Some(name_of(&[])), lan, ..DhtConfig::new(Vec::new()) });
     } else {
         settings.dht_bootstrap.clone()
     };
     let network = (!is_default).then(|| name_of(&begin));
-    Ok(DhtConfig { network, ..DhtConfig::new(begin) })
+    Ok(DhtConfig { network, lan, ..DhtConfig::new(begin) })
 }
 
 /// What a network of one's own is called: by those who know its way in.

@@ -39,8 +39,8 @@ pub struct EngineConfig {
     /// Whether peers are looked for among the neighbours on the wire, by multicast. Never for a private torrent,
     /// and not while listening on loopback only, where no neighbour could call.
     pub lsd: bool,
-    /// Keeps to this network: of the trackers and nodes that torrents and links name, only those at private addresses.
-    /// What the user names himself is not touched by it.
+    /// Keeps to this network: of the trackers, nodes and peers that torrents, links and trackers name, only those at
+    /// private addresses. The peers and trackers that the user names himself are not touched by it.
     pub lan: bool,
     /// Whether the router is asked for ports that lead to us. Not while listening on loopback only.
     pub port_map: bool,

@@ -116,7 +116,8 @@ impl Engine {
             listener.set_congestion(congestion).map_err(refused)?;
         }
         let dialer = Dialer { bind: dial_from(listen), congestion, ..Dialer::default() };
-        let trackers = TrackersConfig { from: dialer.bind, ..TrackersConfig::default() };
+        let (from, lan) = (dialer.bind, config.lan);
+        let trackers = TrackersConfig { from, lan, ..TrackersConfig::default() };
         let port_map = port_map(&config, listen, dht.as_ref(), clock);
         let (judge, external) = Judge::new(clock, dht.clone());
         let shared = Arc::new(Shared {

@@ -11,6 +11,7 @@ use super::engine::{EVENTS_MAX, Shared};
 use super::hints;
 use super::link::{Deaf, Link};
 use crate::disk::{Busy, DiskEvent};
+use crate::locate::is_near_host;
 use crate::net::{
     ConnectError, Connected, FROM_PEER_QUEUE, FromPeer, Item, Pump, PumpConfig, TO_PEER_QUEUE,
     ToPeer,
@@ -20,6 +21,7 @@ use gaggle_core::clock::Instant;
 use gaggle_core::id::TorrentHashes;
 use gaggle_core::metainfo::Metainfo;
 use gaggle_core::proto::peer::Handshake;
+use gaggle_core::scope::Scope;
 use gaggle_core::storage::{DiskFault, DiskOp};
 use gaggle_core::swarm::PeerKey;
 use gaggle_core::swarm::picker::Priority;
@@ -238,12 +240,23 @@ impl TorrentTask {
     }
 
     fn add_peers(&mut self) {
-        let now = self.shared.clock.now();
         let peers = std::mem::take(&mut self.add.peers);
-        self.torrent.handle_candidates(now, Source::Explicit, &peers);
-        let (peers, names) = hints::sort(&std::mem::take(&mut self.add.link_peers));
-        self.torrent.handle_candidates(now, Source::Magnet, &peers);
+        self.on_candidates(Source::Explicit, peers);
+        let (peers, mut names) = hints::sort(&std::mem::take(&mut self.add.link_peers));
+        self.on_candidates(Source::Magnet, peers);
+        if self.shared.config.lan {
+            names.retain(|name| is_near_host(&name.host));
+        }
         self.lookups = hints::look_up(names, &self.commands);
+    }
+
+    /// Who keeps to this network tries nobody elsewhere on the word of others. Whoever was heard on the wire is in it,
+    /// even where everybody's address is public.
+    fn on_candidates(&mut self, source: Source, mut peers: Vec<SocketAddr>) {
+        if self.shared.config.lan && !matches!(source, Source::Explicit | Source::Lsd) {
+            peers.retain(|peer| Scope::is_near(peer.ip()));
+        }
+        self.torrent.handle_candidates(self.shared.clock.now(), source, &peers);
     }
 
     fn on_metadata(&mut self, info: bytes::Bytes) {
@@ -500,12 +513,11 @@ impl TorrentTask {
     }
 
     fn on_command(&mut self, command: Command) {
-        let now = self.shared.clock.now();
         match command {
-            Command::AddPeers(source, peers) => {
-                self.torrent.handle_candidates(now, source, &peers);
+            Command::AddPeers(source, peers) => self.on_candidates(source, peers),
+            Command::SetLimits(down, up) => {
+                self.torrent.set_limits(self.shared.clock.now(), down, up);
             }
-            Command::SetLimits(down, up) => self.torrent.set_limits(now, down, up),
             Command::Stop(_) => {} // ends the loop before it comes here
         }
     }

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PIECE: usize = 64 << 10;
 
@@ -272,4 +273,39 @@ async fn a_torrent_in_which_nothing_happens_wakes_nobody() {
     let seen = snapshots.wait_for(|snapshot| snapshot.status.candidates == 1);
     tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap().unwrap();
     lonely.stop().await;
+}
+
+/// Nothing leaves the machine either way: who listens on loopback dials from there.
+#[tokio::test]
+async fn who_keeps_to_this_network_takes_nobody_elsewhere_from_links_and_trackers() {
+    let scratch = tempfile::tempdir().unwrap();
+    let tracker = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/announce", tracker.local_addr().unwrap());
+    tokio::spawn(async move {
+        let told = b"d5:peers12:\xc6\x12\0\x02\0\x01\x7f\0\0\x02\0\x01e"; // 198.18.0.2:1 and 127.0.0.2:1
+        let reply = [b"HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n", &told[..]].concat();
+        while let Ok((mut asker, _)) = tracker.accept().await {
+            let _ = asker.read(&mut [0; 4096]).await;
+            let _ = asker.write_all(&reply).await;
+        }
+    });
+    for (lan, want) in [(false, 5), (true, 2)] {
+        let state = scratch.path().join(format!("state-{lan}"));
+        let engine = Engine::start(EngineConfig { lan, ..config(&state) }).await.unwrap();
+        let magnet = Magnet::of(torrent_of(&content(1)).hashes());
+        let named = "198.18.0.9:1".parse().unwrap();
+        let mut add = add(What::Magnet(Box::new(magnet)), scratch.path(), vec![named]);
+        let hints = ["198.18.0.1:1", "198.18.0.3:1"];
+        add.link_peers = hints.iter().filter_map(|hint| PeerHint::parse(hint)).collect();
+        add.trackers = vec![url.clone()];
+        let download = engine.add(add).await.unwrap();
+        let known = async {
+            while download.snapshot().status.candidates < want {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), known).await;
+        assert_eq!(download.snapshot().status.candidates, want, "lan: {lan}");
+        download.stop().await;
+    }
 }

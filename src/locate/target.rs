@@ -77,13 +77,14 @@ impl HttpTarget {
     }
 
     /// The place that a redirect leads to. From a server that everybody can reach it leads nowhere private, and never
-    /// from TLS to clear text.
+    /// from TLS to clear text. `lan` keeps it in this network, or where it was: what the user named may lie elsewhere.
     ///
     /// `query` is our own part of the URL, which a redirect may repeat.
     pub(super) fn redirected(
         from: &Url,
         location: &str,
         from_private: bool,
+        lan: bool,
         query: &str,
     ) -> Result<Self, LocateError> {
         let mut url = from.join(location).map_err(|_| LocateError::Redirect("to no URL"))?;
@@ -92,6 +93,10 @@ impl HttpTarget {
         }
         if from.scheme() == "https" && url.scheme() == "http" {
             return Err(LocateError::Redirect("from https to http"));
+        }
+        let host = url.host_str();
+        if lan && host != from.host_str() && !host.is_some_and(is_near_host) {
+            return Err(LocateError::Redirect("out of this network"));
         }
         // Only the user's own URL may carry a name and a password, to its own host.
         let _ = url.set_username("");
@@ -302,7 +307,7 @@ mod tests {
     fn attack_35_redirects_lead_from_nowhere_public_to_anything_private() {
         let check = |from: &str, to: &str, from_private: bool| {
             let from = Url::parse(from).unwrap();
-            HttpTarget::redirected(&from, to, from_private, "a=b")
+            HttpTarget::redirected(&from, to, from_private, false, "a=b")
                 .map(|t| (t.url.to_string(), t.reach))
         };
         let public = "http://t.example/announce?a=b";
@@ -328,6 +333,24 @@ mod tests {
         );
         assert!(check(private, "http://10.0.0.2/reboot", true).is_err());
         assert!(check(private, "/announce?reboot=1", true).is_err());
+    }
+
+    #[test]
+    fn who_keeps_to_this_network_follows_no_redirect_out_of_it() {
+        let check = |from: &str, to: &str, want: bool| {
+            let from = Url::parse(from).unwrap();
+            let led = HttpTarget::redirected(&from, to, true, true, "a=b");
+            assert_eq!(led.is_ok(), want, "{from} {to}");
+        };
+        let near = "http://10.0.0.1/announce";
+        for to in ["http://9.9.9.9/announce", "http://t.example/announce", "//[2001:db8::1]/x"] {
+            check(near, to, false);
+        }
+        check(near, "http://10.0.0.2/announce", true);
+        check(near, "//10.0.0.1:6969/announce", true);
+        // The user named that one himself.
+        check("http://t.example/announce", "https://t.example/announce", true);
+        check("http://t.example/announce", "http://u.example/announce", false);
     }
 
     #[test]

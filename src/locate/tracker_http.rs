@@ -28,6 +28,8 @@ const REDIRECTS_MAX: usize = 5;
 pub(super) struct TrackerHttp {
     pub(super) clients: Arc<HttpClients>,
     pub(super) target: HttpTarget,
+    /// As in `TrackersConfig`.
+    pub(super) lan: bool,
     /// Takes what it says about our address.
     pub(super) sightings: Option<mpsc::Sender<Sighting>>,
     /// From the first byte sent to the last received, redirects included.
@@ -99,7 +101,8 @@ impl TrackerHttp {
             let by = by.filter(|_| !is_proxied(target.reach));
             let Some(location) = redirect(&response) else { return fetch_body(response, by).await };
             let from_private = by.is_some_and(is_private);
-            target = HttpTarget::redirected(&target.url, &location?, from_private, query)?;
+            let from = &target.url;
+            target = HttpTarget::redirected(from, &location?, from_private, self.lan, query)?;
         }
         Err(LocateError::Redirect("too often"))
     }

@@ -27,6 +27,8 @@ pub struct TrackersConfig {
     /// The address that trackers are asked from, and so see; `None` leaves it to the system. It goes unused where it
     /// cannot lead: to the other family, or from loopback to elsewhere.
     pub from: Option<IpAddr>,
+    /// Whether redirects out of this network are refused.
+    pub lan: bool,
     /// The longest HTTP exchange, redirects included.
     pub http_timeout: Duration,
     /// When a UDP request is sent again.
@@ -39,6 +41,7 @@ impl Default for TrackersConfig {
         Self {
             trusted: BTreeSet::new(),
             from: None,
+            lan: false,
             http_timeout: Duration::from_secs(30),
             udp_retry: Retry::default(),
         }
@@ -125,6 +128,7 @@ impl Trackers {
                 clients: self.clients.clone(),
                 sightings: self.sightings.clone(),
                 target,
+                lan: self.config.lan,
                 timeout: self.config.http_timeout,
             }),
             Target::Udp(target) => Tracker::Udp(TrackerUdp {

@@ -209,16 +209,14 @@ fn attack_13_a_private_torrent_is_not_asked_for() {
     }
 }
 
-/// In a namespace without a way out, so that even a mistake would reach nobody.
-#[test]
-fn from_loopback_the_public_nodes_are_not_asked() {
-    let world = World::new();
+/// The program in a namespace without a way out, so that even a mistake would reach nobody; `None` where this user
+/// can make none. `script` runs it as `"$0" "$@"`.
+fn alone(world: &World, script: &str, args: &[&str]) -> Option<crate::program::Ended> {
     let exe = env!("CARGO_BIN_EXE_gaggle");
-    let script = format!("ip link set lo up || exit 99; exec '{exe}' \"$@\"");
+    let script = format!("ip link set lo up || exit 99; {script}");
     let like = world.command([""; 0]);
     let mut command = Command::new("unshare");
-    command.args(["-n", "sh", "-c", &script, "sh", "dht", "status", "--json"]);
-    command.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null());
+    command.args(["-n", "sh", "-c", &script, exe]).args(args).stdin(Stdio::null());
     command.current_dir(like.get_current_dir().unwrap());
     for (name, value) in like.get_envs() {
         match value.filter(|_| name != "GAGGLE_DHT_BOOTSTRAP") {
@@ -226,11 +224,47 @@ fn from_loopback_the_public_nodes_are_not_asked() {
             None => command.env_remove(name),
         };
     }
-    let status = ended(&mut command);
-    if status.code == Some(99) || status.err.starts_with("unshare") {
+    let ended = ended(&mut command);
+    if ended.code == Some(99) || ended.err.starts_with("unshare") {
         eprintln!("SKIPPED: this user cannot make a network namespace");
-        return;
+        return None;
     }
+    Some(ended)
+}
+
+/// A neighbour may know the whole world, and name it.
+#[test]
+fn who_keeps_to_this_network_asks_no_public_node_that_a_neighbour_names() {
+    let world = World::new();
+    let script = r#"
+        ip addr add 10.9.9.1/32 dev lo && ip addr add 198.18.0.1/32 dev lo || exit 99
+        "$0" dht node -q --listen 198.18.0.1:7001 --bootstrap none --state-dir far & far=$!
+        "$0" dht node -q --listen 0.0.0.0:7002 --bootstrap 198.18.0.1:7001 --state-dir near & near=$!
+        for _ in $(seq 50); do
+            "$0" dht status --listen 10.9.9.1:0 --bootstrap 10.9.9.1:7002 | grep -q 'nodes  2' && break
+            sleep 0.1
+        done
+        "$0" "$@" > free
+        GAGGLE_LAN=1 "$0" "$@" > kept
+        code=$?
+        kill $far $near; wait
+        cat free kept
+        exit $code"#;
+    let announce = ["dht", "announce", HASH, "4711", "--json", "--listen", "0.0.0.0:0"];
+    let args = [&announce[..], &["--bootstrap", "10.9.9.1:7002"]].concat();
+    let Some(ended) = alone(&world, script, &args) else { return };
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let lines = ended.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let stored = lines.filter(|line| line["type"] == "dht_announced");
+    let stored: Vec<Value> = stored.map(|line| line["stored"].clone()).collect();
+    assert_eq!(stored, [2, 1], "{}", ended.out);
+}
+
+#[test]
+fn from_loopback_the_public_nodes_are_not_asked() {
+    let world = World::new();
+    let args = ["dht", "status", "--json", "--listen", "127.0.0.1:0"];
+    let Some(status) = alone(&world, r#"exec "$0" "$@""#, &args) else { return };
     assert_eq!(status.code, Some(1), "{}", status.err);
     let status = status.event("dht_status");
     assert_eq!(status["asked"], 0);

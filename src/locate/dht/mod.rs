@@ -20,9 +20,10 @@ use gaggle_core::overlay::kademlia::{self, Limits, Snapshot, Status, Terms, Why}
 use gaggle_core::proto::announce::Announce;
 use gaggle_core::proto::krpc::{ClientTag, ErrorCode, Item, Put, Salt};
 use gaggle_core::rng::Rng;
+use gaggle_core::scope::Scope;
 use saved::Saved;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct DhtConfig {
     pub state_dir: Option<PathBuf>,
     /// What a network of one's own is called, so that what is kept of it stays apart; `None` is the public one.
     pub network: Option<String>,
+    /// Keeps to this network: no public node is asked, heard or remembered, whoever names it.
+    pub lan: bool,
     /// Takes part: answers, keeps its table in order, and leaves its neighbours to the next run. Otherwise it only asks
     /// what it is told to, and others do not count on it.
     //= BEP 43
@@ -65,6 +68,7 @@ impl DhtConfig {
             bootstrap,
             state_dir: None,
             network: None,
+            lan: false,
             takes_part: true,
             limits: Limits::default(),
             table_width: kademlia::WIDTH,
@@ -82,6 +86,31 @@ pub struct Dht {
     ports: [Option<u16>; 2],
     udp: Udp,
     _background: Arc<JoinSet<()>>,
+}
+
+/// The way to other nodes, and where it ends.
+#[derive(Debug)]
+struct Way {
+    udp: Udp,
+    lan: bool,
+}
+
+impl Way {
+    /// Whether anything is had to do with whoever is there.
+    fn is_open(&self, addr: SocketAddr) -> bool {
+        !self.lan || Scope::is_near(addr.ip())
+    }
+
+    fn leads_to(&self, addr: SocketAddr) -> bool {
+        self.is_open(addr) && self.udp.leads_to(addr)
+    }
+
+    async fn send(&self, from: Option<IpAddr>, to: SocketAddr, data: &[u8]) -> io::Result<()> {
+        if !self.is_open(to) {
+            return Err(io::ErrorKind::NetworkUnreachable.into());
+        }
+        self.udp.send(from, to, data).await
+    }
 }
 
 /// An answer to a ping.
@@ -134,7 +163,9 @@ impl Dht {
         let network = config.network.as_deref();
         let open = |dir: &Path| Saved::open(dir, network, config.takes_part);
         let saved = config.state_dir.as_deref().map(open);
-        let (saved, snapshot) = saved.unwrap_or_default();
+        let (saved, mut snapshot) = saved.unwrap_or_default();
+        let way = Way { udp: udp.clone(), lan: config.lan };
+        snapshot.nodes.retain(|node| way.is_open(node.addr));
         let families =
             kademlia::Families { v4: udp.addr(false).is_some(), v6: udp.addr(true).is_some() };
         let machine = kademlia::Config {
@@ -150,13 +181,13 @@ impl Dht {
         };
         let mut node = kademlia::Node::new(clock.now(), machine, &snapshot, rng);
         let (known, names) = bootstrap::sort(&config.bootstrap);
-        let leading: Vec<_> = known.into_iter().filter(|&addr| udp.leads_to(addr)).collect();
+        let leading: Vec<_> = known.into_iter().filter(|&addr| way.leads_to(addr)).collect();
         node.add_bootstrap(&leading);
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (status_in, status) = watch::channel(node.status(clock.now()));
         let (has_nodes_in, has_nodes) = watch::channel(false);
         let shown = Shown { status: status_in, has_nodes: has_nodes_in };
-        let task = Task::new(clock, udp.clone(), node, saved, names.len(), shown);
+        let task = Task::new(clock, way, node, saved, names.len(), shown);
         let mut background = JoinSet::new();
         background.spawn(task.run(queue, datagrams));
         for name in names {

@@ -3,9 +3,9 @@
 //! Time comes first, then commands, then what strangers send, so that a flood keeps nothing from ending.
 
 use super::saved::Saved;
-use super::{ItemOutcome, Pong, Scrape, announces, explain};
+use super::{ItemOutcome, Pong, Scrape, Way, announces, explain};
 use crate::locate::{AskId, Found, LocateError};
-use crate::net::{Clock, Datagram, DhtDatagrams, Udp};
+use crate::net::{Clock, Datagram, DhtDatagrams};
 use gaggle_core::clock::Instant;
 use gaggle_core::external::Sighting;
 use gaggle_core::id::{InfoHash, NodeId};
@@ -112,7 +112,7 @@ impl Asked {
 
 pub(super) struct Task {
     clock: Clock,
-    udp: Udp,
+    way: Way,
     node: Node,
     saved: Option<Arc<Saved>>,
     save_at: Instant,
@@ -148,7 +148,7 @@ impl Shown {
 impl Task {
     pub(super) fn new(
         clock: Clock,
-        udp: Udp,
+        way: Way,
         node: Node,
         saved: Option<Saved>,
         names: usize,
@@ -156,7 +156,7 @@ impl Task {
     ) -> Self {
         Self {
             clock,
-            udp,
+            way,
             node,
             saved: saved.map(Arc::new),
             save_at: clock.now() + SAVE_FIRST,
@@ -240,6 +240,9 @@ impl Task {
     fn on_datagrams(&mut self, batch: &[Datagram]) {
         let now = self.clock.now();
         for datagram in batch {
+            if !self.way.is_open(datagram.from) {
+                continue;
+            }
             self.node.handle_datagram(now, datagram.from, &datagram.data);
             self.drain(Some(datagram));
         }
@@ -257,7 +260,7 @@ impl Task {
         // Whoever cannot be reached may lead to further questions.
         while !self.outgoing.is_empty() {
             for (from, to, raw) in std::mem::take(&mut self.outgoing) {
-                if let Err(error) = self.udp.send(from, to, &raw).await {
+                if let Err(error) = self.way.send(from, to, &raw).await {
                     tracing::trace!(%to, %error, "a datagram was not sent");
                     self.node.handle_unreachable(self.clock.now(), to);
                 }
@@ -331,7 +334,7 @@ impl Task {
             }
             Command::Seen(sighting) => self.node.handle_sighting(now, sighting),
             Command::Suggest(addr) => {
-                if self.udp.leads_to(addr) {
+                if self.way.leads_to(addr) {
                     self.node.suggest(now, addr);
                 }
             }
@@ -345,7 +348,7 @@ impl Task {
     }
 
     fn on_bootstrap(&mut self, now: Instant, addrs: &[SocketAddr]) {
-        let addrs: Vec<_> = addrs.iter().copied().filter(|&addr| self.udp.leads_to(addr)).collect();
+        let addrs: Vec<_> = addrs.iter().copied().filter(|&addr| self.way.leads_to(addr)).collect();
         self.names = self.names.saturating_sub(1);
         if !addrs.is_empty() {
             self.names = 0; // one is enough to begin
