@@ -10,6 +10,7 @@ use crate::locate::{Ask, AskId, Dht, Found, LocateError, Locator};
 use gaggle_core::id::{InfoHash, PeerId};
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::proto::announce::{self, Announce};
+use gaggle_core::scope::Scope;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -93,6 +94,10 @@ pub(super) async fn ping(env: &Env, addr: &str, way: &Way) -> anyhow::Result<Exi
             })?
             .collect(),
     };
+    if env.settings.network.lan && !found.iter().any(|at| Scope::is_near(at.ip())) {
+        let what = format!("{addr} is in another network, and network.lan keeps to this one");
+        return Err(Failure::usage(what).into());
+    }
     let node = way.node(env)?;
     for at in &found {
         if let Some(pong) = node.ping(*at).await {

@@ -88,7 +88,7 @@ pub const KEYS: &[Key] = &[
         "network.lan",
         "GAGGLE_LAN",
         "false",
-        "Peers of this network only: the default nodes of the DHT are not asked, nor the router for a port.",
+        "Peers of this network only: no public node of the DHT is asked, nor the router for a port.",
     ),
     one("get.output", "GAGGLE_OUTPUT", ".", "Folder that downloads go to."),
     one("get.jobs", "GAGGLE_JOBS", "3", "How many downloads run at a time."),

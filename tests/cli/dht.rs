@@ -277,6 +277,15 @@ fn who_keeps_to_this_network_asks_no_tracker_by_a_name_that_a_link_brings() {
     let link = format!(
         "magnet:?xt=urn:btih:{HASH}&tr=http://tracker.invalid/announce&tr=http://127.0.0.1:1/announce"
     );
+    for args in
+        [&["get", &link, "--dht-bootstrap", "198.18.0.1:1"][..], &["dht", "ping", "198.18.0.1:1"]]
+    {
+        let refused = ended(
+            world.command(args.iter().chain(&["--listen", "127.0.0.1:0"])).env("GAGGLE_LAN", "1"),
+        );
+        assert_eq!(refused.code, Some(2), "{}", refused.err);
+        assert!(refused.err.contains("198.18.0.1:1 is in another network"), "{}", refused.err);
+    }
     let way = ["--no-lsd", "--listen", "127.0.0.1:0", "--metadata-timeout", "1s"];
     let given = ["--lan", "--tracker", "http://127.0.0.1:2/announce"];
     let ended = world.run(["get", &link].iter().chain(&way).chain(&given));
