@@ -72,7 +72,7 @@ pub(super) struct PutItem {
     /// Sequence number [default: that of the newest that is found, and one more if it has another value]
     #[arg(long, value_name = "NUMBER", requires = "key", value_parser = clap::value_parser!(i64).range(0..))]
     seq: Option<i64>,
-    /// Only replace an item that has this sequence number
+    /// Only replace an item that has this sequence number [default: that of the newest that is found, without --seq]
     #[arg(long, value_name = "NUMBER", requires = "key", value_parser = clap::value_parser!(i64).range(0..))]
     cas: Option<i64>,
     #[command(flatten)]
@@ -119,18 +119,24 @@ pub(super) async fn put(env: &Env, args: &PutItem) -> anyhow::Result<Exit> {
     let owner = args.key.as_deref().map(|file| read_key(env, file, args.new_key)).transpose()?;
     let node = args.way.node(env)?;
     let clock = Clock::start();
+    let mut cas = args.cas;
     let item = match &owner {
         Some(owner) => {
             let seq = match args.seq {
                 Some(seq) => seq,
-                None => next_seq(&node, owner, &args.salt, &value).await?,
+                None => {
+                    let (seq, newest) = next_seq(&node, owner, &args.salt, &value).await?;
+                    // What somebody else puts in the meantime is not replaced unseen.
+                    cas = cas.or(newest);
+                    seq
+                }
             };
             Item::sign(owner, &args.salt, seq, value)
         }
         None => Item { value, signed: None },
     };
     let (target, seq) = (item.target(&args.salt), item.seq());
-    let put = Put { item, salt: args.salt.clone(), cas: args.cas };
+    let put = Put { item, salt: args.salt.clone(), cas };
     let ItemOutcome { asked, stored, refused, .. } =
         node.put_item(put).await.map_err(|error| nobody(&error))?;
     let seconds = clock.now().as_secs_f64();
@@ -151,30 +157,31 @@ pub(super) async fn put(env: &Env, args: &PutItem) -> anyhow::Result<Exit> {
     let s = if stored == 1 { "" } else { "s" };
     let seq = seq.map(|seq| format!(" with sequence number {seq}")).unwrap_or_default();
     env.note(format_args!("stored by {stored} node{s}{seq}; it lasts for about two hours"));
-    if refused == Some(ErrorCode::SEQ) {
+    if matches!(refused, Some(ErrorCode::SEQ | ErrorCode::CAS)) {
         env.note("others have something newer, which readers will find instead");
     }
     Ok(Exit::Done)
 }
 
-/// That of the newest item of this owner and salt if it has the same value, which renews it; otherwise one more.
+/// That of the newest item of this owner and salt if it has the same value, which renews it; otherwise one more. And that
+/// of the newest itself, if there is one.
 async fn next_seq(
     node: &Dht,
     owner: &SecretKey,
     salt: &Salt,
     value: &ItemValue,
-) -> anyhow::Result<i64> {
+) -> anyhow::Result<(i64, Option<i64>)> {
     let target = target_of(&owner.public(), salt);
     let found = node.get_item(target, salt.clone()).await.map_err(|error| nobody(&error))?;
     let newest = found.item.as_ref().and_then(|item| Some((&item.value, item.seq()?)));
     match newest {
-        None => Ok(1),
-        Some((same, seq)) if same == value => Ok(seq),
+        None => Ok((1, None)),
+        Some((same, seq)) if same == value => Ok((seq, Some(seq))),
         Some((_, i64::MAX)) => {
             let what = "the newest item has the highest sequence number that there is";
             Err(Failure::new(Exit::Other, what).into())
         }
-        Some((_, seq)) => Ok(seq + 1),
+        Some((_, seq)) => Ok((seq + 1, Some(seq))),
     }
 }
 
@@ -185,6 +192,9 @@ fn refusal(code: Option<ErrorCode>, asked: u32, args: &PutItem) -> Failure {
         (Some(ErrorCode::CAS), Some(cas)) => {
             failure(&format!("what is there has another sequence number than {cas}"))
                 .hint("`gaggle dht get` shows it")
+        }
+        (Some(ErrorCode::CAS), None) => {
+            failure("something newer has come in the meantime").hint("`gaggle dht get` shows it")
         }
         (Some(ErrorCode::SEQ), _) => {
             failure("something newer is there").hint("without --seq the next number is used")
