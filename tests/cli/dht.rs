@@ -182,7 +182,21 @@ fn what_replaces_an_item_names_the_one_that_was_found() {
 fn what_cannot_be_an_item_is_refused_before_anybody_is_asked() {
     let world = World::new();
     world.write("long", [b'x'; 997]);
-    world.write("endless.key", [b'a'; 5000]);
+    let mode = |name: &str, mode| {
+        std::fs::set_permissions(world.path(name), Permissions::from_mode(mode)).unwrap();
+    };
+    let seed = "ab".repeat(32);
+    let keys = [
+        ("endless.key", "a".repeat(5000)),
+        ("padded.key", format!("{seed}{}", " ".repeat(200))),
+        ("unknown.key", format!("{seed}{seed}")),
+        ("open.key", seed),
+    ];
+    for (name, key) in keys {
+        world.write(name, key);
+        mode(name, 0o600);
+    }
+    mode("open.key", 0o640);
     let refused = |args: &[&str], says: &str| {
         let ended = ask(&world, args, "127.0.0.1:9");
         assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.err);
@@ -196,6 +210,10 @@ fn what_cannot_be_an_item_is_refused_before_anybody_is_asked() {
     refused(&["put", "--text", "a", "--seq", "1"], "--key");
     refused(&["put", "--text", "a", "--key", "k", "--seq", "-1"], "-1");
     refused(&["put", "--text", "a", "--key", "endless.key"], "no key");
+    refused(&["put", "--text", "a", "--key", "padded.key"], "no key");
+    refused(&["put", "--text", "a", "--key", "unknown.key"], "expanded key");
+    refused(&["put", "--text", "a", "--key", "open.key"], "chmod 600");
+    refused(&["put", "--text", "a", "--key", "."], "regular file");
     refused(&["put", "--text", "a", "--key", "k", "--salt", &"s".repeat(65)], "64");
     refused(&["get", "c12fe1c0"], "40 hex");
 }

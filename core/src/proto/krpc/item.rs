@@ -215,7 +215,7 @@ mod tests {
 
     fn owner() -> SecretKey {
         let [low, high] = SECRET.map(|half| hex::<32>(half).unwrap());
-        SecretKey::from_expanded(&[low, high].concat().try_into().unwrap())
+        SecretKey::from_long(&[low, high].concat().try_into().unwrap()).unwrap()
     }
 
     fn hello() -> ItemValue {
