@@ -146,7 +146,7 @@ fn what_replaces_an_item_names_the_one_that_was_found() {
     std::fs::set_permissions(world.path("owner.key"), Permissions::from_mode(0o600)).unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let at = socket.local_addr().unwrap().to_string();
-    let (sender, conditions) = mpsc::channel();
+    let (sender, conditions) = mpsc::sync_channel(16);
     std::thread::spawn(move || {
         let value = ItemValue::of_bytes(b"four").unwrap();
         let item = Item::sign(&SecretKey::from_seed(&[7; 32]), &Salt::default(), 4, value);
