@@ -30,11 +30,24 @@ impl SecretKey {
         Self { expanded: ExpandedSecretKey::from(key.as_bytes()), public: key.verifying_key() }
     }
 
-    /// From the 64 bytes that a seed is hashed to, which is the form of published keys and of what libtorrent keeps.
-    pub fn from_expanded(bytes: &[u8; 64]) -> Self {
-        let expanded = ExpandedSecretKey::from_bytes(bytes);
-        let public = VerifyingKey::from(&expanded);
-        Self { expanded, public }
+    /// From 64 bytes: a seed and its public key, as NaCl, libsodium and Go keep it, or what a seed is hashed to, as published
+    /// keys and libtorrent have it. `None` if they are neither.
+    ///
+    /// A hash has 5 bits that are always the same, which are demanded: where a seed with some other public key were taken for
+    /// a hash, what it signs would give the key away.
+    //= RFC 8032 §5.1.5
+    pub fn from_long(bytes: &[u8; 64]) -> Option<Self> {
+        let (seed, public) = bytes.split_first_chunk()?;
+        let key = Self::from_seed(seed);
+        if key.public().0 == public {
+            return Some(key);
+        }
+        let hashed = seed[0] & 0b111 == 0 && seed[31] >> 6 == 0b01;
+        hashed.then(|| {
+            let expanded = ExpandedSecretKey::from_bytes(bytes);
+            let public = VerifyingKey::from(&expanded);
+            Self { expanded, public }
+        })
     }
 
     /// What others know the owner by.
@@ -73,6 +86,7 @@ lower_hex!(PublicKey, Signature);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::Digest as _;
 
     #[test]
     fn what_was_signed_is_verified_and_nothing_else() {
@@ -101,5 +115,28 @@ mod tests {
                       085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00";
         assert_eq!(key.sign(&[0x72]).to_string(), signed);
         assert_eq!(format!("{key:?}"), format!("SecretKey of {public}"));
+    }
+
+    /// The same test's seed with its public key behind it, and the hash of the seed.
+    #[test]
+    fn long_keys_are_told_apart() {
+        let seed = hex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb").unwrap();
+        let key = SecretKey::from_seed(&seed);
+        let public = |long: &[u8; 64]| SecretKey::from_long(long).map(|key| key.public());
+        let with_public: [u8; 64] = [seed, key.public().0].concat().try_into().unwrap();
+        assert_eq!(public(&with_public), Some(key.public()));
+        let signed = SecretKey::from_long(&with_public).unwrap().sign(b"so it is");
+        assert_eq!(signed, key.sign(b"so it is"));
+
+        let mut hashed: [u8; 64] = Sha512::digest(seed).into();
+        assert_eq!(public(&hashed), None, "5 bits are not as they must be");
+        hashed[0] &= 0b1111_1000;
+        hashed[31] = hashed[31] & 0b0111_1111 | 0b0100_0000;
+        assert_eq!(public(&hashed), Some(key.public()));
+        for (at, bit) in [(0, 1), (0, 2), (0, 4), (31, 0x40), (31, 0x80)] {
+            let mut bent = hashed;
+            bent[at] ^= bit;
+            assert_eq!(public(&bent), None, "byte {at}, bit {bit:#x}");
+        }
     }
 }

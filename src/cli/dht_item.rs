@@ -14,11 +14,11 @@ use gaggle_core::proto::krpc::{
     ErrorCode, Item, ItemError, ItemValue, Put, SALT_MAX, Salt, VALUE_MAX, target_of,
 };
 use gaggle_core::sign::{PublicKey, SecretKey};
-use std::io::{ErrorKind, IsTerminal as _, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{ErrorKind, IsTerminal as _, Read, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a key file that are read: 128 hex digits, and white space.
+/// Bytes of the longest key file: 128 hex digits, and white space.
 const KEY_FILE_MAX: u64 = 200;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -72,7 +72,7 @@ pub(super) struct PutItem {
     /// Sequence number [default: that of the newest that is found, and one more if it has another value]
     #[arg(long, value_name = "NUMBER", requires = "key", value_parser = clap::value_parser!(i64).range(0..))]
     seq: Option<i64>,
-    /// Only replace an item that has this sequence number
+    /// Only replace an item that has this sequence number [default: that of the newest that is found, without --seq]
     #[arg(long, value_name = "NUMBER", requires = "key", value_parser = clap::value_parser!(i64).range(0..))]
     cas: Option<i64>,
     #[command(flatten)]
@@ -119,18 +119,24 @@ pub(super) async fn put(env: &Env, args: &PutItem) -> anyhow::Result<Exit> {
     let owner = args.key.as_deref().map(|file| read_key(env, file, args.new_key)).transpose()?;
     let node = args.way.node(env)?;
     let clock = Clock::start();
+    let mut cas = args.cas;
     let item = match &owner {
         Some(owner) => {
             let seq = match args.seq {
                 Some(seq) => seq,
-                None => next_seq(&node, owner, &args.salt, &value).await?,
+                None => {
+                    let (seq, newest) = next_seq(&node, owner, &args.salt, &value).await?;
+                    // What somebody else puts in the meantime is not replaced unseen.
+                    cas = cas.or(newest);
+                    seq
+                }
             };
             Item::sign(owner, &args.salt, seq, value)
         }
         None => Item { value, signed: None },
     };
     let (target, seq) = (item.target(&args.salt), item.seq());
-    let put = Put { item, salt: args.salt.clone(), cas: args.cas };
+    let put = Put { item, salt: args.salt.clone(), cas };
     let ItemOutcome { asked, stored, refused, .. } =
         node.put_item(put).await.map_err(|error| nobody(&error))?;
     let seconds = clock.now().as_secs_f64();
@@ -151,30 +157,31 @@ pub(super) async fn put(env: &Env, args: &PutItem) -> anyhow::Result<Exit> {
     let s = if stored == 1 { "" } else { "s" };
     let seq = seq.map(|seq| format!(" with sequence number {seq}")).unwrap_or_default();
     env.note(format_args!("stored by {stored} node{s}{seq}; it lasts for about two hours"));
-    if refused == Some(ErrorCode::SEQ) {
+    if matches!(refused, Some(ErrorCode::SEQ | ErrorCode::CAS)) {
         env.note("others have something newer, which readers will find instead");
     }
     Ok(Exit::Done)
 }
 
-/// That of the newest item of this owner and salt if it has the same value, which renews it; otherwise one more.
+/// That of the newest item of this owner and salt if it has the same value, which renews it; otherwise one more. And that
+/// of the newest itself, if there is one.
 async fn next_seq(
     node: &Dht,
     owner: &SecretKey,
     salt: &Salt,
     value: &ItemValue,
-) -> anyhow::Result<i64> {
+) -> anyhow::Result<(i64, Option<i64>)> {
     let target = target_of(&owner.public(), salt);
     let found = node.get_item(target, salt.clone()).await.map_err(|error| nobody(&error))?;
     let newest = found.item.as_ref().and_then(|item| Some((&item.value, item.seq()?)));
     match newest {
-        None => Ok(1),
-        Some((same, seq)) if same == value => Ok(seq),
+        None => Ok((1, None)),
+        Some((same, seq)) if same == value => Ok((seq, Some(seq))),
         Some((_, i64::MAX)) => {
             let what = "the newest item has the highest sequence number that there is";
             Err(Failure::new(Exit::Other, what).into())
         }
-        Some((_, seq)) => Ok(seq + 1),
+        Some((_, seq)) => Ok((seq + 1, Some(seq))),
     }
 }
 
@@ -185,6 +192,9 @@ fn refusal(code: Option<ErrorCode>, asked: u32, args: &PutItem) -> Failure {
         (Some(ErrorCode::CAS), Some(cas)) => {
             failure(&format!("what is there has another sequence number than {cas}"))
                 .hint("`gaggle dht get` shows it")
+        }
+        (Some(ErrorCode::CAS), None) => {
+            failure("something newer has come in the meantime").hint("`gaggle dht get` shows it")
         }
         (Some(ErrorCode::SEQ), _) => {
             failure("something newer is there").hint("without --seq the next number is used")
@@ -237,20 +247,25 @@ fn read_value(args: &PutItem) -> anyhow::Result<ItemValue> {
 
 /// What a file begins with, or stdin.
 fn read_some(file: &Path, most: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
     if file == Path::new("-") {
-        std::io::stdin().lock().take(most).read_to_end(&mut bytes)?;
-    } else {
-        std::fs::File::open(file)?.take(most).read_to_end(&mut bytes)?;
+        return first_of(std::io::stdin().lock(), most);
     }
+    first_of(std::fs::File::open(file)?, most)
+}
+
+fn first_of(from: impl Read, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// A key: 64 hex digits, which are a seed, or 128, which are an expanded key.
+/// A key: 64 hex digits, which are a seed, or 128, of which there are [two kinds](SecretKey::from_long).
 fn read_key(env: &Env, file: &Path, make: bool) -> anyhow::Result<SecretKey> {
     let name = file.display();
-    let bytes = match read_some(file, KEY_FILE_MAX) {
-        Ok(bytes) => bytes,
+    let cannot_read = |error| Failure::io(format_args!("cannot read the key {name}"), &error);
+    // Asked before it is opened: to open a pipe is to wait for whoever writes.
+    let meta = match std::fs::metadata(file) {
+        Ok(meta) => meta,
         Err(error) if error.kind() == ErrorKind::NotFound && make => {
             let key = make_key(file)
                 .map_err(|error| Failure::io(format_args!("cannot make {name}"), &error))?;
@@ -258,18 +273,32 @@ fn read_key(env: &Env, file: &Path, make: bool) -> anyhow::Result<SecretKey> {
             return Ok(key);
         }
         Err(error) => {
-            let failure = Failure::io(format_args!("cannot read the key {name}"), &error);
-            let hint = "--new-key makes one";
             let gone = error.kind() == ErrorKind::NotFound;
-            return Err(if gone { failure.hint(hint) } else { failure }.into());
+            let failure = cannot_read(error);
+            return Err(if gone { failure.hint("--new-key makes one") } else { failure }.into());
         }
     };
-    let key = HEXLOWER_PERMISSIVE.decode(bytes.trim_ascii()).ok().and_then(|key| {
-        let seed = key.as_slice().try_into().ok().map(SecretKey::from_seed);
-        seed.or_else(|| key.as_slice().try_into().ok().map(SecretKey::from_expanded))
-    });
-    Ok(key.ok_or_else(|| {
-        Failure::usage(format!("{name} is no key: it must be 64 hex digits, or 128"))
+    let no_key = |why| Failure::usage(format!("{name} is no key: {why}"));
+    if !meta.is_file() {
+        return Err(no_key("it must be a regular file").into());
+    }
+    if meta.mode() & 0o077 != 0 {
+        let failure =
+            Failure::usage(format!("others than its owner have access to the key {name}"));
+        return Err(failure.hint(format!("`chmod 600 {name}`")).into());
+    }
+    let open = std::fs::File::open(file);
+    let bytes = open.and_then(|file| first_of(file, KEY_FILE_MAX + 1)).map_err(cannot_read)?;
+    let whole = bytes.len() as u64 <= KEY_FILE_MAX;
+    let key = HEXLOWER_PERMISSIVE.decode(bytes.trim_ascii()).ok().filter(|_| whole);
+    let key = key.unwrap_or_default();
+    if let Ok(seed) = key.as_slice().try_into() {
+        return Ok(SecretKey::from_seed(seed));
+    }
+    let long = key.as_slice().try_into();
+    let long = long.map_err(|_| no_key("it must be 64 hex digits, or 128"))?;
+    Ok(SecretKey::from_long(long).ok_or_else(|| {
+        no_key("128 hex digits must be a seed with its public key, or an expanded key")
     })?)
 }
 

@@ -1,8 +1,15 @@
 //! `gaggle dht`: a node, and questions to it, all on loopback.
 
 use crate::program::{Running, World, ended};
+use gaggle_core::id::NodeId;
+use gaggle_core::proto::krpc::{Ask, Body, Item, ItemValue, Kept, Message, Reply, Salt, Token};
+use gaggle_core::sign::SecretKey;
 use serde_json::Value;
+use std::fs::Permissions;
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 
 const HASH: &str = "c12fe1c06bba254a9dc9f519b335aa7c1367a88a";
 const OTHER: &str = "aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd";
@@ -92,7 +99,6 @@ fn an_item_that_nobody_can_change() {
 
 #[test]
 fn an_item_whose_owner_can_change_it() {
-    use std::os::unix::fs::PermissionsExt;
     let world = World::new();
     let (_running, at) = node(&world, &[]);
     let put = |args: &[&str]| {
@@ -132,11 +138,65 @@ fn an_item_whose_owner_can_change_it() {
     assert_eq!(elsewhere.code, Some(1), "without the salt it is another place");
 }
 
+/// Another has put a newer one between our look and our put: only a condition keeps it.
+#[test]
+fn what_replaces_an_item_names_the_one_that_was_found() {
+    let world = World::new();
+    world.write("owner.key", "07".repeat(32));
+    std::fs::set_permissions(world.path("owner.key"), Permissions::from_mode(0o600)).unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = socket.local_addr().unwrap().to_string();
+    let (sender, conditions) = mpsc::sync_channel(16);
+    std::thread::spawn(move || {
+        let value = ItemValue::of_bytes(b"four").unwrap();
+        let item = Item::sign(&SecretKey::from_seed(&[7; 32]), &Salt::default(), 4, value);
+        let mut buffer = [0; 2048];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+            let message = Message::parse(&buffer[..len]).unwrap();
+            let Body::Query(query) = message.body else { continue };
+            let mut reply = Reply::new(NodeId([1; 20]));
+            match query.ask {
+                Ask::Get { .. } => {
+                    reply.token = Token::new(b"token");
+                    reply.kept = Some(Kept::Item(Box::new(item.clone())));
+                }
+                Ask::Put { put, .. } => sender.send((put.item.seq(), put.cas)).unwrap(),
+                _ => {}
+            }
+            let reply = Message::reply(message.transaction, reply);
+            socket.send_to(&reply.encode(), from).unwrap();
+        }
+    });
+    let put = |args: &[&str]| {
+        let ended = ask(&world, &[&["put", "--key", "owner.key"], args].concat(), &at);
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        conditions.try_recv().unwrap()
+    };
+    assert_eq!(put(&["--text", "five"]), (Some(5), Some(4)));
+    assert_eq!(put(&["--text", "four"]), (Some(4), Some(4)));
+    assert_eq!(put(&["--text", "five", "--cas", "3"]), (Some(5), Some(3)));
+    assert_eq!(put(&["--text", "nine", "--seq", "9"]), (Some(9), None));
+}
+
 #[test]
 fn what_cannot_be_an_item_is_refused_before_anybody_is_asked() {
     let world = World::new();
     world.write("long", [b'x'; 997]);
-    world.write("endless.key", [b'a'; 5000]);
+    let mode = |name: &str, mode| {
+        std::fs::set_permissions(world.path(name), Permissions::from_mode(mode)).unwrap();
+    };
+    let seed = "ab".repeat(32);
+    let keys = [
+        ("endless.key", "a".repeat(5000)),
+        ("padded.key", format!("{seed}{}", " ".repeat(200))),
+        ("unknown.key", format!("{seed}{seed}")),
+        ("open.key", seed),
+    ];
+    for (name, key) in keys {
+        world.write(name, key);
+        mode(name, 0o600);
+    }
+    mode("open.key", 0o640);
     let refused = |args: &[&str], says: &str| {
         let ended = ask(&world, args, "127.0.0.1:9");
         assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.err);
@@ -150,6 +210,10 @@ fn what_cannot_be_an_item_is_refused_before_anybody_is_asked() {
     refused(&["put", "--text", "a", "--seq", "1"], "--key");
     refused(&["put", "--text", "a", "--key", "k", "--seq", "-1"], "-1");
     refused(&["put", "--text", "a", "--key", "endless.key"], "no key");
+    refused(&["put", "--text", "a", "--key", "padded.key"], "no key");
+    refused(&["put", "--text", "a", "--key", "unknown.key"], "expanded key");
+    refused(&["put", "--text", "a", "--key", "open.key"], "chmod 600");
+    refused(&["put", "--text", "a", "--key", "."], "regular file");
     refused(&["put", "--text", "a", "--key", "k", "--salt", &"s".repeat(65)], "64");
     refused(&["get", "c12fe1c0"], "40 hex");
 }

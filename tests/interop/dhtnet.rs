@@ -12,7 +12,9 @@ use harness::gaggle::event;
 use harness::libtorrent::{self, Libtorrent};
 use harness::{Deadline, Process, Stopwatch, content, figure, full};
 use serde_json::{Value, json};
+use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -237,6 +239,7 @@ fn claim_dhtnet_items_libtorrent() {
         let net = Net::form(12)?;
         let key = net.work.path().join("owner.key");
         std::fs::write(&key, SECRET)?;
+        std::fs::set_permissions(&key, Permissions::from_mode(0o600))?;
         let key = key.to_str().context("a path of ours is text")?;
         let (listen, logs) = (at(CLIENTS_FROM), net.work.path().join("libtorrent"));
         let formed = Deadline::after_secs(FORM_S);

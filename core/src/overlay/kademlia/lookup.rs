@@ -138,8 +138,8 @@ pub(super) struct Lookup {
     item: Option<Item>,
     /// How many have offered it.
     pub(super) copies: u32,
-    /// Who has said that he has a mutable item there, at most one for each question.
-    holders: Vec<SocketAddr>,
+    /// Who has said that he has a mutable item there, and its number; at most one for each question.
+    holders: Vec<(SocketAddr, i64)>,
     routers_asked: u32,
     routers_open: u32,
     routers_stalled: u32,
@@ -292,9 +292,7 @@ impl Lookup {
     /// Takes what somebody says that he has at the target, or what we have there ourselves. Returns the item if it is what
     /// is looked for, genuine, and newer than all before.
     pub(super) fn offered(&mut self, from: Option<SocketAddr>, kept: Kept) -> Option<&Item> {
-        if kept.seq().is_some() {
-            self.holders.extend(from);
-        }
+        self.holders.extend(from.zip(kept.seq()));
         let (Goal::Get(salt), Kept::Item(item)) = (&self.goal, kept) else { return None };
         if item.target(salt) != self.target || !item.is_genuine(salt) {
             return None;
@@ -310,9 +308,9 @@ impl Lookup {
         Some(self.item.insert(*item))
     }
 
-    /// Whether this node has said that it has a mutable item at the target.
-    pub(super) fn holds(&self, addr: SocketAddr) -> bool {
-        self.holders.contains(&addr)
+    /// The sequence number of the mutable item that this node has said it has at the target.
+    pub(super) fn held_by(&self, addr: SocketAddr) -> Option<i64> {
+        self.holders.iter().find(|(holder, _)| *holder == addr).map(|(_, seq)| *seq)
     }
 
     /// Whether what is looked for was found, and nothing better can come: an immutable item.
@@ -403,7 +401,7 @@ impl Lookup {
             + self.candidates.capacity() * size_of::<Candidate>()
             + self.routers.capacity() * size_of::<SocketAddr>()
             + self.subnets.capacity() * size_of::<u64>()
-            + self.holders.capacity() * size_of::<SocketAddr>()
+            + self.holders.capacity() * size_of::<(SocketAddr, i64)>()
             + self.item.as_ref().map_or(0, |item| item.value.as_bytes().len())
             + match &self.goal {
                 Goal::Put(put) => size_of::<Put>() + put.item.value.as_bytes().len(),

@@ -9,13 +9,20 @@ use super::message::{
 };
 use super::{
     DATAGRAM_IN_MAX, DATAGRAM_IN_MIN, ErrorCode, Filter, Item, ItemError, ItemValue, Kept,
-    KrpcError, NODES_MAX, Put, SAMPLE_INTERVAL_MAX_S, SAMPLES_MAX, Salt, Signed,
+    KrpcError, NODES_MAX, Put, SAMPLE_INTERVAL_MAX_S, SAMPLES_MAX, Salt, Signed, item,
 };
 use crate::bencode::{Kind, Limits, Value};
 use crate::compact;
 use crate::id::{InfoHash, NodeId};
 use crate::sign::{PublicKey, Signature};
 use std::net::{IpAddr, SocketAddr};
+
+/// A message, and inside its arguments any value that an item may have.
+const LIMITS: Limits = Limits {
+    depth: item::LIMITS.depth + 2,
+    tokens: Limits::DATAGRAM.tokens + item::LIMITS.tokens,
+    bytes: DATAGRAM_IN_MAX,
+};
 
 impl Message {
     /// Reads one datagram.
@@ -29,7 +36,7 @@ impl Message {
         if raw[0] != b'd' || raw[got - 1] != b'e' {
             return Err(KrpcError::Envelope("d"));
         }
-        let value = Value::parse(raw, Limits { bytes: DATAGRAM_IN_MAX, ..Limits::DATAGRAM })?;
+        let value = Value::parse(raw, LIMITS)?;
         let keys = ["a", "e", "ip", "q", "r", "ro", "t", "v", "y"];
         let [args, fault, ip, method, results, read_only, transaction, version, kind] =
             pick(&value, keys);

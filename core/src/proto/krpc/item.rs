@@ -11,8 +11,9 @@ use crate::id::NodeId;
 use crate::sign::{PublicKey, SecretKey, Signature};
 use std::fmt;
 
-/// What a value may be made of: with what is around it in a datagram, no more than [`Limits::DATAGRAM`].
-const LIMITS: Limits = Limits { depth: 8, tokens: 400, bytes: VALUE_MAX };
+/// What a value may be made of. Its bytes bound how many tokens there are, 2 for each. Looking for the order of keys walks
+/// over a byte once for each container around it: the depth bounds what that costs.
+pub(super) const LIMITS: Limits = Limits { depth: 32, tokens: VALUE_MAX / 2, bytes: VALUE_MAX };
 
 /// One value in canonical bencode, at most [`VALUE_MAX`] bytes. They are kept as they came, because they are signed.
 #[derive(Clone, Eq, PartialEq)]
@@ -214,7 +215,7 @@ mod tests {
 
     fn owner() -> SecretKey {
         let [low, high] = SECRET.map(|half| hex::<32>(half).unwrap());
-        SecretKey::from_expanded(&[low, high].concat().try_into().unwrap())
+        SecretKey::from_long(&[low, high].concat().try_into().unwrap()).unwrap()
     }
 
     fn hello() -> ItemValue {
@@ -292,10 +293,14 @@ mod tests {
         assert_eq!(stored(b"d1:ai1e1:bl1:ad1:ci2eeee"), Ok(24));
         assert_eq!(stored(b"d1:bi1e1:ai1ee"), Err(ItemError::Unsorted));
         assert_eq!(stored(b"ld1:bi1e1:ai1eee"), Err(ItemError::Unsorted));
-        for raw in [&b""[..], b"i01e", b"5:four", b"i1ei2e", b"d1:ai1e1:ai1ee", &[b'l'; 20]] {
+        for raw in [&b""[..], b"i01e", b"5:four", b"i1ei2e", b"d1:ai1e1:ai1ee", &[b'l'; 33]] {
             assert!(matches!(stored(raw), Err(ItemError::Bencode(_))), "{}", raw.escape_ascii());
         }
-        assert!(stored(format!("l{}e", "0:".repeat(450)).as_bytes()).is_err());
+        let nested = |depth| ["l".repeat(depth), "e".repeat(depth)].concat();
+        assert_eq!(stored(format!("l{}e", "0:".repeat(499)).as_bytes()), Ok(1000));
+        assert_eq!(stored(nested(32).as_bytes()), Ok(64));
+        let deep = BencodeError::Depth { at: 32, max: 32 };
+        assert_eq!(stored(nested(33).as_bytes()), Err(ItemError::Bencode(deep)));
         assert_eq!(ItemValue::of_bytes(&[7; 996]).map(|value| value.as_bytes().len()), Ok(1000));
         assert_eq!(ItemValue::of_bytes(&[7; 997]), Err(ItemError::TooLong { got: 1001 }));
         assert_eq!(Salt::new(&[1; 64]).map(|salt| salt.as_bytes().len()), Some(64));

@@ -126,12 +126,12 @@ fn whoever_cannot_be_answered_is_not() {
     silent(b"d1:ad2:id20:abcdefghij0123456789e1:t2:aa1:y1:qe", &KrpcError::Envelope("q"));
     silent(b"d1:rd2:id19:abcdefghij012345678e1:t2:aa1:y1:re", &KrpcError::ReplyId);
     silent(b"d1:t2:aa1:y1:r1:zi0ee", &KrpcError::Envelope("r"));
-    let deep = format!("d1:t2:aa1:x{}{}1:y1:qe", "l".repeat(10), "e".repeat(10));
-    silent(deep.as_bytes(), &BencodeError::Depth { at: 20, max: 10 }.into());
-    let many = format!("d1:t2:aa1:xl{}e1:y1:qe", "0:".repeat(600));
+    let deep = format!("d1:t2:aa1:x{}{}1:y1:qe", "l".repeat(34), "e".repeat(34));
+    silent(deep.as_bytes(), &BencodeError::Depth { at: 44, max: 34 }.into());
+    let many = format!("d1:t2:aa1:xl{}e1:y1:qe", "0:".repeat(1100));
     assert!(matches!(
         Message::parse(many.as_bytes()),
-        Err(KrpcError::Bencode(BencodeError::TooManyTokens { max: 500, .. }))
+        Err(KrpcError::Bencode(BencodeError::TooManyTokens { max: 1000, .. }))
     ));
 }
 

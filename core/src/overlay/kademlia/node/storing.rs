@@ -65,7 +65,9 @@ fn request(lookup: &Lookup, contact: &Contact, token: Token) -> Option<Ask> {
             name: None,
         }),
         Goal::Put(put) => {
-            let cas = put.cas.filter(|_| lookup.holds(contact.addr));
+            // Who has missed a change has an older one, and is not to keep it: what matters is that nobody has a newer.
+            let held = lookup.held_by(contact.addr);
+            let cas = put.cas.zip(held).map(|(cas, held)| cas.min(held));
             Some(Ask::Put { token, put: Box::new(Put { cas, ..(**put).clone() }) })
         }
         Goal::Get(_) | Goal::Nodes | Goal::Peers(_) | Goal::Scrape(_) => None,

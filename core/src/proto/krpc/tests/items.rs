@@ -21,6 +21,13 @@ fn a_put_that_cannot_be_stored_is_answered_with_what_is_wrong() {
     put(&format!("{MUTABLE}4:salti1e"), ErrorCode::PROTOCOL);
     put(&salted(65), ErrorCode::SALT);
     put(&salted(1200), ErrorCode::SALT);
+    // As many parts as fit, and as deep as may be.
+    for value in [format!("l{}e", "0:".repeat(499)), "l".repeat(32) + &"e".repeat(32)] {
+        let raw = format!("d1:a{}1:q3:put1:t2:aa1:y1:qe", with(&MUTABLE.replace("3:abc", &value)));
+        let read = Message::parse(raw.as_bytes()).unwrap().body;
+        let Body::Query(Query { ask: Ask::Put { put, .. }, .. }) = read else { panic!("a put") };
+        assert_eq!(put.item.value.as_bytes(), value.as_bytes());
+    }
     // The size of the value comes first.
     put(&salted(65).replace("3:abc", &format!("997:{}", "x".repeat(997))), ErrorCode::VALUE);
     let longest = format!("d1:a{}1:q3:put1:t2:aa1:y1:qe", with(&salted(64)));

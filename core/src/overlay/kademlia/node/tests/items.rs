@@ -122,11 +122,12 @@ fn a_put_goes_to_the_willing_and_its_condition_to_those_that_have_something() {
     let token_of = |node: &mut Node| {
         answer_all(node, |n, ask, reply| {
             assert!(matches!(ask, Ask::Get { seq: Some(5), .. }), "{ask:?}");
-            // One has no place for us, one has the item, and one something older of it.
+            // One has no place for us, one has what is to be replaced, one something newer, and one something older.
             reply.token = (n != 0).then(|| Token::new(b"token").unwrap());
             reply.kept = match n {
                 1 => Some(Kept::Seq(4)),
                 2 => kept(&signed(6, "six")),
+                3 => Some(Kept::Seq(2)),
                 _ => None,
             };
         });
@@ -159,7 +160,7 @@ fn a_put_goes_to_the_willing_and_its_condition_to_those_that_have_something() {
     }
     assert_eq!(
         conditions,
-        BTreeMap::from([(1, Some(4)), (2, Some(4)), (3, None), (4, None), (5, None)])
+        BTreeMap::from([(1, Some(4)), (2, Some(4)), (3, Some(2)), (4, None), (5, None)])
     );
     let last = std::iter::from_fn(|| node.poll_event()).last();
     assert_eq!(last, Some(Event::Stored { lookup, stored: 4, refused: Some(ErrorCode::CAS) }));
