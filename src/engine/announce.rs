@@ -115,7 +115,7 @@ async fn changed(ports: &mut Option<watch::Receiver<Option<Mapped>>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Trackers of the torrent, and those the user added as a tier of their own.

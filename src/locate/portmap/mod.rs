@@ -119,7 +119,7 @@ impl PortMap {
         self.mapped.clone()
     }
 
-    /// Gives the ports back; takes [`FAREWELL`] at most.
+    /// Gives the ports back; takes a second at most.
     pub async fn stop(&self) {
         let taken = self.stop.lock().ok().and_then(|mut slot| slot.take());
         if let Some((stop, task)) = taken {
