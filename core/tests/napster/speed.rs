@@ -94,7 +94,7 @@ fn claim_napster_directory_on_one_core() {
          {p99:.2} ms, worst {worst:.1} ms, {:.1} kB an answer",
         bytes as f64 / searches as f64 / 1000.0
     ));
-    assert!(answered > searches / 2, "{answered} of {searches}");
+    assert!(answered > searches / 5, "{answered} of {searches}");
     if full() {
         assert!(rate >= 50_000.0, "{rate:.0} files/s");
         assert!(searching >= 2_000.0, "{searching:.0} searches/s");

@@ -21,6 +21,8 @@ enum Happening {
 
 pub(crate) struct Host {
     pub(crate) client: Client,
+    /// Whether others can connect to it.
+    pub(crate) reachable: bool,
     id: Option<UserId>,
     delay: Duration,
     wake_at: Instant,
@@ -43,7 +45,7 @@ pub(crate) struct World {
     server_wake: Instant,
 }
 
-pub(crate) fn nick(host: usize) -> Nick {
+fn nick(host: usize) -> Nick {
     Nick::new(format!("user{host}").as_bytes()).unwrap()
 }
 
@@ -88,6 +90,7 @@ impl World {
         self.by_id.insert(id, host);
         self.hosts.push(Host {
             client,
+            reachable: port != 0,
             id: Some(id),
             delay: Duration::from_micros(10_000 + self.rng.below(140_000)),
             wake_at: Instant::FAR_FUTURE,

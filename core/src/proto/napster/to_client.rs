@@ -226,22 +226,7 @@ impl ToClient {
             10 => Self::NickIllegal(Text::new(fields.rest())),
             12 => Self::PasswordOk,
             110 => Self::Unshared(if f.is_empty() { 0 } else { f.number("count")? }),
-            201 => Self::Row(Row {
-                file: File::read(f)?,
-                nick: f.nick("nick")?,
-                ip: f.ip("ip")?,
-                speed: f.number("speed")?,
-                weight: if f.is_empty() { 0 } else { f.number("weight")? },
-            }),
             202 => Self::SearchEnd,
-            204 => Self::DownloadReady {
-                nick: f.nick("nick")?,
-                ip: f.ip("ip")?,
-                port: f.number("port")?,
-                path: f.text("path")?,
-                hash: FileHash::new(f.raw("hash")?),
-                speed: f.number("speed")?,
-            },
             205 => Self::Message(f.nick("nick")?, Text::new(fields.rest())),
             206 => Self::Unavailable(f.nick("nick")?, f.text("path")?),
             210 => Self::Offline(f.nick("nick")?),
@@ -251,6 +236,52 @@ impl ToClient {
                 Self::BrowseEnd(nick, if f.is_empty() { None } else { Some(f.ip("ip")?) })
             }
             214 => Self::Stats(f.number("users")?, f.number("files")?, f.number("gigabytes")?),
+            217 => Self::ResumeEnd,
+            316 => Self::Disconnecting,
+            404 => Self::Error(Text::new(fields.rest())),
+            601 => Self::SpeedIs(f.nick("nick")?, f.number("speed")?),
+            605 => Self::Whowas(f.nick("nick")?, f.text("level")?, f.number("time")?),
+            607 => {
+                let (nick, path) = (f.nick("nick")?, f.text("path")?);
+                let speed = if f.is_empty() { None } else { Some(f.number("speed")?) };
+                Self::UploadAsked(nick, path, speed)
+            }
+            621 => Self::Motd(Text::new(fields.rest())),
+            626 => Self::Unreachable(f.nick("nick")?),
+            641 => Self::BrowseAccepted(f.nick("nick")?, f.ip("ip")?, f.number("port")?),
+            642 => {
+                Self::BrowseRefused(f.nick("nick")?, f.next().map(Text::new).unwrap_or_default())
+            }
+            748 => Self::Ghost,
+            750 => Self::ServerPong(Text::new(fields.rest())),
+            751 => Self::Ping(f.nick("nick")?),
+            752 => Self::Pong(f.nick("nick")?),
+            821 => Self::Redirect(f.text("server")?, f.number("port")?),
+            822 => Self::Cycle(f.text("metaserver")?),
+            10_112 => Self::Link(Text::new(fields.rest())),
+            _ => return Self::parse_long(frame.kind, fields),
+        })
+    }
+
+    /// Those of many fields.
+    fn parse_long(kind: u16, mut fields: Fields<'_>) -> Result<Self, NapsterError> {
+        let f = &mut fields;
+        Ok(match kind {
+            201 => Self::Row(Row {
+                file: File::read(f)?,
+                nick: f.nick("nick")?,
+                ip: f.ip("ip")?,
+                speed: f.number("speed")?,
+                weight: if f.is_empty() { 0 } else { f.number("weight")? },
+            }),
+            204 => Self::DownloadReady {
+                nick: f.nick("nick")?,
+                ip: f.ip("ip")?,
+                port: f.number("port")?,
+                path: f.text("path")?,
+                hash: FileHash::new(f.raw("hash")?),
+                speed: f.number("speed")?,
+            },
             216 => Self::ResumeRow {
                 nick: f.nick("nick")?,
                 ip: f.ip("ip")?,
@@ -260,9 +291,6 @@ impl ToClient {
                 size: f.number("size")?,
                 speed: f.number("speed")?,
             },
-            217 => Self::ResumeEnd,
-            316 => Self::Disconnecting,
-            404 => Self::Error(Text::new(fields.rest())),
             501 => Self::PushTo {
                 nick: f.nick("nick")?,
                 ip: f.ip("ip")?,
@@ -271,7 +299,6 @@ impl ToClient {
                 hash: FileHash::new(f.raw("hash")?),
                 speed: f.number("speed")?,
             },
-            601 => Self::SpeedIs(f.nick("nick")?, f.number("speed")?),
             604 => Self::Whois(Whois {
                 nick: f.nick("nick")?,
                 level: f.text("level")?,
@@ -284,36 +311,17 @@ impl ToClient {
                 speed: f.number("speed")?,
                 client: f.text("client")?,
             }),
-            605 => Self::Whowas(f.nick("nick")?, f.text("level")?, f.number("time")?),
-            607 => {
-                let (nick, path) = (f.nick("nick")?, f.text("path")?);
-                let speed = if f.is_empty() { None } else { Some(f.number("speed")?) };
-                Self::UploadAsked(nick, path, speed)
-            }
             620 => Self::QueueFull {
                 nick: f.nick("nick")?,
                 path: f.text("path")?,
                 size: f.number("size")?,
                 limit: f.number("limit")?,
             },
-            621 => Self::Motd(Text::new(fields.rest())),
-            626 => Self::Unreachable(f.nick("nick")?),
             640 => {
                 let nick = f.nick("nick")?;
                 let addr = if f.is_empty() { None } else { Some((f.ip("ip")?, f.number("port")?)) };
                 Self::BrowseAsked(nick, addr)
             }
-            641 => Self::BrowseAccepted(f.nick("nick")?, f.ip("ip")?, f.number("port")?),
-            642 => {
-                Self::BrowseRefused(f.nick("nick")?, f.next().map(Text::new).unwrap_or_default())
-            }
-            748 => Self::Ghost,
-            750 => Self::ServerPong(Text::new(fields.rest())),
-            751 => Self::Ping(f.nick("nick")?),
-            752 => Self::Pong(f.nick("nick")?),
-            821 => Self::Redirect(f.text("server")?, f.number("port")?),
-            822 => Self::Cycle(f.text("metaserver")?),
-            10_112 => Self::Link(Text::new(fields.rest())),
             21_337 => {
                 let (path, size) = (f.text("path")?, f.number("size")?);
                 let hex = std::str::from_utf8(f.raw("btih")?).ok();
@@ -350,15 +358,7 @@ impl ToClient {
             Self::NickIllegal(why) => (10, line.bytes(why.as_bytes())),
             Self::PasswordOk => (12, line),
             Self::Unshared(count) => (110, line.word(count)),
-            Self::Row(row) => {
-                let line = row.file.write(line).word(&row.nick).ip(row.ip).word(row.speed);
-                (201, if row.weight == 0 { line } else { line.word(row.weight) })
-            }
             Self::SearchEnd => (202, line),
-            Self::DownloadReady { nick, ip, port, path, hash, speed } => {
-                let line = about(nick).ip(*ip).word(port).quoted(path);
-                (204, line.bytes(hash.as_bytes()).word(speed))
-            }
             Self::Message(nick, text) => (205, about(nick).bytes(text.as_bytes())),
             Self::Unavailable(nick, path) => (206, about(nick).quoted(path)),
             Self::Offline(nick) => (210, about(nick)),
@@ -368,31 +368,14 @@ impl ToClient {
             Self::Stats(users, files, gigabytes) => {
                 (214, line.word(users).word(files).word(gigabytes))
             }
-            Self::ResumeRow { nick, ip, port, path, hash, size, speed } => {
-                let line = about(nick).ip(*ip).word(port).quoted(path);
-                (216, line.bytes(hash.as_bytes()).word(size).word(speed))
-            }
             Self::ResumeEnd => (217, line),
             Self::Disconnecting => (316, line.word(0)),
             Self::Error(why) => (404, line.bytes(why.as_bytes())),
-            Self::PushTo { nick, ip, port, path, hash, speed } => {
-                let line = about(nick).ip(*ip).word(port).quoted(path);
-                (501, line.bytes(hash.as_bytes()).word(speed))
-            }
             Self::SpeedIs(nick, speed) => (601, about(nick).word(speed)),
-            Self::Whois(is) => {
-                let line = about(&is.nick).quoted(&is.level).word(is.online_s);
-                let line = line.quoted(&is.channels).quoted(&is.status).word(is.shared);
-                let line = line.word(is.downloads).word(is.uploads).word(is.speed);
-                (604, line.quoted(&is.client))
-            }
             Self::Whowas(nick, level, seen) => (605, about(nick).quoted(level).word(seen)),
             Self::UploadAsked(nick, path, None) => (607, about(nick).quoted(path)),
             Self::UploadAsked(nick, path, Some(speed)) => {
                 (607, about(nick).quoted(path).word(speed))
-            }
-            Self::QueueFull { nick, path, size, limit } => {
-                (620, about(nick).quoted(path).word(size).word(limit))
             }
             Self::Motd(text) => (621, line.bytes(text.as_bytes())),
             Self::Unreachable(nick) => (626, about(nick)),
@@ -408,11 +391,53 @@ impl ToClient {
             Self::Redirect(server, port) => (821, line.field(server).word(port)),
             Self::Cycle(metaserver) => (822, line.field(metaserver)),
             Self::Link(link) => (10_112, line.bytes(link.as_bytes())),
+            Self::Row(_)
+            | Self::SwarmRow(_)
+            | Self::ResumeRow { .. }
+            | Self::DownloadReady { .. }
+            | Self::PushTo { .. }
+            | Self::QueueFull { .. }
+            | Self::Whois(_) => return self.long_frame(),
+        };
+        Frame::new(kind, line.0)
+    }
+
+    /// Those of many fields.
+    fn long_frame(&self) -> Frame {
+        let line = Line::default();
+        let about = |nick: &Nick| Line::default().word(nick);
+        let (kind, line) = match self {
+            Self::Row(row) => {
+                let line = row.file.write(line).word(&row.nick).ip(row.ip).word(row.speed);
+                (201, if row.weight == 0 { line } else { line.word(row.weight) })
+            }
+            Self::DownloadReady { nick, ip, port, path, hash, speed } => {
+                let line = about(nick).ip(*ip).word(port).quoted(path);
+                (204, line.bytes(hash.as_bytes()).word(speed))
+            }
+            Self::ResumeRow { nick, ip, port, path, hash, size, speed } => {
+                let line = about(nick).ip(*ip).word(port).quoted(path);
+                (216, line.bytes(hash.as_bytes()).word(size).word(speed))
+            }
+            Self::PushTo { nick, ip, port, path, hash, speed } => {
+                let line = about(nick).ip(*ip).word(port).quoted(path);
+                (501, line.bytes(hash.as_bytes()).word(speed))
+            }
+            Self::Whois(is) => {
+                let line = about(&is.nick).quoted(&is.level).word(is.online_s);
+                let line = line.quoted(&is.channels).quoted(&is.status).word(is.shared);
+                let line = line.word(is.downloads).word(is.uploads).word(is.speed);
+                (604, line.quoted(&is.client))
+            }
+            Self::QueueFull { nick, path, size, limit } => {
+                (620, about(nick).quoted(path).word(size).word(limit))
+            }
             Self::SwarmRow(row) => {
                 let line = line.quoted(&row.path).word(row.size).word(row.btih);
                 let line = line.word(row.seeds).word(row.leeches).word(&row.nick).ip(row.ip);
                 (21_337, line.word(row.port).word(row.speed).word(row.weight))
             }
+            short => return short.frame(),
         };
         Frame::new(kind, line.0)
     }

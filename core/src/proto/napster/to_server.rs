@@ -160,7 +160,9 @@ impl ToServer {
             }
             214 => Self::Stats,
             215 => Self::Resume(FileHash::new(f.raw("hash")?), f.number("size")?),
-            218..=221 => Self::Transfer { upload: frame.kind >= 220, begins: frame.kind % 2 == 0 },
+            218..=221 => {
+                Self::Transfer { upload: frame.kind >= 220, begins: frame.kind.is_multiple_of(2) }
+            }
             500 => Self::AskPush(f.nick("nick")?, f.text("path")?),
             600 => Self::SpeedOf(f.nick("nick")?),
             603 => Self::Whois(f.nick("nick")?),

@@ -4,7 +4,7 @@ use super::{Client, Deals, Event, deal};
 use crate::clock::Instant;
 use crate::id::InfoHash;
 use crate::proto::napster::{
-    FRAME_OUT_MAX, File, Nick, PATH_MAX, Text, ToServer, btih_path, list_lines,
+    FRAME_OUT_MAX, File, FileHash, Nick, PATH_MAX, Text, ToServer, btih_path, list_lines,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -37,10 +37,10 @@ pub(super) struct Gives {
 
 impl Shareable {
     /// A file of a torrent: `name` is all that others see of its place.
-    pub fn of_torrent(btih: InfoHash, name: &str, size: u64, file: File) -> Self {
-        let path = btih_path(btih, name);
-        let wire = u32::try_from(size).unwrap_or(u32::MAX);
-        Self { file: File { path, size: wire, ..file }, size, btih: Some(btih) }
+    pub fn of_torrent(btih: InfoHash, name: &str, size: u64, hash: FileHash) -> Self {
+        let (path, wire) = (btih_path(btih, name), u32::try_from(size).unwrap_or(u32::MAX));
+        let file = File { path, hash, size: wire, bitrate: 0, frequency: 0, seconds: 0 };
+        Self { file, size, btih: Some(btih) }
     }
 }
 

@@ -262,12 +262,12 @@ fn attack_45_fake_rows_and_names_that_leave_the_folder() {
 fn torrents_by_the_extension_and_without_it() {
     let hash = InfoHash([0xab; 20]);
     let hex = "ab".repeat(20);
-    let torrents = || Shareable::of_torrent(hash, "film.mkv", 5_000_000_000, file("", 0));
+    let torrents = || Shareable::of_torrent(hash, "film.mkv", 5_000_000_000, file("", 0).hash);
     let query = || Query { btih: Some(hash), ..Query::for_words("") };
     let mut plain = Scene::inside(config("bob", 6699));
     assert!(plain.client.share(torrents()) && !plain.client.share(torrents()));
     let digest = "00112233445566778899aabbccddeeff";
-    let want = format!("100 \"btih-{hex}\\film.mkv\" {digest} 4294967295 128 44100 61");
+    let want = format!("100 \"btih-{hex}\\film.mkv\" {digest} 4294967295 0 0 0");
     assert_eq!(plain.says(), [want]);
     plain.client.search(plain.now, query());
     assert_eq!(plain.says(), [format!("200 FILENAME CONTAINS \"{hex}\" TYPE ANY")]);
