@@ -246,8 +246,19 @@ impl ToClient {
                 let speed = if f.is_empty() { None } else { Some(f.number("speed")?) };
                 Self::UploadAsked(nick, path, speed)
             }
+            620 => Self::QueueFull {
+                nick: f.nick("nick")?,
+                path: f.text("path")?,
+                size: f.number("size")?,
+                limit: f.number("limit")?,
+            },
             621 => Self::Motd(Text::new(fields.rest())),
             626 => Self::Unreachable(f.nick("nick")?),
+            640 => {
+                let nick = f.nick("nick")?;
+                let addr = if f.is_empty() { None } else { Some((f.ip("ip")?, f.number("port")?)) };
+                Self::BrowseAsked(nick, addr)
+            }
             641 => Self::BrowseAccepted(f.nick("nick")?, f.ip("ip")?, f.number("port")?),
             642 => {
                 Self::BrowseRefused(f.nick("nick")?, f.next().map(Text::new).unwrap_or_default())
@@ -311,17 +322,6 @@ impl ToClient {
                 speed: f.number("speed")?,
                 client: f.text("client")?,
             }),
-            620 => Self::QueueFull {
-                nick: f.nick("nick")?,
-                path: f.text("path")?,
-                size: f.number("size")?,
-                limit: f.number("limit")?,
-            },
-            640 => {
-                let nick = f.nick("nick")?;
-                let addr = if f.is_empty() { None } else { Some((f.ip("ip")?, f.number("port")?)) };
-                Self::BrowseAsked(nick, addr)
-            }
             21_337 => {
                 let (path, size) = (f.text("path")?, f.number("size")?);
                 let hex = std::str::from_utf8(f.raw("btih")?).ok();
