@@ -123,6 +123,7 @@ const ATTACKS: &[(u8, &str)] = &[
     (39, "tracker memory"),
     (40, "tracker as an amplifier"),
     (41, "spoofed words of neighbours"),
+    (45, "floods, fake hits and hostile names in search networks"),
 ];
 
 fn judge(rule: &str, found: &[String]) {

@@ -10,6 +10,10 @@ use gaggle_core::proto::extension::{
 };
 use gaggle_core::proto::krpc::{self, Body, Message};
 use gaggle_core::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, HASHES_MAX, MESSAGE_MAX};
+use gaggle_core::proto::napster::{
+    FRAME_MAX, Frame, FrameDecoder, PeerRequest, REQUEST_MAX, Request, SizeAnswer, ToClient,
+    ToServer, btih_of, btih_path, parse_list_line, read_server, read_size,
+};
 use serde_bencode::value::Value as Theirs;
 use std::collections::BTreeSet;
 
@@ -198,4 +202,52 @@ pub(crate) fn krpc(data: &[u8]) {
     // What was too long for one datagram has lost something, and then loses nothing more.
     assert!(again == message || written.len() + 64 > most || data.len() > most);
     assert_eq!(again.encode(), written);
+}
+
+/// Frames that are read mean the same when they are written again, in whichever direction they travel; so do the
+/// requests of clients, and lengths that are found lie within.
+pub(crate) fn napster(data: &[u8]) {
+    let mut decoder = FrameDecoder::new(FRAME_MAX);
+    decoder.push(data);
+    let mut read = 0;
+    while let Ok(Some(frame)) = decoder.next_frame() {
+        assert!(frame.data.len() <= FRAME_MAX);
+        assert_eq!(frame.encode(), data[read..read + 4 + frame.data.len()]);
+        read += 4 + frame.data.len();
+        said(&frame);
+    }
+    match PeerRequest::parse(data) {
+        Ok(Request::More) => assert!(data.len() < REQUEST_MAX),
+        Ok(Request::Maybe(request)) => asked(&request),
+        Ok(Request::Whole(request, len)) => {
+            assert!(len <= data.len());
+            asked(&request);
+        }
+        Err(_) => {}
+    }
+    if let SizeAnswer::Data(digits) = read_size(data, 1000, 990, true) {
+        assert!(data[..digits].iter().all(u8::is_ascii_digit));
+    }
+    let _ = (parse_list_line(data), read_server(data));
+}
+
+fn said(frame: &Frame) {
+    if let Ok(said) = ToServer::parse(frame) {
+        if let ToServer::Download(_, path) = &said
+            && let Some(hash) = btih_of(path)
+        {
+            assert_eq!(btih_of(&btih_path(hash, &path.decode())), Some(hash));
+        }
+        assert_eq!(ToServer::parse(&said.frame()), Ok(said));
+    }
+    if let Ok(said) = ToClient::parse(frame) {
+        assert_eq!(ToClient::parse(&said.frame()), Ok(said));
+    }
+}
+
+fn asked(request: &PeerRequest) {
+    match PeerRequest::parse(&request.encode().concat()) {
+        Ok(Request::Maybe(again) | Request::Whole(again, _)) => assert_eq!(&again, request),
+        other => panic!("{other:?}"),
+    }
 }

@@ -4,6 +4,7 @@ pub mod announce;
 pub mod extension;
 pub mod krpc;
 pub mod lsd;
+pub mod napster;
 pub mod peer;
 pub mod tracker_http;
 pub mod tracker_udp;
