@@ -22,7 +22,7 @@ pub(super) const COUNTED_PER_MIN: u32 = 20;
 pub struct Config {
     /// What it calls itself. No user can have that name.
     pub name: String,
-    /// Further lines of the greeting; at most [`MOTD_MAX`] in all.
+    /// Further lines of the greeting; at most 20 in all.
     pub motd: Vec<String>,
     /// Whether torrents' files can be shared and found with what it takes to join their swarms.
     pub swarm_extension: bool,
