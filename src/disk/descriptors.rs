@@ -33,14 +33,47 @@ pub(super) struct Descriptors {
 #[derive(Default)]
 struct Cache {
     open: BTreeMap<(u64, Key), Entry>,
+    /// The same in the order in which they are closed: a torrent of many files opens one for nearly every piece.
+    order: BTreeMap<Turn, (u64, Key)>,
     tick: u64,
     owners: u64,
 }
 
+/// Rank, and the tick of the last use, which no other has.
+type Turn = (u8, u64);
+
 struct Entry {
     file: Arc<File>,
     mode: Open,
-    used: u64,
+    turn: Turn,
+}
+
+impl Cache {
+    fn find(&mut self, at: (u64, Key), mode: Open) -> Option<Arc<File>> {
+        let entry = self.open.get_mut(&at)?;
+        if mode == Open::Write && entry.mode == Open::Read {
+            return None;
+        }
+        self.order.remove(&entry.turn);
+        self.tick += 1;
+        entry.turn.1 = self.tick;
+        self.order.insert(entry.turn, at);
+        Some(Arc::clone(&entry.file))
+    }
+
+    fn insert(&mut self, at: (u64, Key), mode: Open, file: Arc<File>) {
+        self.remove(at);
+        self.tick += 1;
+        let turn = (rank(at.1, mode), self.tick);
+        self.order.insert(turn, at);
+        self.open.insert(at, Entry { file, mode, turn });
+    }
+
+    fn remove(&mut self, at: (u64, Key)) {
+        if let Some(entry) = self.open.remove(&at) {
+            self.order.remove(&entry.turn);
+        }
+    }
 }
 
 /// One torrent's part in the descriptors; dropping it closes what it has open.
@@ -76,15 +109,7 @@ impl Descriptors {
 impl Share {
     /// What is open, in a mode that does.
     pub(super) fn find(&self, key: Key, mode: Open) -> Option<Arc<File>> {
-        let mut cache = held(&self.all.cache);
-        cache.tick += 1;
-        let used = cache.tick;
-        let entry = cache.open.get_mut(&(self.owner, key))?;
-        if mode == Open::Write && entry.mode == Open::Read {
-            return None;
-        }
-        entry.used = used;
-        Some(Arc::clone(&entry.file))
+        held(&self.all.cache).find((self.owner, key), mode)
     }
 
     /// Keeps one open, in the place of the one that was not used for longest if there are too many. Whoever uses that
@@ -93,27 +118,26 @@ impl Share {
         let file = Arc::new(file);
         let mut cache = held(&self.all.cache);
         if cache.open.len() >= self.all.most
-            // What was written is to be synced by the descriptor that wrote it, if there is any choice.
-            && let Some((&oldest, _)) =
-                cache.open.iter().min_by_key(|((_, key), entry)| (rank(*key, entry.mode), entry.used))
+            && let Some(&first) = cache.order.values().next()
         {
-            cache.open.remove(&oldest);
+            cache.remove(first);
         }
-        let used = cache.tick;
-        cache.open.insert((self.owner, key), Entry { file: Arc::clone(&file), mode, used });
+        cache.insert((self.owner, key), mode, Arc::clone(&file));
         file
     }
 
     pub(super) fn close(&self, key: Key) {
-        held(&self.all.cache).open.remove(&(self.owner, key));
+        held(&self.all.cache).remove((self.owner, key));
     }
 
     pub(super) fn close_all(&self) {
-        held(&self.all.cache).open.retain(|&(owner, _), _| owner != self.owner);
+        let mut cache = held(&self.all.cache);
+        cache.open.retain(|&(owner, _), _| owner != self.owner);
+        cache.order.retain(|_, &mut (owner, _)| owner != self.owner);
     }
 }
 
-/// What is closed first.
+/// What is closed first. What was written is to be synced by the descriptor that wrote it, if there is any choice.
 const fn rank(key: Key, mode: Open) -> u8 {
     match (key, mode) {
         (Key::Holder(_), Open::Read) => 0,

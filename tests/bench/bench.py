@@ -96,6 +96,7 @@ class Bench:
     def start(self, name, role, torrents, folder, ip, **more):
         self.runs += 1
         self.port += 1
+        self.tracker.homes[self.port] = ip
         work = os.path.join(self.options.work, "run-%d" % self.runs)
         return CLIENTS[name](Job(role, torrents, folder, ip, self.port, work, **more))
 

@@ -16,6 +16,8 @@ class Tracker:
         self.url = "http://%s:%d/announce" % (ip, port)
         self.changed = threading.Condition()
         self.swarms, self.announces = {}, []
+        # Where the client of a port is: not all of them ask from the address they listen on.
+        self.homes = {}
         self.socket = socket.create_server((ip, port), backlog=1024)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -57,6 +59,7 @@ class Tracker:
             key, _, value = pair.partition("=")
             asked[key] = urllib.parse.unquote_to_bytes(value.replace("+", " "))
         info_hash, port = asked.get("info_hash", b""), int(asked.get("port", b"0"))
+        ip = self.homes.get(port, ip)
         left = int(asked.get("left") or b"-1")
         with self.changed:
             swarm = self.swarms.setdefault(info_hash, {})
