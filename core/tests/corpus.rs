@@ -45,6 +45,11 @@ fn peak_kib() -> Option<u64> {
 }
 
 #[test]
+fn gnutella() {
+    replay("gnutella", laws::gnutella);
+}
+
+#[test]
 fn bencode() {
     replay("bencode", laws::bencode);
 }

@@ -1,11 +1,14 @@
 //! What must hold for any bytes whatever: the fuzz targets and `core/tests/corpus.rs` call these.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use gaggle_core::bencode::{self, Dict, Kind, Limits, List, Value};
 use gaggle_core::hash::{sha1, sha256};
 use gaggle_core::id::TorrentHashes;
 use gaggle_core::metainfo::{self, Magnet, Metainfo, names};
 use gaggle_core::proto::extension::{ExtensionHandshake, MetadataMessage, PEX_MAX, PexMessage};
+use gaggle_core::proto::gnutella::{
+    self, Bye, Descriptor, Giv, Handshake, Kind, Ping, Pong, Push, Qrp, Query, QueryHit, Vendor,
+};
 use gaggle_core::proto::krpc::{self, Body, Message};
 use gaggle_core::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, HASHES_MAX, MESSAGE_MAX};
 use serde_bencode::value::Value as Theirs;
@@ -196,4 +199,66 @@ pub(crate) fn krpc(data: &[u8]) {
             || data.len() > krpc::DATAGRAM_MAX
     );
     assert_eq!(again.encode(), written);
+}
+
+/// Whatever the first byte makes of the rest: lines or descriptors are within their bounds, and what is read of them is
+/// the same when it is written and read again.
+pub(crate) fn gnutella(data: &[u8]) {
+    let mut stream = BytesMut::from(data);
+    if let Ok(Some(block)) = Handshake::decode(&mut stream) {
+        assert!(data.len() - stream.len() <= gnutella::HANDSHAKE_MAX);
+        let written = block.encode();
+        let again = Handshake::decode(&mut BytesMut::from(&written[..]));
+        // Names and values may become longer than one block when bad bytes are replaced.
+        if let Ok(again) = again {
+            assert_eq!(again.expect("a whole block").encode(), written);
+        }
+    }
+    if let Ok(Some(giv)) = Giv::decode(&mut BytesMut::from(data)) {
+        let written = giv.encode();
+        if let Ok(again) = Giv::decode(&mut BytesMut::from(&written[..])) {
+            assert_eq!(again.expect("a whole line").encode(), written);
+        }
+    }
+    let mut stream = BytesMut::from(data);
+    while let Ok(Some(descriptor)) = Descriptor::decode(&mut stream) {
+        assert!(descriptor.payload.len() <= descriptor.header.kind.payload_max());
+        let mut written = BytesMut::from(&descriptor.encode()[..]);
+        assert_eq!(Descriptor::decode(&mut written), Ok(Some(descriptor.clone())));
+        payload(descriptor.header.kind, &descriptor.payload);
+    }
+}
+
+/// What is written of what was read is read as the same.
+fn payload(kind: Kind, raw: &Bytes) {
+    #[track_caller]
+    fn stable<T, E: std::fmt::Debug>(
+        read: Result<T, E>,
+        write: impl Fn(&T) -> Vec<u8>,
+        parse: impl Fn(&Bytes) -> Result<T, E>,
+    ) {
+        let Ok(read) = read else { return };
+        let written = write(&read);
+        let again = parse(&written.clone().into()).expect("what we write is well-formed");
+        assert_eq!(write(&again), written);
+    }
+    match kind {
+        Kind::PING => assert_eq!(Ping::parse(&Ping::parse(raw).encode()), Ping::parse(raw)),
+        Kind::PONG => stable(Pong::parse(raw), Pong::encode, |raw| Pong::parse(raw)),
+        Kind::PUSH => stable(Push::parse(raw), Push::encode, |raw| Push::parse(raw)),
+        Kind::BYE => stable(Bye::parse(raw), Bye::encode, |raw| Bye::parse(raw)),
+        Kind::QUERY => {
+            let read = Query::parse(raw);
+            if let Ok(query) = &read {
+                assert!(query.extensions.urns.len() <= gnutella::STRINGS_MAX);
+            }
+            stable(read, Query::encode, |raw| Query::parse(raw));
+        }
+        Kind::QUERY_HIT => {
+            stable(QueryHit::parse(raw), QueryHit::encode, |raw| QueryHit::parse(raw))
+        }
+        Kind::QRP => stable(Qrp::parse(raw), Qrp::encode, Qrp::parse),
+        Kind::VENDOR => stable(Vendor::parse(raw), Vendor::encode, Vendor::parse),
+        _ => {}
+    }
 }
