@@ -7,7 +7,7 @@ use gaggle_core::id::TorrentHashes;
 use gaggle_core::metainfo::{self, Magnet, Metainfo, names};
 use gaggle_core::proto::extension::{ExtensionHandshake, MetadataMessage, PEX_MAX, PexMessage};
 use gaggle_core::proto::gnutella::{
-    self, Bye, Descriptor, Giv, Handshake, Kind, Ping, Pong, Push, Qrp, Query, QueryHit, Vendor,
+    self, Bye, Descriptor, Giv, Handshake, Ping, Pong, Push, Qrp, Query, QueryHit, Vendor,
 };
 use gaggle_core::proto::krpc::{self, Body, Message};
 use gaggle_core::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, HASHES_MAX, MESSAGE_MAX};
@@ -230,7 +230,7 @@ pub(crate) fn gnutella(data: &[u8]) {
 }
 
 /// What is written of what was read is read as the same.
-fn payload(kind: Kind, raw: &Bytes) {
+fn payload(kind: gnutella::Kind, raw: &Bytes) {
     #[track_caller]
     fn stable<T, E: std::fmt::Debug>(
         read: Result<T, E>,
@@ -243,22 +243,24 @@ fn payload(kind: Kind, raw: &Bytes) {
         assert_eq!(write(&again), written);
     }
     match kind {
-        Kind::PING => assert_eq!(Ping::parse(&Ping::parse(raw).encode()), Ping::parse(raw)),
-        Kind::PONG => stable(Pong::parse(raw), Pong::encode, |raw| Pong::parse(raw)),
-        Kind::PUSH => stable(Push::parse(raw), Push::encode, |raw| Push::parse(raw)),
-        Kind::BYE => stable(Bye::parse(raw), Bye::encode, |raw| Bye::parse(raw)),
-        Kind::QUERY => {
+        gnutella::Kind::PING => {
+            assert_eq!(Ping::parse(&Ping::parse(raw).encode()), Ping::parse(raw));
+        }
+        gnutella::Kind::PONG => stable(Pong::parse(raw), Pong::encode, |raw| Pong::parse(raw)),
+        gnutella::Kind::PUSH => stable(Push::parse(raw), Push::encode, |raw| Push::parse(raw)),
+        gnutella::Kind::BYE => stable(Bye::parse(raw), Bye::encode, |raw| Bye::parse(raw)),
+        gnutella::Kind::QUERY => {
             let read = Query::parse(raw);
             if let Ok(query) = &read {
                 assert!(query.extensions.urns.len() <= gnutella::STRINGS_MAX);
             }
             stable(read, Query::encode, |raw| Query::parse(raw));
         }
-        Kind::QUERY_HIT => {
-            stable(QueryHit::parse(raw), QueryHit::encode, |raw| QueryHit::parse(raw))
+        gnutella::Kind::QUERY_HIT => {
+            stable(QueryHit::parse(raw), QueryHit::encode, |raw| QueryHit::parse(raw));
         }
-        Kind::QRP => stable(Qrp::parse(raw), Qrp::encode, Qrp::parse),
-        Kind::VENDOR => stable(Vendor::parse(raw), Vendor::encode, Vendor::parse),
+        gnutella::Kind::QRP => stable(Qrp::parse(raw), Qrp::encode, Qrp::parse),
+        gnutella::Kind::VENDOR => stable(Vendor::parse(raw), Vendor::encode, Vendor::parse),
         _ => {}
     }
 }

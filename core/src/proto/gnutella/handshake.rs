@@ -2,6 +2,7 @@
 
 use super::{GnutellaError, HANDSHAKE_MAX, HEADERS_MAX};
 use bytes::BytesMut;
+use std::fmt;
 
 /// The first line of a block.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,8 +34,8 @@ impl Handshake {
 
     /// With one header more. What would end the line is left out of the value.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
-        let value = value.to_string().chars().filter(|c| !c.is_control()).collect();
+    pub fn with(mut self, name: &str, value: impl fmt::Display) -> Self {
+        let value = format!("{value}").chars().filter(|c| !c.is_control()).collect();
         self.headers.push((name.into(), value));
         self
     }

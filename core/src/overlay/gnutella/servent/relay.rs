@@ -460,7 +460,7 @@ impl Servent {
                 };
                 match self.searches.iter_mut().find(leaf) {
                     Some(_) if kept == Vendor::STOP => {
-                        self.searches.retain(|search| search.guid != guid)
+                        self.searches.retain(|search| search.guid != guid);
                     }
                     Some(search) => search.kept(kept.into()),
                     None => {}
