@@ -8,7 +8,7 @@
 //!
 //! The stream of a link may be compressed: the machine negotiates it and says so in [`Event::Joined`]; whoever drives
 //! it packs and unpacks.
-//= Gnutella 0.6 draft
+// After Gnutella 0.6 draft.
 
 mod cache;
 mod library;

@@ -5,7 +5,7 @@ use super::{Ggep, STRINGS_MAX, Urn};
 const SEPARATOR: u8 = 0x1c;
 
 /// What an extension area says. Strings that nobody knows, and XML, are dropped on reading.
-//= HUGE 0.94 §extension area
+// After HUGE 0.94, extension area.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Extensions {
     /// HUGE strings and what GGEP says in their stead, each once.

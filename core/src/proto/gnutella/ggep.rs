@@ -12,7 +12,7 @@ const RESERVED: u8 = 0x10;
 const DATA_MAX: usize = (1 << 18) - 1;
 
 /// The items of a block, in order.
-//= GGEP 0.51
+// After GGEP 0.51.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Ggep(Vec<(Bytes, Bytes)>);
 

@@ -5,8 +5,8 @@
 //! [`HANDSHAKE_MAX`]. A relayed descriptor keeps its payload byte for byte, whatever of it is understood.
 //!
 //! All numbers are little-endian but for addresses, which are in network order.
-//= Gnutella 0.6 draft
-//= Gnutella 0.4 draft
+// After Gnutella 0.6 draft.
+// After Gnutella 0.4 draft.
 
 mod descriptor;
 mod error;

@@ -14,7 +14,7 @@ pub enum Compressor {
 }
 
 /// One message about the table of a neighbour.
-//= QRP 0.1
+// After QRP 0.1.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Qrp {
     /// A table of this many slots, all of them empty.
@@ -94,7 +94,7 @@ impl Qrp {
 }
 
 /// The slot of a word in lower case, in a table of `1 << log2_slots` slots.
-//= QRP 0.1 §hash function
+// After QRP 0.1, hash function.
 pub fn word_slot(word: &[u8], log2_slots: u32) -> u32 {
     let folded =
         word.iter().enumerate().fold(0, |x, (i, &byte)| x ^ u32::from(byte) << (8 * (i % 4)));

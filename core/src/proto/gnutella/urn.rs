@@ -8,7 +8,7 @@ use std::fmt;
 const URN_MAX: usize = 200;
 
 /// One name of some content, or the wish to be told names.
-//= HUGE 0.94
+// After HUGE 0.94.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Urn {
     /// SHA-1 of the whole file; a bitprint counts as the SHA-1 in it.

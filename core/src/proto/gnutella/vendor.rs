@@ -10,7 +10,7 @@ const BEAR: [u8; 4] = *b"BEAR";
 const LIME: [u8; 4] = *b"LIME";
 
 /// A message that goes no further than the neighbour.
-//= vendor message 0.2
+// After vendor message 0.2.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Vendor {
     /// What the neighbour understands: vendor, selector, version.
