@@ -122,24 +122,27 @@ impl From<InfoHash> for NodeId {
     }
 }
 
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+/// Reads hex digits of any case.
+pub(crate) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
+/// Shows bytes as lower-case hex digits.
 macro_rules! lower_hex {
     ($($name:ident),*) => {$(
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
         }
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{self}")
             }
         }
     )*};
 }
+pub(crate) use lower_hex;
 lower_hex!(InfoHash, InfoHashV2, NodeId);
 
 impl fmt::Display for PeerId {

@@ -4,7 +4,14 @@
 //! not this machine, and a stranger only what is good for everybody. So networks of one's own and tests work, and
 //! nobody can aim us at our own services. Says nothing about whether the address is worth dialling.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// One form per address, so that one host has one name: IPv4 mapped into IPv6 is IPv4. The wire that a link-local address
+/// holds on stays with it.
+pub fn canonical(mut addr: SocketAddr) -> SocketAddr {
+    addr.set_ip(addr.ip().to_canonical());
+    addr
+}
 
 /// How far an address is good for, narrowest first.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -27,6 +34,11 @@ impl Scope {
             IpAddr::V4(ip) => Self::of_v4(ip),
             IpAddr::V6(ip) => Self::of_v6(ip),
         }
+    }
+
+    /// Whether an address is that of one host on this machine or in a network of one's own, and not good for everybody.
+    pub fn is_near(ip: IpAddr) -> bool {
+        Self::of(ip).is_some_and(|scope| scope < Self::Global)
     }
 
     /// Whether somebody at `from` may tell us about `ip`: only who is as near can know an address that is good near
@@ -86,12 +98,23 @@ mod tests {
             ("2001:db8::1", Scope::Global),
         ] {
             assert_eq!(Scope::of(ip(text)), Some(want), "{text}");
+            assert_eq!(Scope::is_near(ip(text)), want != Scope::Global, "{text}");
         }
         for text in
             ["0.0.0.0", "0.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "ff02::1"]
         {
             assert_eq!(Scope::of(ip(text)), None, "{text}");
+            assert!(!Scope::is_near(ip(text)), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_has_one_form_and_keeps_its_wire() {
+        let mapped: SocketAddr = "[::ffff:9.9.9.9]:5".parse().unwrap();
+        assert_eq!(canonical(mapped), "9.9.9.9:5".parse().unwrap());
+        let near: SocketAddr = "[fe80::1%3]:5".parse().unwrap();
+        assert_eq!(canonical(near), near);
+        assert_ne!(near, "[fe80::1%4]:5".parse().unwrap());
     }
 
     #[test]

@@ -94,6 +94,11 @@ fn krpc() {
 }
 
 #[test]
+fn napster() {
+    replay("napster", laws::napster);
+}
+
+#[test]
 fn magnet() {
     replay("magnet", laws::magnet);
 }

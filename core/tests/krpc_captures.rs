@@ -1,6 +1,6 @@
 //! Datagrams that other programs sent: each is understood, and written again byte for byte.
 
-use gaggle_core::proto::krpc::{Ask, Body, Message};
+use gaggle_core::proto::krpc::{Ask, Body, Kept, Message, Query, Salt};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -25,9 +25,13 @@ fn captured_messages_are_written_again_as_they_came() {
         ("libtorrent", "announce_peer"),
         ("libtorrent", "error"),
         ("libtorrent", "filters"),
+        ("libtorrent", "get"),
         ("libtorrent", "get_peers"),
+        ("libtorrent", "item"),
         ("libtorrent", "nodes"),
+        ("libtorrent", "put"),
         ("libtorrent", "samples"),
+        ("libtorrent", "seq"),
         ("libtorrent", "values"),
         ("transmission", "announce_peer"),
         ("transmission", "error"),
@@ -40,7 +44,31 @@ fn captured_messages_are_written_again_as_they_came() {
     ] {
         assert!(kinds.contains_key(&format!("{client} {kind}")), "{client} {kind} of {kinds:?}");
     }
-    assert!(kinds.values().sum::<usize>() >= 36, "{kinds:?}");
+    assert!(kinds.values().sum::<usize>() >= 54, "{kinds:?}");
+}
+
+/// What libtorrent signs, and what it keeps for others, is as the specification of items has it.
+#[test]
+fn captured_items_are_genuine() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/krpc");
+    let salts = ["", "foobar"].map(|salt| Salt::new(salt.as_bytes()).unwrap());
+    let (mut signed, mut others) = (0, 0);
+    for file in std::fs::read_dir(&folder).unwrap() {
+        let path = file.unwrap().path();
+        let (item, salts) = match Message::parse(&std::fs::read(&path).unwrap()) {
+            Ok(Message { body: Body::Query(Query { ask: Ask::Put { put, .. }, .. }), .. }) => {
+                (put.item, vec![put.salt])
+            }
+            Ok(Message { body: Body::Reply(reply), .. }) => match reply.kept {
+                Some(Kept::Item(item)) => (*item, salts.to_vec()),
+                _ => continue,
+            },
+            _ => continue,
+        };
+        assert!(salts.iter().any(|salt| item.is_genuine(salt)), "{}", path.display());
+        *if item.signed.is_some() { &mut signed } else { &mut others } += 1;
+    }
+    assert!(signed >= 8 && others >= 4, "{signed} signed, {others} others");
 }
 
 /// What the message is, in the words of the file name, which it must agree with.
@@ -54,8 +82,12 @@ fn kind(name: &str, message: &Message) -> String {
             Ask::GetPeers { .. } => "get_peers",
             Ask::AnnouncePeer { .. } => "announce_peer",
             Ask::SampleInfohashes { .. } => "sample_infohashes",
-            Ask::Unknown { .. } => "get",
+            Ask::Get { .. } => "get",
+            Ask::Put { .. } => "put",
+            Ask::Unknown { .. } => "unknown",
         },
+        Body::Reply(reply) if matches!(reply.kept, Some(Kept::Item(_))) => "item",
+        Body::Reply(reply) if reply.kept.is_some() => "seq",
         Body::Reply(reply) if reply.samples.is_some() => "samples",
         Body::Reply(reply) if reply.values.is_some() => "values",
         Body::Reply(reply) if reply.seeds.is_some() => "filters",

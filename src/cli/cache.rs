@@ -8,6 +8,7 @@ use crate::engine::What;
 use gaggle_core::id::{InfoHash, TorrentHashes};
 use gaggle_core::metainfo::{Magnet, Metainfo};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Keeps the metadata of a magnet.
 pub(super) fn keep(env: &Env, metainfo: &Metainfo) {
@@ -23,7 +24,7 @@ pub(super) fn keep(env: &Env, metainfo: &Metainfo) {
 pub(super) fn recall(env: &Env, what: What) -> What {
     let What::Magnet(magnet) = &what else { return what };
     match read(&env.dirs.cache, magnet) {
-        Some(metainfo) => What::Metainfo(Box::new(metainfo)),
+        Some(metainfo) => What::Metainfo(Arc::new(metainfo)),
         None => what,
     }
 }

@@ -137,8 +137,11 @@ async fn start(
         up,
         max_peers: 10,
         slots: Slots::Auto,
+        congestion: None,
         pex: true,
+        lan: true,
         lsd: false, // nothing leaves this machine
+        port_map: false,
         dht: None,
     });
     let engine = engine.await.map_err(|e| of_engine(&e))?;
@@ -147,7 +150,7 @@ async fn start(
     let mut metainfo = metainfo.clone();
     metainfo.trackers.clear(); // it is given below, as one that the user chose
     let add = AddTorrent {
-        what: What::Metainfo(Box::new(metainfo)),
+        what: What::Metainfo(Arc::new(metainfo)),
         out_dir: folder.clone(),
         select: Selection::All,
         peers: Vec::new(),

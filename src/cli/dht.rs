@@ -1,16 +1,19 @@
 //! `gaggle dht`: a node of the DHT on its own, and questions to the DHT.
 
 use super::dht_ask;
+use super::dht_item;
 use super::env::Env;
 use super::event::{DhtCounts, Event};
 use super::exit::{Exit, Failure, exit_of, plain};
-use super::network::dht_config;
+use super::network::{dht_config, maps_ports, say_ports};
 use super::tracker::who;
-use crate::locate::{Dht as Node, DhtConfig, explain, saved_nodes};
+use crate::locate::{Dht as Node, DhtConfig, PortMap, Ports, explain, saved_nodes};
 use crate::net::{Clock, Udp, os_rng};
-use gaggle_core::overlay::kademlia::{Status, Terms};
+use gaggle_core::overlay::kademlia::{K, Status, Terms, WIDTH_MAX};
 use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The customary port of BitTorrent.
@@ -26,7 +29,7 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 Examples:
   gaggle dht node --listen [::]:6881
   gaggle dht peers c12fe1c06bba254a9dc9f519b335aa7c1367a88a
-  gaggle dht ping router.example.org:6881
+  gaggle dht put release.txt --key release.key --new-key
 
 Two machines with `gaggle dht node`, each the other's --bootstrap, are a DHT of their own.")]
 pub(super) struct Dht {
@@ -54,6 +57,10 @@ enum Verb {
         #[command(flatten)]
         way: Way,
     },
+    /// Fetch an item: a small value that somebody has put there
+    Get(dht_item::GetItem),
+    /// Store an item of at most 1000 bytes, for about two hours
+    Put(dht_item::PutItem),
     /// Ask one node whether it is there
     Ping {
         /// HOST:PORT
@@ -96,6 +103,17 @@ struct RunNode {
     /// Most bytes a second of all answers together, or none [default: 8000]
     #[arg(long, value_name = "BYTES", env = "GAGGLE_DHT_REPLY_BUDGET")]
     reply_budget: Option<Bound>,
+    /// Nodes remembered of the half of the network that is far away, half as many of the next quarter and so on; for a
+    /// node that very many ask [default: 128]
+    #[arg(long, value_name = "COUNT", env = "GAGGLE_DHT_TABLE_WIDTH", value_parser = table_width())]
+    table_width: Option<u16>,
+    /// Ask the router for no port: by PCP, NAT-PMP or UPnP
+    #[arg(long, env = "GAGGLE_NO_UPNP")]
+    no_upnp: bool,
+}
+
+fn table_width() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(K as i64..=WIDTH_MAX as i64)
 }
 
 /// A number, or `none`.
@@ -116,13 +134,15 @@ impl FromStr for Bound {
 
 impl Dht {
     /// Runs until a signal comes, or until the question is answered.
-    pub(super) async fn run(self, env: &Env) -> anyhow::Result<Exit> {
+    pub(super) async fn run(self, env: &Arc<Env>) -> anyhow::Result<Exit> {
         let asked = match self.verb {
             Verb::Node(node) => return node.run(env).await,
             Verb::Peers { hash, way } => env.unless_stopped(dht_ask::peers(env, &hash, &way)).await,
             Verb::Announce { hash, port, way } => {
                 env.unless_stopped(dht_ask::announce(env, &hash, port, &way)).await
             }
+            Verb::Get(get) => env.unless_stopped(dht_item::get(env, &get)).await,
+            Verb::Put(put) => env.unless_stopped(dht_item::put(env, &put)).await,
             Verb::Ping { addr, way } => env.unless_stopped(dht_ask::ping(env, &addr, &way)).await,
             Verb::Status { way } => env.unless_stopped(status(env, &way)).await,
         };
@@ -132,7 +152,7 @@ impl Dht {
 
 impl RunNode {
     /// A signal is a good end.
-    async fn run(self, env: &Env) -> anyhow::Result<Exit> {
+    async fn run(self, env: &Arc<Env>) -> anyhow::Result<Exit> {
         let listen = self.listen.unwrap_or((Ipv6Addr::UNSPECIFIED, PORT).into());
         let lan = env.settings.network.lan;
         let mut config = DhtConfig {
@@ -148,7 +168,8 @@ impl RunNode {
             *limit = given.map_or(*limit, |bound| bound.0);
         }
         // Who runs a node of his own has room for more than a passer-by.
-        config.terms = Terms { swarms_max: 20_000, ..config.terms };
+        config.table_width = self.table_width.map_or(config.table_width, usize::from);
+        config.terms = Terms { swarms_max: 20_000, items_max: 7_000, ..config.terms };
         let node = start(listen, &config)?;
         let at = [node.addr(false), node.addr(true)].into_iter().flatten().collect::<Vec<_>>();
         let shown: Vec<String> = at.iter().map(ToString::to_string).collect();
@@ -157,12 +178,28 @@ impl RunNode {
         env.emit(&Event::DhtNode { listen: &shown, id_v4: id(false), id_v6: id(true) })?;
         let open = at.first().map_or("", |addr| who(*addr));
         env.note(format_args!("DHT node on {}, {open}", shown.join(" and ")));
+        let ports = self.ports(env, &node);
+        if let Some(ports) = &ports {
+            tokio::spawn(say_ports(Arc::clone(env), ports.watch()));
+        }
         tokio::select! {
             ended = say(env, &node) => ended?,
             _ = env.signals.first() => {}
         }
-        node.stop().await;
+        let give_back = async {
+            if let Some(ports) = &ports {
+                ports.stop().await;
+            }
+        };
+        tokio::join!(node.stop(), give_back);
         Ok(Exit::Done)
+    }
+
+    /// The router's port for it, unless nobody outside is meant to reach it.
+    fn ports(&self, env: &Env, node: &Node) -> Option<PortMap> {
+        let addr = node.addr(false).filter(|addr| !addr.ip().is_loopback())?;
+        let ports = Ports { listen: addr.ip(), tcp: None, udp: NonZeroU16::new(addr.port()) };
+        maps_ports(env, self.no_upnp, false).then(|| PortMap::start(ports, Clock::start()))
     }
 }
 
@@ -213,6 +250,9 @@ async fn status(env: &Env, way: &Way) -> anyhow::Result<Exit> {
         Some(why) => env.result(format_args!("nodes  0: {why}"))?,
         None => env.result(format_args!("nodes  {}", counts.nodes))?,
     }
+    if !counts.external.is_empty() {
+        env.result(format_args!("us     {}", counts.external.join(" and ")))?;
+    }
     let exit = if counts.nodes > 0 { Exit::Done } else { Exit::Other };
     env.emit(&Event::DhtStatus { counts, saved: Some(saved) })?;
     Ok(exit)
@@ -226,10 +266,12 @@ fn counts(status: &Status) -> DhtCounts {
         spare: sides().map(|side| side.nodes.spare).sum(),
         swarms: sides().map(|side| side.swarms).sum(),
         peers: sides().map(|side| side.peers).sum(),
+        items: sides().map(|side| side.items).sum(),
         asked: counters.asked,
         answered: counters.answered,
         queries: counters.queries,
         limited: counters.limited,
+        external: status.external.iter().flatten().map(ToString::to_string).collect(),
         why: status.why_nobody.map(explain),
     }
 }

@@ -6,10 +6,11 @@ use super::event::Event;
 use super::exit::{Exit, Failure};
 use super::target::Target;
 use crate::engine::What;
-use crate::locate::{Ask, AskId, Found, LocateError, Locator};
+use crate::locate::{Ask, AskId, Dht, Found, LocateError, Locator};
 use gaggle_core::id::{InfoHash, PeerId};
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::proto::announce::{self, Announce};
+use gaggle_core::scope::Scope;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -31,16 +32,31 @@ struct Brought {
 /// Prints peers as they are found.
 pub(super) async fn peers(env: &Env, hash: &str, way: &Way) -> anyhow::Result<Exit> {
     let info_hash = read(hash).await?;
-    let brought = ask(env, way, info_hash, 0).await?;
+    let node = way.node(env)?;
+    // Who is asked for counts names nobody, so that both have to be asked for.
+    let (brought, scrape) = tokio::join!(ask(env, &node, info_hash, 0), node.scrape(info_hash));
+    let brought = brought?;
     let Brought { peers, asked, answered, seconds, outcome, .. } = brought;
     let count = peers.len();
     let hash = info_hash.to_string();
-    env.emit(&Event::DhtLookup { info_hash: hash, asked, answered, peers: count, seconds })?;
+    let (seeds, leeches) = scrape.map(|counts| (counts.seeds, counts.leeches)).unzip();
+    env.emit(&Event::DhtLookup {
+        info_hash: hash,
+        asked,
+        answered,
+        peers: count,
+        seeds,
+        leeches,
+        seconds,
+    })?;
     if let Err(error) = outcome {
         return Err(nobody(&error).into());
     }
     let s = if count == 1 { "" } else { "s" };
-    env.note(format_args!("{asked} nodes asked, {count} peer{s}, {seconds:.1} s"));
+    let counted = scrape.map_or_else(String::new, |counts| {
+        format!(", about {} seeding and {} not", counts.seeds, counts.leeches)
+    });
+    env.note(format_args!("{asked} nodes asked, {count} peer{s}{counted}, {seconds:.1} s"));
     Ok(if count > 0 { Exit::Done } else { Exit::Other })
 }
 
@@ -53,7 +69,7 @@ pub(super) async fn announce(
 ) -> anyhow::Result<Exit> {
     let info_hash = read(hash).await?;
     let Brought { stored, asked, outcome, seconds, .. } =
-        ask(env, way, info_hash, port.get()).await?;
+        ask(env, &way.node(env)?, info_hash, port.get()).await?;
     let hash = info_hash.to_string();
     env.emit(&Event::DhtAnnounced { info_hash: hash, port: port.get(), asked, stored, seconds })?;
     if let Err(error) = outcome {
@@ -78,6 +94,10 @@ pub(super) async fn ping(env: &Env, addr: &str, way: &Way) -> anyhow::Result<Exi
             })?
             .collect(),
     };
+    if env.settings.network.lan && !found.iter().any(|at| Scope::is_near(at.ip())) {
+        let what = format!("{addr} is in another network, and network.lan keeps to this one");
+        return Err(Failure::usage(what).into());
+    }
     let node = way.node(env)?;
     for at in &found {
         if let Some(pong) = node.ping(*at).await {
@@ -102,13 +122,12 @@ async fn read(hash: &str) -> anyhow::Result<InfoHash> {
     })
 }
 
-fn nobody(error: &LocateError) -> Failure {
+pub(super) fn nobody(error: &LocateError) -> Failure {
     Failure::new(Exit::Other, format!("no node of the DHT: {error}"))
         .hint("--bootstrap HOST:PORT names one")
 }
 
-async fn ask(env: &Env, way: &Way, info_hash: InfoHash, port: u16) -> anyhow::Result<Brought> {
-    let node = way.node(env)?;
+async fn ask(env: &Env, node: &Dht, info_hash: InfoHash, port: u16) -> anyhow::Result<Brought> {
     let announce = Announce {
         info_hash,
         peer_id: PeerId([0; 20]), // goes to trackers only

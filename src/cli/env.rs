@@ -120,7 +120,7 @@ impl Env {
         if self.json {
             return Ok(());
         }
-        self.stdout(&format!("{line}\n"))
+        self.stdout(format!("{line}\n"))
     }
 
     /// Writes one line of `--json`; nothing without it.
@@ -128,14 +128,14 @@ impl Env {
         if !self.json {
             return Ok(());
         }
-        self.stdout(&format!("{}\n", serde_json::to_string(event)?))
+        self.stdout(format!("{}\n", serde_json::to_string(event)?))
     }
 
-    /// Writes text to stdout as it is.
-    pub(super) fn stdout(&self, text: &str) -> anyhow::Result<()> {
+    /// Writes text or bytes to stdout as they are.
+    pub(super) fn stdout(&self, text: impl AsRef<[u8]>) -> anyhow::Result<()> {
         let written = self.bars.suspend(|| {
             let mut out = std::io::stdout().lock();
-            out.write_all(text.as_bytes()).and_then(|()| out.flush())
+            out.write_all(text.as_ref()).and_then(|()| out.flush())
         });
         match written {
             Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -86,6 +86,34 @@ pub(super) enum Event<'a> {
         /// How long it took.
         seconds: f64,
     },
+    /// `dht get` is done.
+    DhtGet {
+        /// Where the item is looked for.
+        target: String,
+        /// Nodes asked.
+        asked: u32,
+        /// Of them, nodes that answered in time.
+        answered: u32,
+        /// Nodes that had it.
+        copies: u32,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// `dht get`: what was found.
+    DhtItem {
+        /// Where it is stored.
+        target: String,
+        /// Of its owner; null of an immutable item.
+        key: Option<String>,
+        /// Its sequence number; null of an immutable item.
+        seq: Option<i64>,
+        /// Its owner's signature; null of an immutable item.
+        signature: Option<String>,
+        /// The value, if it is text.
+        text: Option<&'a str>,
+        /// The value as it is encoded, in hex digits.
+        bencode: String,
+    },
     /// `dht peers` is done.
     DhtLookup {
         /// Of the torrent.
@@ -96,6 +124,10 @@ pub(super) enum Event<'a> {
         answered: u32,
         /// Different peers.
         peers: usize,
+        /// How many seeds there are, roughly, and how many other peers; `None` if no node has said so.
+        seeds: Option<u64>,
+        /// See `seeds`.
+        leeches: Option<u64>,
         /// How long it took.
         seconds: f64,
     },
@@ -123,6 +155,23 @@ pub(super) enum Event<'a> {
         id: &'a str,
         /// After so many milliseconds.
         ms: f64,
+    },
+    /// `dht put` is done.
+    DhtPut {
+        /// Where it is stored.
+        target: String,
+        /// Of its owner; null of an immutable item.
+        key: Option<String>,
+        /// Its sequence number; null of an immutable item.
+        seq: Option<i64>,
+        /// Nodes asked.
+        asked: u32,
+        /// Nodes that keep it.
+        stored: u32,
+        /// The highest number of an error that others refused it with; null if none did.
+        refused: Option<i32>,
+        /// How long it took.
+        seconds: f64,
     },
     /// How a node stands: `dht status`, and `dht node` whenever it changes.
     DhtStatus {
@@ -372,6 +421,19 @@ pub(super) enum Event<'a> {
         /// What each source has said.
         sources: &'a [String],
     },
+    /// The router has opened ports that lead to us.
+    PortsMapped {
+        /// The language it was asked in: `pcp`, `nat-pmp` or `upnp`.
+        by: &'a str,
+        /// Its address on this side.
+        router: String,
+        /// Its address on the other, as far as it says.
+        external: Option<&'a str>,
+        /// Where peers can connect to; null when that was refused.
+        tcp: Option<u16>,
+        /// Where the node of the DHT can be asked; null without one.
+        udp: Option<u16>,
+    },
     /// `tracker check`.
     TrackerAnswers {
         /// The tracker.
@@ -415,6 +477,8 @@ pub(super) struct DhtCounts {
     pub swarms: usize,
     /// Peers stored for others.
     pub peers: usize,
+    /// Items stored for others.
+    pub items: usize,
     /// Questions it has sent.
     pub asked: u64,
     /// Of them, answered.
@@ -423,6 +487,8 @@ pub(super) struct DhtCounts {
     pub queries: u64,
     /// Those that did not.
     pub limited: u64,
+    /// Our addresses, by what others say: none, one, or one of each family.
+    pub external: Vec<String>,
     /// Why there are no nodes.
     pub why: Option<String>,
 }

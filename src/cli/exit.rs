@@ -213,6 +213,12 @@ pub(super) fn of_engine(error: &EngineError) -> Failure {
             Failure::new(Exit::Network, format!("cannot listen on {addr}: {}", as_words(text)))
                 .hint("--listen IP:0 takes any free port")
         }
+        EngineError::Congestion { name, text } => {
+            let what =
+                format!("this system refuses the congestion control {name}: {}", as_words(text));
+            let loaded = crate::net::Congestion::loaded();
+            Failure::usage(what).hint(format!("it has {loaded}; modprobe tcp_NAME loads another"))
+        }
         EngineError::AlreadyRunning(_) => Failure::usage(format!("{error}: it was named twice")),
         EngineError::NothingSelected => Failure::usage(error.to_string())
             .hint("`gaggle get --list TARGET` prints the files with their indices"),

@@ -189,7 +189,7 @@ impl One {
 
     async fn download(&self, what: What, select: Selection, peers: Peers) -> Result<Exit, Failure> {
         let (how, env) = (&self.get.how, &*self.env);
-        let engine = self.engine.get_or_try_init(|| self.get.network.engine(env)).await?;
+        let engine = self.engine.get_or_try_init(|| self.get.network.engine(&self.env)).await?;
         let settings = &env.settings.get;
         let output = how.output.clone().unwrap_or_else(|| settings.output.clone());
         let wishes = self.wishes(&what, &output);

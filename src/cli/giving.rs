@@ -34,7 +34,7 @@ pub(super) struct Giving {
     pub name: String,
     id: InfoHash,
     /// Known once [`Giving::begin`] is over.
-    metainfo: Option<Box<Metainfo>>,
+    metainfo: Option<Arc<Metainfo>>,
     total: u64,
     /// When the slowest peer was first seen, and how far it was.
     slowest: Option<(Instant, f64)>,
@@ -101,7 +101,7 @@ impl Giving {
                     Some(DownloadEvent::Failed(error)) => break Err(of_engine(&error)),
                     Some(DownloadEvent::MetadataKnown(metainfo)) => {
                         self.name.clone_from(&metainfo.info.name);
-                        self.metainfo = Some(Box::new(Metainfo::clone(&metainfo)));
+                        self.metainfo = Some(metainfo);
                     }
                     Some(_) => {}
                     None => break Err(Failure::new(Exit::Other, format!("{} ended by itself", self.name))),
@@ -123,11 +123,17 @@ impl Giving {
         let env = self.env.clone();
         let mut meter = Meter::new(&env, self.total);
         let clock = Clock::start();
+        let over = enough.time.map(|time| Instant::ZERO + time);
+        let mut changes = self.download.changes();
         let mut ticks = tokio::time::interval(TICK);
+        // With nobody there nothing changes: a thousand torrents that wait must not wake for it.
+        let mut alone = false;
         let end = loop {
             tokio::select! {
                 biased;
                 _ = env.signals.first() => break Ok(Exit::Done),
+                () = clock.sleep_until(over) => break Ok(Exit::Done),
+                Ok(()) = changes.changed(), if alone => alone = false,
                 event = self.download.event() => match event {
                     Some(DownloadEvent::Failed(error)) => break Err(of_engine(&error)),
                     Some(DownloadEvent::Banned { peer, reason }) => {
@@ -138,13 +144,15 @@ impl Giving {
                     Some(_) => {}
                     None => break Err(Failure::new(Exit::Other, format!("{} ended by itself", self.name))),
                 },
-                _ = ticks.tick() => {
+                _ = ticks.tick(), if !alone => {
+                    changes.mark_unchanged();
                     let mut status = self.download.snapshot().status;
+                    alone = status.peers == 0;
                     // Nothing is wanted here, so the machine counts nothing as done.
                     (status.done, status.total) = (self.total, self.total);
                     let slowest = self.slowest(&status, clock.now());
                     meter.upload(&self.name, self.id, &status, &slowest);
-                    if enough.is_reached(&status, clock.now().since(Instant::ZERO)) {
+                    if enough.is_reached(&status) {
                         break Ok(Exit::Done);
                     }
                 }
@@ -159,7 +167,7 @@ impl Giving {
             self.name,
             if whole == 1 { "" } else { "s" }
         ));
-        self.download.stop().await;
+        Box::pin(self.download.stop()).await; // or all of its steps would take room from the start
         end
     }
 
@@ -184,10 +192,10 @@ impl Giving {
 }
 
 impl Enough {
-    fn is_reached(&self, status: &Status, time: Duration) -> bool {
+    /// Whether enough has been sent; time is looked at elsewhere.
+    fn is_reached(&self, status: &Status) -> bool {
         let sent = status.uploaded as f64 / status.total.max(1) as f64;
         self.ratio.is_some_and(|ratio| sent >= ratio)
-            || self.time.is_some_and(|limit| time >= limit)
             || self.copies.is_some_and(|copies| status.completed_peers >= copies)
     }
 }
@@ -214,12 +222,11 @@ mod tests {
     #[test]
     fn the_first_limit_that_is_reached_counts() {
         let status = Status { uploaded: 150, total: 100, completed_peers: 2, ..Status::default() };
-        let reached = |enough: Enough| enough.is_reached(&status, Duration::from_secs(10));
+        let reached = |enough: Enough| enough.is_reached(&status);
         assert!(!reached(Enough::default()));
         assert!(reached(Enough { ratio: Some(1.5), ..Enough::default() }));
         assert!(!reached(Enough { ratio: Some(1.6), ..Enough::default() }));
         assert!(reached(Enough { ratio: Some(9.0), copies: Some(2), ..Enough::default() }));
         assert!(!reached(Enough { copies: Some(3), ..Enough::default() }));
-        assert!(reached(Enough { time: Some(Duration::from_secs(10)), ..Enough::default() }));
     }
 }

@@ -11,6 +11,7 @@ mod create;
 mod demo;
 mod dht;
 mod dht_ask;
+mod dht_item;
 mod download;
 mod env;
 mod event;

@@ -1,15 +1,19 @@
 //! The network flags of every verb that meets peers.
 
 use super::env::Env;
+use super::event::Event;
 use super::exit::{Exit, Failure, of_engine};
 use super::here;
 use super::tracker::who;
 use crate::config::{Rate, Uploads, parse_nodes};
 use crate::engine::{Engine, EngineConfig, What};
-use crate::locate::DhtConfig;
+use crate::locate::{DhtConfig, Mapped};
 use gaggle_core::metainfo::{Magnet, PeerHint};
+use gaggle_core::scope::Scope;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Flags of `get`, `seed` and `share`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -36,6 +40,9 @@ pub(super) struct Network {
     /// Most bytes per second to send, such as 500K
     #[arg(long, value_name = "RATE", env = "GAGGLE_UP")]
     pub up: Option<Rate>,
+    /// TCP congestion control of connections to peers, such as bbr [default: the system's]
+    #[arg(long, value_name = "NAME", env = "GAGGLE_CONGESTION")]
+    congestion: Option<String>,
     /// Neither tell peers of each other nor be told
     #[arg(long, env = "GAGGLE_NO_PEX")]
     no_pex: bool,
@@ -48,7 +55,11 @@ pub(super) struct Network {
     /// Begin with this node of the DHT instead of the public ones (repeat); `none` for none
     #[arg(long, value_name = "HOST:PORT", env = "GAGGLE_DHT_BOOTSTRAP", value_delimiter = ' ')]
     dht_bootstrap: Vec<String>,
-    /// Keep to this network: ask no public node of the DHT
+    /// Ask the router for no port: by PCP, NAT-PMP or UPnP
+    #[arg(long, env = "GAGGLE_NO_UPNP")]
+    no_upnp: bool,
+    /// Keep to this network: neighbours on the wire, given peers and trackers, trackers at private addresses; no public
+    /// node of the DHT, no peers of peers, no port of the router
     #[arg(long, env = "GAGGLE_LAN")]
     lan: bool,
     #[command(flatten)]
@@ -60,8 +71,6 @@ pub(super) struct Network {
 struct Without {
     #[arg(long, hide = true, env = "GAGGLE_NO_UTP")]
     no_utp: bool,
-    #[arg(long, hide = true, env = "GAGGLE_NO_UPNP")]
-    no_upnp: bool,
 }
 
 /// Peers to try at once.
@@ -75,9 +84,10 @@ pub(super) struct Peers {
 
 impl Network {
     /// Starts an engine with these flags over the settings, and says who can reach it.
-    pub(super) async fn engine(&self, env: &Env) -> Result<Engine, Failure> {
+    pub(super) async fn engine(&self, env: &Arc<Env>) -> Result<Engine, Failure> {
         let settings = &env.settings.network;
         let listen = self.listen.unwrap_or(settings.listen);
+        let lan = self.lan || settings.lan;
         let engine = Engine::start(EngineConfig {
             listen,
             state_dir: env.dirs.state.clone(),
@@ -85,19 +95,25 @@ impl Network {
             up: self.up.or(settings.up).map(|rate| rate.0),
             max_peers: self.max_peers.unwrap_or(settings.max_peers).get(),
             slots: self.max_uploads.unwrap_or(settings.max_uploads).0,
-            pex: !(self.no_pex || settings.no_pex),
+            congestion: self.congestion.clone().or_else(|| settings.congestion.clone()),
+            // Peers of peers may be anywhere.
+            pex: !(self.no_pex || settings.no_pex || lan),
             lsd: !(self.no_lsd || settings.no_lsd),
-            dht: self.dht(env, listen)?,
+            lan,
+            port_map: maps_ports(env, self.no_upnp, lan),
+            dht: self.dht(env, listen, lan)?,
         });
         let engine = engine.await.map_err(|error| of_engine(&error))?;
         let listen = engine.listen_addr();
         env.note(format_args!("listening for peers on {listen}, {}", who(listen)));
+        if let Some(ports) = engine.watch_ports() {
+            tokio::spawn(say_ports(Arc::clone(env), ports));
+        }
         Ok(engine)
     }
 
     /// Whether and how to take part in the DHT.
-    fn dht(&self, env: &Env, listen: SocketAddr) -> Result<Option<DhtConfig>, Failure> {
-        let lan = self.lan || env.settings.network.lan;
+    fn dht(&self, env: &Env, listen: SocketAddr, lan: bool) -> Result<Option<DhtConfig>, Failure> {
         let config = dht_config(env, &self.dht_bootstrap, "--dht-bootstrap", listen, lan)?;
         let off = self.no_dht || env.settings.network.no_dht;
         Ok((!off).then_some(config))
@@ -127,6 +143,38 @@ impl Network {
     }
 }
 
+/// Whether the router is asked for ports.
+pub(super) fn maps_ports(env: &Env, no_upnp: bool, lan: bool) -> bool {
+    let settings = &env.settings.network;
+    !(no_upnp || settings.no_upnp || lan || settings.lan)
+}
+
+/// Says what the router has given, whenever that changes, until nobody asks it any more.
+pub(super) async fn say_ports(env: Arc<Env>, mut ports: watch::Receiver<Option<Mapped>>) {
+    while ports.changed().await.is_ok() {
+        let Some(mapped) = *ports.borrow_and_update() else {
+            env.note("the router has closed our ports");
+            continue;
+        };
+        let external = mapped.external.map(|ip| ip.to_string());
+        let [tcp, udp] = [mapped.tcp, mapped.udp].map(|port| port.map(NonZeroU16::get));
+        let event = Event::PortsMapped {
+            by: mapped.by.name(),
+            router: mapped.router.to_string(),
+            external: external.as_deref(),
+            tcp,
+            udp,
+        };
+        _ = env.emit(&event); // a reader that left early is no reason to stop
+        let outside = external.as_deref().unwrap_or("the router");
+        let port = |name, port: Option<u16>| port.map(|port| format!("{name} {port}"));
+        let ports: Vec<String> =
+            [port("TCP", tcp), port("UDP", udp)].into_iter().flatten().collect();
+        let by = mapped.by;
+        env.note(format_args!("open to the outside at {outside}, {} ({by})", ports.join(" and ")));
+    }
+}
+
 /// The nodes of the DHT to begin with. The public ones that nobody chose are left alone by who keeps to this network,
 /// or listens on loopback, where no answer could come from; and then so are those that the last run met among them.
 pub(super) fn dht_config(
@@ -139,14 +187,20 @@ pub(super) fn dht_config(
     let settings = &env.settings.network;
     let is_default = given.is_empty() && settings.dht_bootstrap_default;
     let begin = if !given.is_empty() {
-        parse_nodes(given).map_err(|why| Failure::usage(format!("{flag}: {why}")))?
+        let begin = parse_nodes(given).map_err(|why| Failure::usage(format!("{flag}: {why}")))?;
+        let public = |node: &&PeerHint| node.addr().is_some_and(|addr| !Scope::is_near(addr.ip()));
+        if let Some(node) = begin.iter().find(public).filter(|_| lan) {
+            let what = format!("{flag} {node} is in another network, and --lan keeps to this one");
+            return Err(Failure::usage(what));
+        }
+        begin
     } else if is_default && (lan || listen.ip().is_loopback()) {
-        return Ok(DhtConfig { network: Some(name_of(&[])), ..DhtConfig::new(Vec::new()) });
+        return Ok(DhtConfig { network: Some(name_of(&[])), lan, ..DhtConfig::new(Vec::new()) });
     } else {
         settings.dht_bootstrap.clone()
     };
     let network = (!is_default).then(|| name_of(&begin));
-    Ok(DhtConfig { network, ..DhtConfig::new(begin) })
+    Ok(DhtConfig { network, lan, ..DhtConfig::new(begin) })
 }
 
 /// What a network of one's own is called: by those who know its way in.

@@ -145,7 +145,7 @@ impl Share {
         let own = tracker.map(|tracker| tracker.local.clone());
         metainfo.trackers.retain(|tier| tracker.is_none_or(|own| !tier.contains(&own.public)));
         AddTorrent {
-            what: What::Metainfo(Box::new(metainfo)),
+            what: What::Metainfo(Arc::new(metainfo)),
             out_dir: made.parent.clone(),
             select: Selection::All,
             peers: Vec::new(),

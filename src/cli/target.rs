@@ -9,6 +9,7 @@ use gaggle_core::bencode::Limits;
 use gaggle_core::metainfo::{Magnet, Metainfo};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Largest .torrent that is read; a longer one is refused before the rest is fetched.
@@ -81,14 +82,14 @@ impl Target {
         };
         let metainfo = Metainfo::parse(&bytes)
             .map_err(|e| Failure::usage(format!("cannot read {name}: {e}")))?;
-        Ok(What::Metainfo(Box::new(metainfo)))
+        Ok(What::Metainfo(Arc::new(metainfo)))
     }
 }
 
 /// The whole torrent, where a link does not do.
 pub(super) fn whole(torrent: What) -> Result<Metainfo, Failure> {
     match torrent {
-        What::Metainfo(metainfo) => Ok(*metainfo),
+        What::Metainfo(metainfo) => Ok(Arc::unwrap_or_clone(metainfo)),
         What::Magnet(magnet) => Err(Failure::usage(format!(
             "{} is only a link: this needs the .torrent file",
             magnet.info_hash()

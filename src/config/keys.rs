@@ -48,6 +48,12 @@ pub const KEYS: &[Key] = &[
     one("network.down", "GAGGLE_DOWN", "", "Most bytes per second to fetch, such as 10M."),
     one("network.up", "GAGGLE_UP", "", "Most bytes per second to send, such as 500K."),
     one(
+        "network.congestion",
+        "GAGGLE_CONGESTION",
+        "",
+        "TCP congestion control of connections to peers, such as bbr; empty for the system's.",
+    ),
+    one(
         "network.no_pex",
         "GAGGLE_NO_PEX",
         "false",
@@ -65,6 +71,12 @@ pub const KEYS: &[Key] = &[
         "false",
         "Whether no peers are looked for in the DHT (BEP 5).",
     ),
+    one(
+        "network.no_upnp",
+        "GAGGLE_NO_UPNP",
+        "false",
+        "Whether the router is asked for no port, by PCP, NAT-PMP or UPnP.",
+    ),
     Key {
         path: "network.dht_bootstrap",
         env: "GAGGLE_DHT_BOOTSTRAP",
@@ -76,7 +88,7 @@ pub const KEYS: &[Key] = &[
         "network.lan",
         "GAGGLE_LAN",
         "false",
-        "Whether the default nodes of the DHT are not asked: peers of this network only.",
+        "Peers of this network only: no public node of the DHT is asked, nor the router for a port.",
     ),
     one("get.output", "GAGGLE_OUTPUT", ".", "Folder that downloads go to."),
     one("get.jobs", "GAGGLE_JOBS", "3", "How many downloads run at a time."),

@@ -54,9 +54,11 @@ pub struct RawNetwork {
     pub max_uploads: Option<Text>,
     pub down: Option<Text>,
     pub up: Option<Text>,
+    pub congestion: Option<Text>,
     pub no_pex: Option<Text>,
     pub no_lsd: Option<Text>,
     pub no_dht: Option<Text>,
+    pub no_upnp: Option<Text>,
     pub dht_bootstrap: Option<Vec<Text>>,
     pub lan: Option<Text>,
 }

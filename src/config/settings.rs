@@ -50,17 +50,21 @@ pub struct NetworkSettings {
     pub down: Option<Rate>,
     /// Most to send.
     pub up: Option<Rate>,
+    /// TCP congestion control of connections to peers.
+    pub congestion: Option<String>,
     /// Whether peers are not told of each other.
     pub no_pex: bool,
     /// Whether no peers are looked for among the neighbours.
     pub no_lsd: bool,
     /// Whether no peers are looked for in the DHT.
     pub no_dht: bool,
+    /// Whether the router is asked for no port.
+    pub no_upnp: bool,
     /// Nodes of the DHT to begin with.
     pub dht_bootstrap: Vec<PeerHint>,
     /// Whether those are the public ones that the program brings along, and nobody's choice.
     pub dht_bootstrap_default: bool,
-    /// Whether those that nobody chose are not asked.
+    /// Whether those that nobody chose are not asked, and neither is the router.
     pub lan: bool,
 }
 
@@ -166,9 +170,11 @@ fn network(raw: RawNetwork, layers: &Layers) -> Result<NetworkSettings, ConfigEr
         max_uploads: at("network.max_uploads").parse(raw.max_uploads)?,
         down: at("network.down").optional(raw.down)?,
         up: at("network.up").optional(raw.up)?,
+        congestion: at("network.congestion").optional(raw.congestion)?,
         no_pex: at("network.no_pex").flag(raw.no_pex)?,
         no_lsd: at("network.no_lsd").flag(raw.no_lsd)?,
         no_dht: at("network.no_dht").flag(raw.no_dht)?,
+        no_upnp: at("network.no_upnp").flag(raw.no_upnp)?,
         dht_bootstrap: at("network.dht_bootstrap").nodes(&texts(raw.dht_bootstrap))?,
         dht_bootstrap_default: layers.origin("network.dht_bootstrap") == Origin::Default,
         lan: at("network.lan").flag(raw.lan)?,

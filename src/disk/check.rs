@@ -2,15 +2,17 @@
 //!
 //! Files are looked at and hashed before anything is made or changed; a refusal leaves the folder as it was.
 
-use super::claim::{Scratch, Stop, cores, each_piece, hash_extents};
+use super::claim::{Stop, cores, hash_pieces};
 use super::fault::{StorageError, at};
 use super::files::{Files, Holder};
+use super::pool::Shared;
 use super::room::Room;
 use super::state::State;
 use super::storage::{Access, PieceHashOf, StorageSpec};
 use super::tree::{Links, Seen, Tree};
 use gaggle_core::bitfield::Bitfield;
 use gaggle_core::geometry::PieceIndex;
+use gaggle_core::id::PieceHash;
 use gaggle_core::storage::{FileRecord, Found, Layout, Place, Record, Stamp, plan};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -66,13 +68,17 @@ pub(super) struct Start {
 /// Called with how far the check is, from several threads.
 pub(super) type OnProgress<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
 
-pub(super) fn open(spec: &StorageSpec, progress: OnProgress<'_>) -> Result<Opened, StorageError> {
+pub(super) fn open(
+    pool: &Shared,
+    spec: &StorageSpec,
+    progress: OnProgress<'_>,
+) -> Result<Opened, StorageError> {
     let write = spec.access == Access::ReadWrite;
     if write {
         std::fs::create_dir_all(&spec.out_dir).map_err(at(&spec.out_dir))?;
     }
     let out_dir = std::fs::canonicalize(&spec.out_dir).map_err(at(&spec.out_dir))?;
-    let state = State::open(&spec.state_dir, &spec.hashes, &out_dir)?;
+    let state = State::open(&pool.locks(&spec.state_dir)?, &spec.hashes, &out_dir)?;
     let mut layout = spec.layout.clone();
     let record = state.load_record()?.filter(|record| {
         record.fits(&spec.hashes, layout.geometry(), layout.files().len())
@@ -81,7 +87,8 @@ pub(super) fn open(spec: &StorageSpec, progress: OnProgress<'_>) -> Result<Opene
     let before = record.as_ref().map_or_else(Vec::new, Record::stored);
     layout.reset_stored(&before);
     let links = if write { Links::Refuse } else { Links::Follow };
-    let files = Files::new(Tree::open(&out_dir, links)?, &layout, state.parts_path());
+    let tree = Tree::open(&out_dir, links, &pool.descriptors)?;
+    let files = Files::new(tree, &layout, state.parts_path());
     let seen = look(&layout, &files)?;
     let stamps: Vec<_> = seen.iter().map(|seen| seen.map(|seen| seen.stamp)).collect();
     let plan = {
@@ -172,22 +179,17 @@ pub(super) fn hash(
 ) -> Result<Bitfield, StorageError> {
     let mut good = Bitfield::empty(pieces.len());
     let pieces: Vec<PieceIndex> = pieces.ones().collect();
-    let check = |piece: PieceIndex, scratch: &mut Scratch| {
-        let Some(want) = piece_hash(piece) else { return Ok(false) };
-        let read = |place: Place, out: &mut [u8]| files.read_into(place, out);
-        let hasher = hash_extents(&layout.extents(piece), &mut scratch.buffer, read)?;
-        Ok(hasher.is_some_and(|hasher| hasher.is(want)))
-    };
+    let read = |(): &mut (), place: Place, out: &mut [u8]| files.read_into(place, out);
     let to_hash = pieces.len() as u32;
     let done = |hashed: usize| progress(Progress { hashed: hashed as u32, to_hash });
-    let verdicts = each_piece(layout.geometry(), &pieces, cores(), check, done).map_err(
-        |stop| match stop {
-            Stop::Asked => StorageError::Cancelled,
-            Stop::Failed(error) => error,
-        },
-    )?;
-    for (piece, _) in pieces.iter().zip(verdicts).filter(|(_, good)| *good) {
-        good.insert(*piece);
+    let hashes = hash_pieces(layout, &pieces, cores(), read, done).map_err(|stop| match stop {
+        Stop::Asked => StorageError::Cancelled,
+        Stop::Failed(error) => error,
+    })?;
+    for (piece, hash) in pieces.into_iter().zip(hashes) {
+        if hash.is_some_and(|hash| piece_hash(piece) == Some(PieceHash::Sha1(hash))) {
+            good.insert(piece);
+        }
     }
     Ok(good)
 }

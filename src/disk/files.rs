@@ -1,21 +1,19 @@
-//! The open files of one torrent: reads and writes extents. Bounded descriptors, opened when first needed.
+//! The files of one torrent: reads and writes extents, opening what it needs.
 
+use super::descriptors::Key;
 use super::fault::{StorageError, at};
 use super::pool::held;
 use super::tree::{Open, Seen, Tree, stamp};
 use bytes::Bytes;
 use gaggle_core::storage::{DiskFault, Extent, Layout, Place, Stamp};
-use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
-/// Descriptors that one torrent keeps open; the one unused for longest is closed for the next.
-pub(super) const OPEN_MAX: usize = 64;
 /// So many files are synced by one syncfs.
 const SYNC_ALL_FROM: usize = 64;
 /// Slices of one `pwritev`, the kernel's limit.
@@ -32,25 +30,14 @@ pub(super) struct Files {
     tree: Tree,
     paths: Vec<Vec<String>>,
     parts: PathBuf,
-    cache: Mutex<Cache>,
-}
-
-#[derive(Default)]
-struct Cache {
-    open: BTreeMap<Holder, Entry>,
-    tick: u64,
-}
-
-struct Entry {
-    file: Arc<File>,
-    mode: Open,
-    used: u64,
+    /// Files that are there, or were: none of them is made a second time.
+    known: Mutex<BTreeSet<usize>>,
 }
 
 impl Files {
     pub(super) fn new(tree: Tree, layout: &Layout, parts: PathBuf) -> Self {
         let paths = layout.files().iter().map(|file| file.path.clone()).collect();
-        Self { tree, paths, parts, cache: Mutex::default() }
+        Self { tree, paths, parts, known: Mutex::default() }
     }
 
     pub(super) fn path(&self, holder: Holder) -> PathBuf {
@@ -61,12 +48,22 @@ impl Files {
     }
 
     pub(super) fn look(&self, file: usize) -> Result<Option<Seen>, StorageError> {
-        self.tree.look(&self.paths[file])
+        let seen = self.tree.look(&self.paths[file])?;
+        if seen.is_some() {
+            held(&self.known).insert(file);
+        }
+        Ok(seen)
+    }
+
+    /// Closes everything; what is needed is opened again.
+    pub(super) fn rest(&self) {
+        self.tree.share().close_all();
     }
 
     /// Removes a file that this process made and could not use.
     pub(super) fn remove(&self, file: usize) -> Result<(), StorageError> {
-        held(&self.cache).open.remove(&Holder::File(file));
+        self.tree.share().close(Key::Holder(Holder::File(file)));
+        held(&self.known).remove(&file);
         self.tree.remove(&self.paths[file])
     }
 
@@ -131,31 +128,43 @@ impl Files {
         holder: Holder,
         mode: Open,
     ) -> Result<Option<Arc<File>>, StorageError> {
-        if let Some(file) = self.cache().find(holder, mode) {
+        if let Some(file) = self.tree.share().find(Key::Holder(holder), mode) {
             return Ok(Some(file));
         }
         let opened = match holder {
+            Holder::File(file) if mode == Open::Write => Some(self.open_to_write(file)?),
             Holder::File(file) => self.tree.file(&self.paths[file], mode)?,
             Holder::Parts => open_parts(&self.parts, mode)?,
         };
-        let Some(file) = opened.map(Arc::new) else { return Ok(None) };
-        self.cache().keep(holder, Entry { file: Arc::clone(&file), mode, used: 0 });
-        Ok(Some(file))
+        Ok(opened.map(|file| self.tree.share().keep(Key::Holder(holder), mode, file)))
     }
 
-    /// Appends the bytes of `extents` to `out`, which has room for them. `Ok(false)` if some are not there.
-    pub(super) fn read(&self, extents: &[Extent], out: &mut Vec<u8>) -> Result<bool, StorageError> {
+    /// Makes the file at most once: one that was removed behind our back held pieces that a new one does not.
+    fn open_to_write(&self, file: usize) -> Result<File, StorageError> {
+        let known = held(&self.known).contains(&file);
+        let mode = if known { Open::WriteExisting } else { Open::Write };
+        let opened = self.tree.file(&self.paths[file], mode)?;
+        held(&self.known).insert(file);
+        opened.ok_or_else(|| {
+            let path = self.path(Holder::File(file));
+            DiskFault::Io(format!("{} was removed while it was in use", path.display())).into()
+        })
+    }
+
+    /// Fills `out` with the bytes of `extents`, which are as long. `Ok(false)` if some are not there.
+    pub(super) fn read(
+        &self,
+        extents: &[Extent],
+        mut out: &mut [u8],
+    ) -> Result<bool, StorageError> {
         for extent in extents {
-            let Some((holder, offset)) = holder(extent.place) else {
-                out.resize(out.len() + extent.len as usize, 0);
-                continue;
-            };
-            let Some(file) = self.open(holder, Open::Read)? else { return Ok(false) };
-            if !fill(&file, offset, extent.len as usize, out).map_err(at(&self.path(holder)))? {
+            let (here, rest) = out.split_at_mut(extent.len as usize);
+            if !self.read_into(extent.place, here)? {
                 return Ok(false);
             }
+            out = rest;
         }
-        Ok(true)
+        Ok(out.is_empty()) // or it would hold what another torrent left there
     }
 
     /// Fills `out` from one place; zeros for padding. `Ok(false)` if the bytes are not there, or cannot be read.
@@ -207,31 +216,6 @@ impl Files {
         }
         Ok(())
     }
-
-    fn cache(&self) -> MutexGuard<'_, Cache> {
-        held(&self.cache)
-    }
-}
-
-impl Cache {
-    fn find(&mut self, holder: Holder, mode: Open) -> Option<Arc<File>> {
-        self.tick += 1;
-        let entry = self.open.get_mut(&holder)?;
-        if mode == Open::Write && entry.mode == Open::Read {
-            return None;
-        }
-        entry.used = self.tick;
-        Some(Arc::clone(&entry.file))
-    }
-
-    fn keep(&mut self, holder: Holder, entry: Entry) {
-        if self.open.len() >= OPEN_MAX
-            && let Some((&oldest, _)) = self.open.iter().min_by_key(|(_, entry)| entry.used)
-        {
-            self.open.remove(&oldest);
-        }
-        self.open.insert(holder, Entry { used: self.tick, ..entry });
-    }
 }
 
 /// Who holds the bytes and where; `None` for padding.
@@ -241,24 +225,6 @@ pub(super) const fn holder(place: Place) -> Option<(Holder, u64)> {
         Place::Pad => None,
         Place::Parts { offset } => Some((Holder::Parts, offset)),
     }
-}
-
-/// Appends `len` bytes of the file; `false` if it ends before.
-pub(super) fn fill(file: &File, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<bool, Errno> {
-    let end = out.len() + len;
-    let start = out.len();
-    out.reserve(len);
-    while out.len() < end {
-        // A vector may have more room than was asked for; what it reads past the end is cut off below.
-        let at = offset + (out.len() - start) as u64;
-        match rustix::io::pread(file, spare_capacity(out), at) {
-            Ok(0) => return Ok(false),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    out.truncate(end);
-    Ok(true)
 }
 
 fn open_parts(path: &Path, mode: Open) -> Result<Option<File>, StorageError> {

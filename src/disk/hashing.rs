@@ -3,14 +3,17 @@
 //! Reads only. Files that change while they are hashed are an error, not a torrent.
 
 use super::check::{OnProgress, Progress, hash, look};
-use super::claim::{Scratch, Stop, cores, each_piece, hash_extents};
+use super::claim::{Stop, cores, hash_pieces};
+use super::descriptors::Descriptors;
 use super::fault::{StorageError, fault};
 use super::files::Files;
 use super::storage::PieceHashOf;
 use super::tree::{Links, Tree};
 use gaggle_core::bitfield::Bitfield;
 use gaggle_core::geometry::{Geometry, GeometryError, PieceIndex, Version};
+use gaggle_core::hash::LANES;
 use gaggle_core::storage::{DiskFault, FileSpec, Layout, LayoutError, Place};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
@@ -51,7 +54,7 @@ pub struct Source {
 
 /// SHA-1 of every piece of the files, one behind the other. No pieces if they hold no bytes.
 ///
-/// `threads` is by default one per core; each needs 1 MiB. `progress` may break it off.
+/// `threads` is by default one per core; each needs half a MiB. `progress` may break it off.
 pub fn hash_content(
     sources: &[Source],
     piece_len: u32,
@@ -72,22 +75,18 @@ pub fn hash_content(
     let geometry = Geometry::new(Version::V1, offset, piece_len.into())?;
     let layout = Layout::new(geometry, specs)?;
     let pieces: Vec<PieceIndex> = geometry.iter().collect();
-    let one = |piece: PieceIndex, scratch: &mut Scratch| {
-        let last = &mut scratch.last;
-        let read =
-            |place: Place, out: &mut [u8]| read_source(sources, last, place, out).map(|()| true);
-        let hasher =
-            hash_extents::<HashingError>(&layout.extents(piece), &mut scratch.buffer, read)?;
-        Ok(hasher.expect("read_source fills the buffer or fails").finish())
+    let read = |open: &mut Open, place: Place, out: &mut [u8]| {
+        read_source(sources, open, place, out).map(|()| true)
     };
     let to_hash = geometry.pieces();
     let done = |hashed: usize| progress(Progress { hashed: hashed as u32, to_hash });
-    each_piece(&geometry, &pieces, threads.unwrap_or_else(cores), one, done).map_err(|stop| {
-        match stop {
-            Stop::Asked => HashingError::Cancelled,
-            Stop::Failed(error) => error,
-        }
-    })
+    let threads = threads.unwrap_or_else(cores);
+    let hashes = hash_pieces(&layout, &pieces, threads, read, done).map_err(|stop| match stop {
+        Stop::Asked => HashingError::Cancelled,
+        Stop::Failed(error) => error,
+    })?;
+    let there = |hash: Option<_>| hash.expect("read_source fills the slice or fails");
+    Ok(hashes.into_iter().map(there).collect())
 }
 
 /// What [`verify`] found.
@@ -125,7 +124,8 @@ pub fn verify(
     fast: bool,
     progress: OnProgress<'_>,
 ) -> Result<Report, StorageError> {
-    let files = Files::new(Tree::open(dir, Links::Follow)?, layout, PathBuf::new());
+    let files =
+        Files::new(Tree::open(dir, Links::Follow, &Descriptors::new())?, layout, PathBuf::new());
     let seen = look(layout, &files)?;
     let found = |at: usize| match seen[at] {
         Some(seen) => Some(seen.stamp.len),
@@ -158,9 +158,12 @@ fn ends_after(layout: &Layout, piece: PieceIndex, file: &FileSpec, len: u64) -> 
     geometry.offset_of(piece) + u64::from(geometry.size_of(piece)) > file.offset + len
 }
 
+/// The sources that a thread read last, the latest in front: as many as pieces are read in turn.
+type Open = VecDeque<(usize, File)>;
+
 fn read_source(
     sources: &[Source],
-    last: &mut Option<(usize, File)>,
+    open: &mut Open,
     place: Place,
     out: &mut [u8],
 ) -> Result<(), HashingError> {
@@ -174,14 +177,15 @@ fn read_source(
     };
     let changed = || HashingError::Changed { path: path.clone() };
     let failed = |error: std::io::Error| HashingError::Disk(fault(path, &error));
-    if !matches!(last, Some((open, _)) if *open == at) {
+    if !open.iter().any(|(file, _)| *file == at) {
         let file = File::open(path).map_err(failed)?;
         if file.metadata().map_err(failed)?.len() != sources[at].len {
             return Err(changed());
         }
-        *last = Some((at, file));
+        open.truncate(LANES - 1);
+        open.push_front((at, file));
     }
-    let Some((_, file)) = last else { return Err(changed()) };
+    let (_, file) = open.iter().find(|(file, _)| *file == at).expect("it was opened above");
     match file.read_exact_at(out, offset) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(changed()),
         other => other.map_err(failed),

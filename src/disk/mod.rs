@@ -6,10 +6,13 @@
 
 mod check;
 mod claim;
+mod descriptors;
 mod fault;
 mod files;
 pub mod hashing;
+mod locks;
 mod pool;
+mod recycled;
 mod room;
 mod state;
 mod storage;

@@ -119,7 +119,7 @@ impl Room<'_> {
     pub(super) fn move_parts(&self) -> Result<(), StorageError> {
         for piece in self.moves.ones() {
             for part in self.layout.moves(piece, self.before) {
-                let mut bytes = Vec::with_capacity(part.len as usize);
+                let mut bytes = vec![0; part.len as usize];
                 let from = Extent { place: Place::Parts { offset: part.from }, len: part.len };
                 if self.files.read(&[from], &mut bytes)? {
                     let to = Extent {
@@ -141,7 +141,7 @@ impl Room<'_> {
             for part in self.layout.moves(piece, self.before).iter().filter(|m| m.file == at_file) {
                 let len = part.len;
                 let read = |place| {
-                    let mut bytes = Vec::with_capacity(len as usize);
+                    let mut bytes = vec![0; len as usize];
                     self.files
                         .read(&[Extent { place, len }], &mut bytes)
                         .map(|there| there.then_some(bytes))

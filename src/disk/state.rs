@@ -1,10 +1,11 @@
-//! The state folder's files of one torrent: lock, resume record, unsynced list, parts.
+//! The state folder's files of one torrent: resume record, unsynced list, parts.
 //!
 //! Named by info hash and output folder, so that a seed and a download of one torrent on one machine do not meet.
 //! A record replaces the last one whole: temporary file, fsync, rename, fsync of the folder. The list is appended
 //! to without a sync. Never reads or writes content.
 
 use super::fault::{StorageError, at, fault};
+use super::locks::{Lock, Locks};
 use super::tree::stamp;
 use gaggle_core::bitfield::Bitfield;
 use gaggle_core::geometry::{Geometry, PieceIndex};
@@ -12,16 +13,15 @@ use gaggle_core::hash::sha1;
 use gaggle_core::id::{InfoHash, TorrentHashes};
 use gaggle_core::storage::Record;
 use gaggle_core::storage::resume::{ENTRY_LEN, list_entry, read_list};
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Folder below the state folder.
-const FOLDER: &str = "resume";
+pub(super) const FOLDER: &str = "resume";
 /// Largest record or list that is read: above what the most pieces and a million files need. A larger one is
 /// not ours and is ignored.
 const STATE_LEN_MAX: u64 = 128 << 20;
@@ -30,41 +30,41 @@ pub(super) struct State {
     folder: PathBuf,
     stem: String,
     info_hash: InfoHash,
-    list: File,
+    list: Option<File>, // while there is something in it
     list_len: u64,
-    lock: File, // released at the latest when the last job of the torrent ends
+    lock: Option<Lock>, // released at the latest when the last job of the torrent ends
 }
 
 impl State {
     /// Locks the torrent. `out_dir` is absolute.
     pub(super) fn open(
-        state_dir: &Path,
+        locks: &Arc<Locks>,
         hashes: &TorrentHashes,
         out_dir: &Path,
     ) -> Result<Self, StorageError> {
-        let folder = state_dir.join(FOLDER);
-        std::fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let folder = locks.folder().to_owned();
         let place = sha1([out_dir.as_os_str().as_bytes()]);
         let info_hash = hashes.wire();
         let stem =
             format!("{info_hash}-{:02x}{:02x}{:02x}{:02x}", place[0], place[1], place[2], place[3]);
-        let path = folder.join(format!("{stem}.lock"));
-        let lock = writable(&path)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(StorageError::InUse { path }),
-            Err(errno) => return Err(at(&path)(errno)),
+        let name = sha1([stem.as_bytes()]);
+        let lock = locks.take(name[..8].try_into().expect("eight of twenty bytes"))?;
+        if lock.is_none() {
+            return Err(StorageError::InUse { path: folder.join(&stem) });
         }
         let path = folder.join(format!("{stem}.unsynced"));
-        let list = writable(&path)?;
-        let len = list.metadata().map_err(at(&path))?.len();
+        let len = match std::fs::metadata(&path) {
+            Ok(meta) => meta.len(),
+            Err(error) if error.kind() == ErrorKind::NotFound => 0,
+            Err(error) => return Err(at(&path)(error)),
+        };
         let list_len = len - len % ENTRY_LEN as u64; // a torn tail is written over
-        Ok(Self { folder, stem, info_hash, list, list_len, lock })
+        Ok(Self { folder, stem, info_hash, list: None, list_len, lock })
     }
 
     /// Lets another process have the torrent.
-    pub(super) fn unlock(&self) -> Result<(), StorageError> {
-        rustix::fs::flock(&self.lock, FlockOperation::Unlock).map_err(at(&self.path("lock")))
+    pub(super) fn unlock(&mut self) {
+        self.lock = None;
     }
 
     pub(super) fn parts_path(&self) -> PathBuf {
@@ -90,16 +90,30 @@ impl State {
     /// The pieces of the unsynced list and when it was last written.
     pub(super) fn load_list(&self, geometry: &Geometry) -> Result<(Bitfield, i64), StorageError> {
         let path = self.path("unsynced");
-        let stat = rustix::fs::fstat(&self.list).map_err(at(&path))?;
+        let list = match File::open(&path) {
+            Ok(list) => list,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok((read_list(self.info_hash, geometry, &[]), i64::MIN));
+            }
+            Err(error) => return Err(at(&path)(error)),
+        };
+        let stat = rustix::fs::fstat(&list).map_err(at(&path))?;
         let mut bytes = vec![0; self.list_len.min(STATE_LEN_MAX) as usize];
-        self.list.read_exact_at(&mut bytes, 0).map_err(at(&path))?;
+        list.read_exact_at(&mut bytes, 0).map_err(at(&path))?;
         Ok((read_list(self.info_hash, geometry, &bytes), stamp(&stat).mtime_ns))
     }
 
     /// Lists a piece before it is written. A failed write is written over by the next.
     pub(super) fn append(&mut self, piece: PieceIndex) -> Result<(), StorageError> {
         let entry = list_entry(self.info_hash, piece);
-        self.list.write_all_at(&entry, self.list_len).map_err(at(&self.path("unsynced")))?;
+        let path = self.path("unsynced");
+        let list = match self.list.take() {
+            Some(list) => list,
+            None => writable(&path)?,
+        };
+        let written = list.write_all_at(&entry, self.list_len);
+        self.list = Some(list);
+        written.map_err(at(&path))?;
         self.list_len += ENTRY_LEN as u64;
         Ok(())
     }
@@ -110,12 +124,16 @@ impl State {
         pieces: impl Iterator<Item = PieceIndex>,
     ) -> Result<(), StorageError> {
         let entries: Vec<u8> = pieces.flat_map(|piece| list_entry(self.info_hash, piece)).collect();
+        if entries.is_empty() && self.list_len == 0 {
+            return Ok(());
+        }
         let (temp, path) = (self.path("unsynced.tmp"), self.path("unsynced"));
         let file = writable(&temp)?;
         file.set_len(0).map_err(at(&temp))?;
         file.write_all_at(&entries, 0).map_err(at(&temp))?;
         std::fs::rename(&temp, &path).map_err(at(&path))?;
-        (self.list, self.list_len) = (file, entries.len() as u64);
+        self.list_len = entries.len() as u64;
+        self.list = (self.list_len > 0).then_some(file);
         Ok(())
     }
 

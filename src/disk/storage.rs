@@ -7,13 +7,12 @@
 use super::check::{Checked, OnProgress, Opened};
 use super::fault::{StorageError, at};
 use super::files::{Files, Holder, holder};
-use super::pool::{Kept, Pool, Shared, held};
+use super::pool::{Job, Kept, Pool, Shared, Whole, held};
 use super::room::Preallocate;
 use super::state::{State, save_record};
 use bytes::Bytes;
 use gaggle_core::clock::Instant;
 use gaggle_core::geometry::{Block, PieceIndex};
-use gaggle_core::hash;
 use gaggle_core::id::{PieceHash, TorrentHashes};
 use gaggle_core::storage::{
     Batch, DiskDone, DiskFault, FileRecord, Journal, Layout, Record, Stamp, Verdict, Verify,
@@ -133,7 +132,7 @@ struct Load {
 impl Storage {
     /// Locks the torrent, checks what is there, makes files, and returns what the torrent has.
     ///
-    /// Blocks for as long as hashing takes; `progress` is called from several threads after every piece and can
+    /// Blocks for as long as hashing takes; `progress` is called from several threads after every few pieces and can
     /// break it off.
     pub fn open(
         pool: &Pool,
@@ -142,7 +141,7 @@ impl Storage {
         progress: OnProgress<'_>,
     ) -> Result<(Self, Checked), StorageError> {
         let Opened { layout, files, state, out_dir, start, checked } =
-            super::check::open(&spec, progress)?;
+            super::check::open(&pool.shared(), &spec, progress)?;
         let shared = pool.shared();
         let now = shared.now();
         let mut journal = Journal::new(start.durable);
@@ -178,6 +177,7 @@ impl Storage {
         }
         let kept: Weak<dyn Kept> = Arc::downgrade(&(Arc::clone(&inner) as Arc<dyn Kept>));
         shared.look_after(kept);
+        inner.rest();
         Ok((Self { inner }, checked))
     }
 
@@ -204,11 +204,12 @@ impl Storage {
             load.jobs += 1;
         }
         let inner = Arc::clone(&self.inner);
-        self.inner.pool.submit(Box::new(move || {
-            let done = inner.store(piece, &blocks);
+        let then = move |blocks: Vec<Bytes>, hash| {
+            let done = inner.store(piece, &blocks, hash);
             drop(blocks);
             inner.finish(|load| load.store_bytes -= bytes, DiskEvent::Done(done));
-        }));
+        };
+        self.inner.pool.submit(Job::Pieces(vec![Whole { blocks, then: Box::new(then) }]));
         Ok(())
     }
 
@@ -224,10 +225,10 @@ impl Storage {
             load.jobs += 1;
         }
         let inner = Arc::clone(&self.inner);
-        self.inner.pool.submit(Box::new(move || {
+        self.inner.pool.submit(Job::Other(Box::new(move || {
             let event = inner.read(peer, blocks);
             inner.finish(|load| load.reads -= 1, event);
-        }));
+        })));
         Ok(())
     }
 
@@ -259,7 +260,8 @@ impl Storage {
         }
         self.inner.sync(Journal::flush).map_err(StorageError::into_fault)?;
         self.inner.drop_parts();
-        held(&self.inner.books).state.unlock().map_err(StorageError::into_fault)
+        held(&self.inner.books).state.unlock();
+        Ok(())
     }
 }
 
@@ -274,13 +276,11 @@ impl Inner {
         self.idle.notify_all();
     }
 
-    fn store(&self, piece: PieceIndex, blocks: &[Bytes]) -> DiskDone {
+    fn store(&self, piece: PieceIndex, blocks: &[Bytes], hash: [u8; 20]) -> DiskDone {
         let bytes: u64 = blocks.iter().map(|block| block.len() as u64).sum();
         let size = self.layout.geometry().size_of(piece);
-        let good = bytes == u64::from(size)
-            && (self.piece_hash)(piece)
-                .is_some_and(|want| hash::piece_is(want, blocks.iter().map(|block| &block[..])));
-        if !good {
+        let good = (self.piece_hash)(piece) == Some(PieceHash::Sha1(hash));
+        if bytes != u64::from(size) || !good {
             return DiskDone::Stored { piece, verdict: Verdict::Bad };
         }
         match self.write(piece, blocks, size) {
@@ -336,7 +336,7 @@ impl Inner {
         while let Some(first) = rest.first() {
             let (run, len) = neighbours(rest);
             let whole = Block { len, ..*first };
-            let mut buffer = Vec::with_capacity(len as usize);
+            let mut buffer = self.pool.buffers.take(len as usize);
             let extents = self.layout.extents_of(whole);
             let fault = match self.files.read(&extents, &mut buffer) {
                 Ok(true) => None,
@@ -348,7 +348,7 @@ impl Inner {
             if let Some(fault) = fault {
                 return DiskEvent::Done(DiskDone::ReadFailed { peer, blocks, fault });
             }
-            let mut bytes = Bytes::from(buffer);
+            let mut bytes = self.pool.buffers.lend(buffer);
             done.extend(
                 rest[..run].iter().map(|block| (*block, bytes.split_to(block.len as usize))),
             );
@@ -475,6 +475,15 @@ impl Inner {
         }
     }
 
+    /// Closes everything, because it may be long until somebody asks. Not while something may still be written: a file
+    /// that was removed and made anew behind our back must not pass for the one that was synced before.
+    fn rest(&self) {
+        let complete = held(&self.books).journal.durable().is_full();
+        if complete || self.access == Access::ReadOnly {
+            self.files.rest();
+        }
+    }
+
     /// The first record of a run. What was found good by hashing goes onto the list before the old record, which
     /// may still name it, is replaced.
     fn begin_record(&self) -> Result<(), StorageError> {
@@ -499,6 +508,9 @@ impl Kept for Inner {
         }
         if let Err(error) = self.sync(|journal| journal.sync_due(now)) {
             (self.sink)(DiskEvent::SyncFailed(error.into_fault()));
+        }
+        if self.deadline().is_none() {
+            self.rest();
         }
     }
 }

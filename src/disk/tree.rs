@@ -5,6 +5,7 @@
 //! (seeding what the user pointed at) links are followed, as they were when the torrent was made: only bytes with
 //! the right hash are ever sent.
 
+use super::descriptors::{Descriptors, Key, Share};
 use super::fault::{StorageError, at};
 use gaggle_core::storage::Stamp;
 use rustix::fd::{AsFd, OwnedFd};
@@ -12,13 +13,15 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A folder that everything happens in. The folder itself may be reached through links.
 pub(super) struct Tree {
     root: PathBuf,
-    fd: OwnedFd,
     device: u64,
+    inode: u64,
     links: Links,
+    share: Share,
 }
 
 /// What to do at a symbolic link below the folder.
@@ -34,6 +37,8 @@ pub(super) enum Open {
     Read,
     /// For reading and writing; a missing file and its folders are made.
     Write,
+    /// For reading and writing what is there.
+    WriteExisting,
 }
 
 /// What stands at a path.
@@ -45,11 +50,39 @@ pub(super) struct Seen {
 }
 
 impl Tree {
-    pub(super) fn open(root: &Path, links: Links) -> Result<Self, StorageError> {
+    pub(super) fn open(
+        root: &Path,
+        links: Links,
+        descriptors: &Arc<Descriptors>,
+    ) -> Result<Self, StorageError> {
+        let stat = rustix::fs::stat(root).map_err(at(root))?;
+        let (device, inode, share) = (stat.st_dev, stat.st_ino, descriptors.share());
+        let tree = Self { root: root.to_owned(), device, inode, links, share };
+        tree.top()?;
+        Ok(tree)
+    }
+
+    /// What is open of it.
+    pub(super) const fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// The folder. If it had to be closed and another stands in its place now, that is an error: what was checked
+    /// is not in there.
+    fn top(&self) -> Result<Arc<File>, StorageError> {
+        if let Some(top) = self.share.find(Key::Root, Open::Read) {
+            return Ok(top);
+        }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(CWD, root, flags, Mode::empty()).map_err(at(root))?;
-        let device = rustix::fs::fstat(&fd).map_err(at(root))?.st_dev;
-        Ok(Self { root: root.to_owned(), fd, device, links })
+        let top = rustix::fs::openat(CWD, &self.root, flags, Mode::empty());
+        let top = top.map_err(at(&self.root))?;
+        let stat = rustix::fs::fstat(&top).map_err(at(&self.root))?;
+        // For reading alone any folder does: whoever gets its bytes checks them.
+        let same = (stat.st_dev, stat.st_ino) == (self.device, self.inode);
+        if !same && self.links == Links::Refuse {
+            return Err(at(&self.root)(Errno::STALE));
+        }
+        Ok(self.share.keep(Key::Root, Open::Read, File::from(top)))
     }
 
     /// The path as a person would type it.
@@ -78,16 +111,17 @@ impl Tree {
         let mut flags = OFlags::CLOEXEC | OFlags::NONBLOCK | self.nofollow();
         flags |= match open {
             Open::Read => OFlags::RDONLY,
+            Open::WriteExisting => OFlags::RDWR,
             Open::Write => OFlags::RDWR | OFlags::CREATE,
         };
         let fd = match rustix::fs::openat(&folder, name, flags, Mode::from_raw_mode(0o666)) {
             Ok(fd) => fd,
-            Err(Errno::NOENT) if open == Open::Read => return Ok(None),
+            Err(Errno::NOENT) if open != Open::Write => return Ok(None),
             Err(errno) => return Err(self.blocked(&folder, path, path.len(), errno)),
         };
         let stat = rustix::fs::fstat(&fd).map_err(at(&self.full(path)))?;
         let seen = self.regular(&stat, path)?;
-        if open == Open::Write && seen.links > 1 {
+        if open != Open::Read && seen.links > 1 {
             return Err(StorageError::HardLinked { path: self.full(path), links: seen.links });
         }
         Ok(Some(File::from(fd)))
@@ -100,13 +134,13 @@ impl Tree {
 
     /// Makes everything on the file system durable.
     pub(super) fn sync_all(&self) -> Result<(), StorageError> {
-        readable(&self.fd).and_then(rustix::fs::syncfs).map_err(at(&self.root))
+        readable(&*self.top()?).and_then(rustix::fs::syncfs).map_err(at(&self.root))
     }
 
     /// Makes the names in a folder durable; the empty path is the folder that everything happens in.
     pub(super) fn sync_folder(&self, path: &[String]) -> Result<(), StorageError> {
         let folder = match path.split_last() {
-            None => readable(&self.fd),
+            None => readable(&*self.top()?),
             Some(_) => {
                 let Some((above, name)) = self.folder(path, Open::Read)? else { return Ok(()) };
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | self.nofollow();
@@ -130,14 +164,14 @@ impl Tree {
         &self,
         path: &'a [String],
         open: Open,
-    ) -> Result<Option<(OwnedFd, &'a str)>, StorageError> {
+    ) -> Result<Option<(Arc<File>, &'a str)>, StorageError> {
         let (name, folders) = path.split_last().expect("a layout has no empty path");
-        let mut at_folder = self.fd.try_clone().map_err(at(&self.root))?;
+        let mut at_folder = self.top()?;
         for (depth, component) in folders.iter().enumerate() {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | self.nofollow();
             let enter = || rustix::fs::openat(&at_folder, component.as_str(), flags, Mode::empty());
             let entered = match enter() {
-                Err(Errno::NOENT) if open == Open::Read => return Ok(None),
+                Err(Errno::NOENT) if open != Open::Write => return Ok(None),
                 Err(Errno::NOENT) => {
                     match rustix::fs::mkdirat(
                         &at_folder,
@@ -151,7 +185,7 @@ impl Tree {
                 entered => entered,
             };
             at_folder = match entered {
-                Ok(fd) => fd,
+                Ok(fd) => Arc::new(File::from(fd)),
                 Err(errno) => return Err(self.blocked(&at_folder, path, depth + 1, errno)),
             };
         }
@@ -205,7 +239,7 @@ pub(super) fn stamp(stat: &Stat) -> Stamp {
 }
 
 /// A descriptor that can be synced, of a folder that is open only by path.
-fn readable(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
+fn readable(folder: impl AsFd) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(folder, ".", flags, Mode::empty())
 }

@@ -5,11 +5,12 @@
 use super::api::{AddTorrent, EngineError, Snapshot, What};
 use super::engine::Shared;
 use super::task::Command;
-use crate::locate::{Announcing, AnnouncingSetup, Progress, Trackers, TrackersConfig};
+use crate::locate::{Announcing, AnnouncingSetup, Mapped, Progress, is_near};
 use crate::net::os_rng;
 use gaggle_core::id::InfoHash;
 use gaggle_core::swarm::announce::{Pace, TrackerStatus};
 use gaggle_core::swarm::roster::Source;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -49,26 +50,24 @@ pub(super) fn start(
     commands: mpsc::WeakSender<Command>,
     snapshots: &watch::Receiver<Snapshot>,
 ) -> Result<Handle, EngineError> {
-    let mut rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
+    let rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
     let setup = AnnouncingSetup {
         info_hash,
         peer_id: shared.our_id,
-        port: shared.port(),
+        port: shared.listen.port(),
         key: shared.key,
-        tiers: tiers(add),
+        tiers: tiers(add, shared.config.lan),
         pace: Pace::default(),
     };
-    let trusted = add.trackers.iter().cloned().collect();
-    let config = TrackersConfig { trusted, from: shared.dialer.bind, ..TrackersConfig::default() };
-    let trackers = Trackers::new(config, shared.clock, rng.fork()).over(shared.udp.clone());
+    let trackers = shared.trackers.trusting(add.trackers.iter().cloned().collect());
     let mut snapshots = snapshots.clone();
     let (stop, mut stopped) = oneshot::channel();
     let (shown, statuses) = watch::channel(Vec::new());
-    let clock = shared.clock;
+    let (clock, shared) = (shared.clock, Arc::clone(shared));
     let task = tokio::spawn(async move {
         let ready = snapshots.wait_for(|snapshot| snapshot.running);
         let begun = tokio::select! {
-            ready = ready => ready.map(|snapshot| progress(&snapshot)),
+            ready = ready => ready.map(|snapshot| progress(&snapshot, shared.mapped_port())),
             _ = &mut stopped => return,
         };
         let Ok(begun) = begun else { return };
@@ -76,6 +75,7 @@ pub(super) fn start(
         let (found, mut peers) = mpsc::channel(PEERS_QUEUE);
         let announcing = Announcing::start(setup, trackers, clock, rng, told, found);
         let mut status = announcing.watch_status();
+        let mut ports = shared.watch_ports();
         loop {
             shown.send_replace(status.borrow_and_update().clone());
             tokio::select! {
@@ -88,9 +88,14 @@ pub(super) fn start(
                     }
                 }
                 Ok(()) = status.changed() => {}
+                // Of a quiet torrent there is no new snapshot to tell it by.
+                () = changed(&mut ports) => {
+                    let now = progress(&snapshots.borrow(), shared.mapped_port());
+                    tell.send_if_modified(|told| std::mem::replace(told, now) != now);
+                }
                 changed = snapshots.changed() => match changed {
                     Ok(()) => {
-                        let now = progress(&snapshots.borrow_and_update());
+                        let now = progress(&snapshots.borrow_and_update(), shared.mapped_port());
                         tell.send_if_modified(|told| std::mem::replace(told, now) != now);
                     }
                     Err(_) => break,
@@ -103,17 +108,31 @@ pub(super) fn start(
     Ok(Handle { statuses, stop, task })
 }
 
+/// The router has given other ports; never, if none is asked.
+async fn changed(ports: &mut Option<watch::Receiver<Option<Mapped>>>) {
+    if let Some(watched) = ports
+        && watched.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
+}
+
 /// Trackers of the torrent, and those the user added as a tier of their own.
-fn tiers(add: &AddTorrent) -> Vec<Vec<String>> {
-    let own = match &add.what {
+fn tiers(add: &AddTorrent, lan: bool) -> Vec<Vec<String>> {
+    let mut own: Vec<Vec<String>> = match &add.what {
         What::Magnet(magnet) => magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
         What::Metainfo(metainfo) => metainfo.trackers.clone(),
     };
+    if lan {
+        own.iter_mut().for_each(|tier| tier.retain(|url| is_near(url)));
+        own.retain(|tier| !tier.is_empty());
+    }
     let extra = (!add.trackers.is_empty()).then(|| add.trackers.clone());
     extra.into_iter().chain(own).collect()
 }
 
-fn progress(snapshot: &Snapshot) -> Progress {
+fn progress(snapshot: &Snapshot, port: Option<NonZeroU16>) -> Progress {
     let status = &snapshot.status;
     let known = status.pieces.1 > 0; // the metadata alone says nothing of what is there
     let left = if known { status.missing } else { LEFT_UNKNOWN };
@@ -124,6 +143,7 @@ fn progress(snapshot: &Snapshot) -> Progress {
         left,
         needs_peers: wants
             && (status.peers == 0 || status.peers + status.candidates < PEERS_ENOUGH),
+        port,
         // What was here already when we began was completed in another run.
         complete: known && left == 0 && status.downloaded > 0,
     }

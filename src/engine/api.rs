@@ -32,11 +32,18 @@ pub struct EngineConfig {
     pub max_peers: usize,
     /// Most peers to upload to at a time, per torrent.
     pub slots: Slots,
+    /// The congestion control of connections to peers; `None` leaves it to the system.
+    pub congestion: Option<String>,
     /// Whether peers of a torrent that is not private are told of each other.
     pub pex: bool,
     /// Whether peers are looked for among the neighbours on the wire, by multicast. Never for a private torrent,
     /// and not while listening on loopback only, where no neighbour could call.
     pub lsd: bool,
+    /// Keeps to this network: of the trackers, nodes and peers that torrents, links and trackers name, only those at
+    /// private addresses. The peers and trackers that the user names himself are not touched by it.
+    pub lan: bool,
+    /// Whether the router is asked for ports that lead to us. Not while listening on loopback only.
+    pub port_map: bool,
     /// A node of the DHT, which peers of a torrent that is not private are looked for with. Its own state folder goes
     /// unused: it keeps what it knows in `state_dir`.
     pub dht: Option<DhtConfig>,
@@ -65,7 +72,7 @@ pub enum What {
     /// Only hashes and hints; the rest comes from peers.
     Magnet(Box<Magnet>),
     /// Everything there is to know.
-    Metainfo(Box<Metainfo>),
+    Metainfo(Arc<Metainfo>),
 }
 
 /// Which files of a torrent are wanted. Indices count from 1, as `show` prints them.
@@ -109,7 +116,7 @@ pub struct AddTorrent {
 }
 
 /// How one torrent stands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// Numbers of the swarm.
     pub status: Status,
@@ -182,6 +189,14 @@ pub enum EngineError {
     /// The files of the torrent do not fit together.
     #[error(transparent)]
     Layout(#[from] gaggle_core::storage::LayoutError),
+    /// The kernel does not have this congestion control, or not for us.
+    #[error("congestion control {name}: {text}")]
+    Congestion {
+        /// What was asked for.
+        name: String,
+        /// What the system said.
+        text: String,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}: {text}")]
     Listen {

@@ -52,7 +52,7 @@ impl Opening {
         metainfo: Arc<Metainfo>,
         add: &AddTorrent,
         state_dir: PathBuf,
-        events: mpsc::Sender<DiskEvent>,
+        events: mpsc::Sender<Box<DiskEvent>>,
     ) -> Self {
         let (pool, add) = (pool.clone(), add.clone());
         let broken_off = Arc::new(AtomicBool::new(false));
@@ -77,7 +77,7 @@ fn open(
     metainfo: Arc<Metainfo>,
     add: &AddTorrent,
     state_dir: PathBuf,
-    events: mpsc::Sender<DiskEvent>,
+    events: mpsc::Sender<Box<DiskEvent>>,
     progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Opened, EngineError> {
     let mut layout = Layout::of(&metainfo.info)?;
@@ -100,7 +100,7 @@ fn open(
         overwrite: add.overwrite,
     };
     // The queue holds more than the disk may have under way, so this never waits while the torrent lives.
-    let sink = Box::new(move |event| drop(events.blocking_send(event)));
+    let sink = Box::new(move |event| drop(events.blocking_send(Box::new(event))));
     let (storage, checked) = Storage::open(pool, spec, sink, progress)
         .map_err(|error| EngineError::Storage(Arc::new(error)))?;
     let top = metainfo.info.files.first().and_then(|file| file.path.first());

@@ -7,7 +7,7 @@
 use super::api::{AddTorrent, DhtSeen, Snapshot, What};
 use super::engine::Shared;
 use super::task::Command;
-use crate::locate::{Ask, AskId, Dht, Found, Locator};
+use crate::locate::{Ask, AskId, Dht, Found, Locator, is_near_host};
 use gaggle_core::id::InfoHash;
 use gaggle_core::metainfo::{Metainfo, PeerHint};
 use gaggle_core::proto::announce::{Announce, Event};
@@ -68,7 +68,11 @@ pub(super) fn start(
         if metainfo.info.private {
             return None;
         }
-        dht.suggest_all(&nodes(metainfo));
+        let mut nodes = nodes(metainfo);
+        if shared.config.lan {
+            nodes.retain(|node| is_near_host(&node.host));
+        }
+        dht.suggest_all(&nodes);
     }
     let (show, seen) = watch::channel(Some(DhtSeen::default()));
     let seeking = Seeking {
@@ -96,7 +100,7 @@ impl Seeking {
         }
         let clock = self.shared.clock;
         let mut seeker = Seeker::new(clock.now(), is_alone(&self.snapshots.borrow()));
-        let mut status = self.dht.watch_status();
+        let mut nodes = self.dht.watch_nodes();
         let mut answers: Option<mpsc::Receiver<Found>> = None;
         loop {
             if is_private(&self.snapshots.borrow()) {
@@ -124,8 +128,8 @@ impl Seeking {
                     let alone = is_alone(&self.snapshots.borrow_and_update());
                     seeker.set_alone(clock.now(), alone);
                 }
-                Ok(()) = status.changed() => {
-                    if status.borrow_and_update().why_nobody.is_none() {
+                Ok(()) = nodes.changed() => {
+                    if *nodes.borrow_and_update() {
                         seeker.nodes_known(clock.now());
                     }
                 }

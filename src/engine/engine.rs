@@ -2,12 +2,14 @@
 
 use super::announce;
 use super::api::{AddTorrent, DownloadEvent, EngineConfig, EngineError, Snapshot, What};
+use super::external::{Ends, Judge};
 use super::task::{Command, Inputs, Outputs, TorrentTask};
 use super::{dht, nearby};
 use crate::disk::Pool;
-use crate::locate::{Dht, DhtConfig, Lsd};
+use crate::locate::{Dht, DhtConfig, Lsd, Mapped, PortMap, Ports, Trackers, TrackersConfig};
 use crate::net::{
-    Clock, Connected, DhtDatagrams, Dialer, HANDSHAKE_TIMEOUT, Listener, Udp, os_rng,
+    Buffers, Clock, Congestion, Connected, DhtDatagrams, Dialer, HANDSHAKE_TIMEOUT, Listener, Udp,
+    os_rng,
 };
 use gaggle_core::id::{InfoHash, PeerId};
 use gaggle_core::proto::peer::{Handshake, Reserved};
@@ -19,6 +21,7 @@ use gaggle_core::swarm::torrent::{Torrent, TorrentConfig};
 use gaggle_core::units::BytesPerSec;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -45,6 +48,8 @@ pub struct Engine {
 pub(super) struct Shared {
     pub(super) config: EngineConfig,
     pub(super) clock: Clock,
+    /// What connections read into.
+    pub(super) buffers: Buffers,
     pub(super) dialer: Dialer,
     pub(super) our_id: PeerId,
     pub(super) pool: Pool,
@@ -52,11 +57,15 @@ pub(super) struct Shared {
     pub(super) key: u32,
     /// Finds neighbours on the wire, if wanted.
     pub(super) lsd: Option<Lsd>,
-    /// For UDP trackers and the DHT; `None` where the system gives no such socket.
-    pub(super) udp: Option<Udp>,
+    /// Talks to trackers, for all torrents.
+    pub(super) trackers: Trackers,
     /// Our node of the DHT, if wanted.
     pub(super) dht: Option<Dht>,
-    listen: SocketAddr,
+    /// What is said and believed of our own address.
+    pub(super) external: Ends,
+    /// Ports of the router, if wanted.
+    port_map: Option<PortMap>,
+    pub(super) listen: SocketAddr,
     routes: watch::Sender<Routes>,
     background: std::sync::Mutex<JoinSet<()>>,
 }
@@ -67,7 +76,7 @@ type Routes = BTreeMap<InfoHash, Route>;
 #[derive(Clone)]
 struct Route {
     ours: Handshake,
-    incoming: mpsc::Sender<Connected>,
+    incoming: mpsc::Sender<Box<Connected>>,
     /// Weak, so that a torrent whose handle is dropped ends.
     commands: mpsc::WeakSender<Command>,
     snapshots: watch::Receiver<Snapshot>,
@@ -78,8 +87,8 @@ pub struct Download {
     info_hash: InfoHash,
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
-    events: mpsc::Receiver<DownloadEvent>,
-    snapshots: watch::Receiver<Snapshot>,
+    events: mpsc::Receiver<Box<DownloadEvent>>,
+    pub(super) snapshots: watch::Receiver<Snapshot>,
     announcer: announce::Handle,
     nearby: Option<nearby::Handle>,
     dht: Option<dht::Handle>,
@@ -98,15 +107,33 @@ impl Engine {
         let listen = listener.addr();
         let mut rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
         let (udp, dht) = datagrams(&config, listen, clock, rng.fork());
+        let congestion = config.congestion.as_deref().map(Congestion::named);
+        if let Some(congestion) = &congestion {
+            let refused = |error: std::io::Error| EngineError::Congestion {
+                name: config.congestion.clone().unwrap_or_default(),
+                text: error.to_string(),
+            };
+            listener.set_congestion(congestion).map_err(refused)?;
+        }
+        let dialer = Dialer { bind: dial_from(listen), congestion, ..Dialer::default() };
+        let (from, lan) = (dialer.bind, config.lan);
+        let trackers = TrackersConfig { from, lan, ..TrackersConfig::default() };
+        let port_map = port_map(&config, listen, dht.as_ref(), clock);
+        let (judge, external) = Judge::new(clock, dht.clone());
         let shared = Arc::new(Shared {
             our_id: PeerId::generate(&mut rng),
             key: rng.next_u32(),
             lsd: lsd(&config, listen, clock, rng.fork()),
-            udp,
+            trackers: Trackers::new(trackers, clock, rng.fork())
+                .over(udp)
+                .telling(external.sightings.clone()),
             dht,
-            dialer: Dialer { bind: dial_from(listen), ..Dialer::default() },
+            external,
+            port_map,
+            dialer,
             config,
             clock,
+            buffers: Buffers::default(),
             pool,
             listen,
             routes: watch::Sender::new(Routes::new()),
@@ -116,6 +143,7 @@ impl Engine {
         background.spawn(accept(listener, shared.routes.subscribe()));
         background
             .spawn(share_limits((shared.config.down, shared.config.up), shared.routes.subscribe()));
+        background.spawn(judge.run(shared.port_map.as_ref().map(PortMap::watch)));
         if let Ok(mut slot) = shared.background.lock() {
             *slot = background;
         }
@@ -132,11 +160,25 @@ impl Engine {
         self.shared.dht.as_ref()
     }
 
-    /// Lets what all torrents share end well: what the node of the DHT knows is kept. Torrents are stopped before.
+    /// The ports that a router has given, for whoever wants to hear about them; `None` if none is asked.
+    pub fn watch_ports(&self) -> Option<watch::Receiver<Option<Mapped>>> {
+        self.shared.watch_ports()
+    }
+
+    /// Lets what all torrents share end well: what the node of the DHT knows is kept, and the router gets its ports
+    /// back. Torrents are stopped before.
     pub async fn stop(&self) {
-        if let Some(dht) = &self.shared.dht {
-            dht.stop().await;
-        }
+        let dht = async {
+            if let Some(dht) = &self.shared.dht {
+                dht.stop().await;
+            }
+        };
+        let ports = async {
+            if let Some(ports) = &self.shared.port_map {
+                ports.stop().await;
+            }
+        };
+        tokio::join!(dht, ports);
     }
 
     /// Starts a torrent. Existing data is checked in the background; [`DownloadEvent::Checked`] ends that.
@@ -151,7 +193,7 @@ impl Engine {
         let info_hash = hashes.wire();
         let metainfo = match &add.what {
             What::Magnet(_) => None,
-            What::Metainfo(metainfo) => Some(Arc::new((**metainfo).clone())),
+            What::Metainfo(metainfo) => Some(Arc::clone(metainfo)),
         };
         let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
         let (incoming, incoming_queue) = mpsc::channel(INCOMING_MAX);
@@ -192,7 +234,7 @@ impl Engine {
             outputs,
         );
         let inputs = Inputs { commands: command_queue, incoming: incoming_queue };
-        let task = tokio::spawn(task.run(inputs, metainfo));
+        let task = tokio::spawn(Box::new(task).run(inputs, metainfo));
         Ok(Download {
             info_hash,
             shared,
@@ -222,9 +264,14 @@ impl Download {
         snapshot
     }
 
+    /// Notices when there is a new snapshot.
+    pub fn changes(&self) -> watch::Receiver<Snapshot> {
+        self.snapshots.clone()
+    }
+
     /// The next thing that happens; `None` once the torrent has ended.
     pub async fn event(&mut self) -> Option<DownloadEvent> {
-        self.events.recv().await
+        self.events.recv().await.map(|event| *event)
     }
 
     /// Tells the torrent of more peers.
@@ -284,9 +331,18 @@ impl Shared {
         }
     }
 
-    /// The port that others are told.
+    pub(super) fn watch_ports(&self) -> Option<watch::Receiver<Option<Mapped>>> {
+        self.port_map.as_ref().map(PortMap::watch)
+    }
+
+    /// The port that others are told: that of the router which leads to ours, if there is one.
     pub(super) fn port(&self) -> u16 {
-        self.listen.port()
+        self.mapped_port().map_or(self.listen.port(), NonZeroU16::get)
+    }
+
+    /// A port of the router that leads to ours.
+    pub(super) fn mapped_port(&self) -> Option<NonZeroU16> {
+        self.port_map.as_ref()?.mapped()?.tcp
     }
 }
 
@@ -300,7 +356,7 @@ async fn accept(listener: Listener, routes: watch::Receiver<Routes>) {
             let route = routes.borrow().get(&connection.ours.info_hash).cloned();
             // A torrent that has this many waiting is busy; the peer will try again.
             if let Some(route) = route {
-                let _ = route.incoming.try_send(connection);
+                let _ = route.incoming.try_send(Box::new(connection));
             }
         }
     };
@@ -351,6 +407,19 @@ fn lsd(config: &EngineConfig, listen: SocketAddr, clock: Clock, rng: Rng) -> Opt
     }
     let started = Lsd::start(listen.ip(), clock, rng);
     started.inspect_err(|error| tracing::debug!(%error, "no local discovery")).ok()
+}
+
+/// Asks the router for ports, unless nobody outside could be meant to reach us.
+fn port_map(
+    config: &EngineConfig,
+    listen: SocketAddr,
+    dht: Option<&Dht>,
+    clock: Clock,
+) -> Option<PortMap> {
+    let wanted = config.port_map && !listen.ip().is_loopback();
+    let udp = dht.and_then(|dht| dht.addr(false)).and_then(|addr| NonZeroU16::new(addr.port()));
+    let ports = Ports { listen: listen.ip(), tcp: NonZeroU16::new(listen.port()), udp };
+    wanted.then(|| PortMap::start(ports, clock))
 }
 
 /// Opens the datagram sockets beside the listener, and starts the node on them. Without them there are still trackers.

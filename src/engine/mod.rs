@@ -9,6 +9,7 @@ mod content;
 mod dht;
 #[expect(clippy::module_inception, reason = "the engine itself, beside what it is made of")]
 mod engine;
+mod external;
 mod hints;
 mod link;
 mod nearby;

@@ -101,7 +101,7 @@ fn ask(shared: &Shared, info_hash: InfoHash) -> Announce {
     Announce {
         info_hash,
         peer_id: shared.our_id,
-        port: shared.port(),
+        port: shared.listen.port(), // not that of the router: they are on this side of it
         uploaded: 0,
         downloaded: 0,
         left: 0,

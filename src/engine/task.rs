@@ -11,6 +11,7 @@ use super::engine::{EVENTS_MAX, Shared};
 use super::hints;
 use super::link::{Deaf, Link};
 use crate::disk::{Busy, DiskEvent};
+use crate::locate::is_near_host;
 use crate::net::{
     ConnectError, Connected, FROM_PEER_QUEUE, FromPeer, Item, Pump, PumpConfig, TO_PEER_QUEUE,
     ToPeer,
@@ -20,6 +21,7 @@ use gaggle_core::clock::Instant;
 use gaggle_core::id::TorrentHashes;
 use gaggle_core::metainfo::Metainfo;
 use gaggle_core::proto::peer::Handshake;
+use gaggle_core::scope::Scope;
 use gaggle_core::storage::{DiskFault, DiskOp};
 use gaggle_core::swarm::PeerKey;
 use gaggle_core::swarm::picker::Priority;
@@ -55,12 +57,13 @@ pub(super) enum Command {
 /// The ends of the channels that lead into the task from outside.
 pub(super) struct Inputs {
     pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) incoming: mpsc::Receiver<Connected>,
+    pub(super) incoming: mpsc::Receiver<Box<Connected>>,
 }
 
 /// The ends of the channels that lead out of it.
 pub(super) struct Outputs {
-    pub(super) events: mpsc::Sender<DownloadEvent>,
+    /// Boxed, because the queue makes room for 32 at a time.
+    pub(super) events: mpsc::Sender<Box<DownloadEvent>>,
     pub(super) snapshots: watch::Sender<Snapshot>,
 }
 
@@ -88,7 +91,7 @@ pub(super) struct TorrentTask {
     /// Names of the link.
     lookups: JoinSet<()>,
     heard: (mpsc::Sender<FromPeer>, mpsc::Receiver<FromPeer>),
-    disk: (mpsc::Sender<DiskEvent>, mpsc::Receiver<DiskEvent>),
+    disk: (mpsc::Sender<Box<DiskEvent>>, mpsc::Receiver<Box<DiskEvent>>),
     snapshot: Snapshot,
 }
 
@@ -129,23 +132,31 @@ impl TorrentTask {
         }
     }
 
-    /// Runs until it is told to stop.
-    pub(super) async fn run(mut self, mut inputs: Inputs, metainfo: Option<Arc<Metainfo>>) {
+    /// Runs until it is told to stop. Boxed, because a future that owns it would hold it once for each of its steps.
+    pub(super) async fn run(
+        mut self: Box<Self>,
+        mut inputs: Inputs,
+        metainfo: Option<Arc<Metainfo>>,
+    ) {
         match metainfo {
             Some(metainfo) => self.open(metainfo),
             None => {
                 self.snapshot.running = true;
                 self.add_peers();
+                self.publish();
             }
         }
         let mut ticks = tokio::time::interval(SNAPSHOT);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // A torrent in which nothing happens is not looked at again: thousands of them may lie idle.
+        let mut restless = true;
         let stopped = loop {
             self.drain();
             let wake = self.wake_at();
+            let mut quiet = false;
             tokio::select! {
                 biased; // finish local work before accepting remote work
-                Some(event) = self.disk.1.recv() => self.on_disk(event),
+                Some(event) = self.disk.1.recv() => self.on_disk(*event),
                 command = inputs.commands.recv() => match command {
                     Some(Command::Stop(done)) => break Some(done),
                     Some(command) => self.on_command(command),
@@ -155,16 +166,17 @@ impl TorrentTask {
                 () = self.shared.clock.sleep_until(wake) => {
                     self.torrent.handle_timeout(self.shared.clock.now());
                 }
-                _ = ticks.tick() => self.publish(),
+                _ = ticks.tick(), if restless => quiet = !self.publish(),
                 Some(Ok((addr, outcome))) = self.dials.join_next() => self.on_dialled(addr, outcome),
                 // A newcomer during the check would be told that we have nothing.
                 Some(connected) = inputs.incoming.recv(), if self.opening.is_none() => {
-                    self.connected(connected, Direction::Incoming);
+                    self.connected(*connected, Direction::Incoming);
                 }
                 Some(_) = self.pumps.join_next() => {}
                 // Last, because there is always more of it while the torrent is what holds things up.
                 Some(from) = self.heard.1.recv() => self.on_reads(from),
             }
+            restless = !quiet;
         };
         let (shared, info_hash) = (Arc::clone(&self.shared), self.hashes.wire());
         self.stop().await;
@@ -228,12 +240,23 @@ impl TorrentTask {
     }
 
     fn add_peers(&mut self) {
-        let now = self.shared.clock.now();
         let peers = std::mem::take(&mut self.add.peers);
-        self.torrent.handle_candidates(now, Source::Explicit, &peers);
-        let (peers, names) = hints::sort(&std::mem::take(&mut self.add.link_peers));
-        self.torrent.handle_candidates(now, Source::Magnet, &peers);
+        self.on_candidates(Source::Explicit, peers);
+        let (peers, mut names) = hints::sort(&std::mem::take(&mut self.add.link_peers));
+        self.on_candidates(Source::Magnet, peers);
+        if self.shared.config.lan {
+            names.retain(|name| is_near_host(&name.host));
+        }
         self.lookups = hints::look_up(names, &self.commands);
+    }
+
+    /// Who keeps to this network tries nobody elsewhere on the word of others. Whoever was heard on the wire is in it,
+    /// even where everybody's address is public.
+    fn on_candidates(&mut self, source: Source, mut peers: Vec<SocketAddr>) {
+        if self.shared.config.lan && !matches!(source, Source::Explicit | Source::Lsd) {
+            peers.retain(|peer| Scope::is_near(peer.ip()));
+        }
+        self.torrent.handle_candidates(self.shared.clock.now(), source, &peers);
     }
 
     fn on_metadata(&mut self, info: bytes::Bytes) {
@@ -284,6 +307,7 @@ impl TorrentTask {
             pieces: self.content.as_ref().map(|content| content.metainfo.info.geometry.pieces()),
             queue: from_torrent,
             out: self.heard.0.clone(),
+            buffers: self.shared.buffers.clone(),
             clock: self.shared.clock,
             config: PumpConfig::default(),
         };
@@ -470,6 +494,7 @@ impl TorrentTask {
             }
             Event::Fault(fault) => self.on_fault(fault),
             Event::Metadata(info) => self.on_metadata(info),
+            Event::Seen(sighting) => _ = self.shared.external.sightings.try_send(sighting),
             // The snapshot counts them; a queue full of pieces would leave no room for what ends a transfer.
             Event::Verified(piece) if self.out.events.capacity() > EVENTS_MAX / 2 => {
                 self.tell(DownloadEvent::Verified(piece));
@@ -484,22 +509,24 @@ impl TorrentTask {
 
     /// Events that nobody takes are dropped: the snapshot carries the state.
     fn tell(&self, event: DownloadEvent) {
-        let _ = self.out.events.try_send(event);
+        let _ = self.out.events.try_send(Box::new(event));
     }
 
     fn on_command(&mut self, command: Command) {
-        let now = self.shared.clock.now();
         match command {
-            Command::AddPeers(source, peers) => {
-                self.torrent.handle_candidates(now, source, &peers);
+            Command::AddPeers(source, peers) => self.on_candidates(source, peers),
+            Command::SetLimits(down, up) => {
+                self.torrent.set_limits(self.shared.clock.now(), down, up);
             }
-            Command::SetLimits(down, up) => self.torrent.set_limits(now, down, up),
             Command::Stop(_) => {} // ends the loop before it comes here
         }
     }
 
-    fn publish(&mut self) {
+    /// Shows how it stands to those who watch, if that has changed. Returns whether it may change without anything
+    /// that this task hears of: rates fall, and a check goes on.
+    fn publish(&mut self) -> bool {
         let now = self.shared.clock.now();
+        self.torrent.set_external(self.shared.addresses(), self.shared.port());
         self.snapshot.status = self.torrent.status(now);
         self.snapshot.peers = self.torrent.peers(now);
         self.snapshot.checking = self.opening.as_ref().map(|opening| *opening.progress.borrow());
@@ -508,10 +535,17 @@ impl TorrentTask {
             let (down, up) = content.before;
             content.storage.set_totals(down + status.downloaded, up + status.uploaded);
         }
-        self.out.snapshots.send_replace(self.snapshot.clone());
+        let changed = self.out.snapshots.send_if_modified(|shown| {
+            let changed = *shown != self.snapshot;
+            if changed {
+                shown.clone_from(&self.snapshot);
+            }
+            changed
+        });
+        changed || self.opening.is_some()
     }
 
-    async fn stop(mut self) {
+    async fn stop(mut self: Box<Self>) {
         self.publish();
         self.dials.abort_all();
         // The last words, that our last pieces have come, matter to whoever counts copies.
@@ -525,7 +559,8 @@ impl TorrentTask {
             drop(self.disk); // the disk's last words have no listener, and must not wait for one
             let closed = tokio::task::spawn_blocking(move || storage.close()).await;
             if let Ok(Err(fault)) = closed {
-                let _ = self.out.events.try_send(DownloadEvent::Failed(EngineError::Disk(fault)));
+                let event = DownloadEvent::Failed(EngineError::Disk(fault));
+                let _ = self.out.events.try_send(Box::new(event));
             }
         }
     }

@@ -9,7 +9,9 @@ use gaggle_core::storage::Verify;
 use gaggle_core::swarm::choker::Slots;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PIECE: usize = 64 << 10;
 
@@ -25,9 +27,12 @@ fn config(state: &Path) -> EngineConfig {
         up: None,
         max_peers: 50,
         slots: Slots::Auto,
+        congestion: None,
         pex: true,
+        lan: false,
         dht: None,
         lsd: false,
+        port_map: false,
     }
 }
 
@@ -93,7 +98,7 @@ async fn a_seed_a_leech_and_a_magnet_exchange_a_file() {
     std::fs::write(dir("seed").join("f.bin"), &data).unwrap();
 
     let seed = engine(&dir("state1")).await;
-    let what = What::Metainfo(Box::new(metainfo.clone()));
+    let what = What::Metainfo(Arc::new(metainfo.clone()));
     let mut seeding = seed
         .add(AddTorrent { seed_only: true, ..add(what.clone(), &dir("seed"), vec![]) })
         .await
@@ -125,7 +130,7 @@ async fn who_stops_once_complete_has_told_that_it_is() {
     std::fs::create_dir(dir("seed".into())).unwrap();
     std::fs::write(dir("seed".into()).join("f.bin"), &data).unwrap();
     let seed = engine(&dir("state".into())).await;
-    let what = What::Metainfo(Box::new(metainfo));
+    let what = What::Metainfo(Arc::new(metainfo));
     let giving = AddTorrent { seed_only: true, ..add(what.clone(), &dir("seed".into()), vec![]) };
     let mut seeding = seed.add(giving).await.unwrap();
     complete(&mut seeding).await;
@@ -167,7 +172,7 @@ async fn a_magnet_alone_is_enough_with_the_dht() {
     std::fs::write(dir("seed").join("f.bin"), &data).unwrap();
     let router = engine_with_dht(&dir("state0"), &[]).await;
     let seed = engine_with_dht(&dir("state1"), &[node_of(&router)]).await;
-    let what = What::Metainfo(Box::new(metainfo.clone()));
+    let what = What::Metainfo(Arc::new(metainfo.clone()));
     let mut seeding =
         seed.add(AddTorrent { seed_only: true, ..add(what, &dir("seed"), vec![]) }).await.unwrap();
     complete(&mut seeding).await;
@@ -218,7 +223,7 @@ async fn attack_13_the_dht_never_hears_of_a_private_torrent() {
     let seed = engine_with_dht(&dir("state1"), &[]).await;
     let start = async |private| {
         let metainfo = Metainfo::parse(&build(private).to_bytes().unwrap()).unwrap();
-        let what = What::Metainfo(Box::new(metainfo));
+        let what = What::Metainfo(Arc::new(metainfo));
         let add = AddTorrent { seed_only: true, ..add(what, &dir("seed"), vec![]) };
         let mut seeding = seed.add(add).await.unwrap();
         complete(&mut seeding).await;
@@ -245,4 +250,62 @@ async fn on_loopback_nobody_speaks_to_the_neighbours() {
     let download = engine.add(add(what, scratch.path(), vec![])).await.unwrap();
     assert_eq!(download.snapshot().neighbours, None, "none of them could call back");
     download.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_in_which_nothing_happens_wakes_nobody() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dht = Some(DhtConfig::new(Vec::new()));
+    let engine = Engine::start(EngineConfig { dht, ..config(&scratch.path().join("state")) });
+    let engine = engine.await.unwrap();
+    let what = What::Metainfo(Arc::new(torrent_of(&content(1 << 20))));
+    let lonely = engine.add(add(what, scratch.path(), vec![])).await.unwrap();
+    let mut snapshots = lonely.snapshots.clone();
+    let running = snapshots.wait_for(|snapshot| snapshot.running);
+    tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
+    let mut changes = 0;
+    while tokio::time::timeout(Duration::from_secs(2), snapshots.changed()).await.is_ok() {
+        changes += 1;
+        assert!(changes < 20, "it goes on and on");
+    }
+    // But it is not asleep.
+    lonely.add_peers(vec![SocketAddr::from(([127, 0, 0, 1], 1))]).await;
+    let seen = snapshots.wait_for(|snapshot| snapshot.status.candidates == 1);
+    tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap().unwrap();
+    lonely.stop().await;
+}
+
+/// Nothing leaves the machine either way: who listens on loopback dials from there.
+#[tokio::test]
+async fn who_keeps_to_this_network_takes_nobody_elsewhere_from_links_and_trackers() {
+    let scratch = tempfile::tempdir().unwrap();
+    let tracker = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/announce", tracker.local_addr().unwrap());
+    tokio::spawn(async move {
+        let told = b"d5:peers12:\xc6\x12\0\x02\0\x01\x7f\0\0\x02\0\x01e"; // 198.18.0.2:1 and 127.0.0.2:1
+        let reply = [b"HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n", &told[..]].concat();
+        while let Ok((mut asker, _)) = tracker.accept().await {
+            let _ = asker.read(&mut [0; 4096]).await;
+            let _ = asker.write_all(&reply).await;
+        }
+    });
+    for (lan, want) in [(false, 5), (true, 2)] {
+        let state = scratch.path().join(format!("state-{lan}"));
+        let engine = Engine::start(EngineConfig { lan, ..config(&state) }).await.unwrap();
+        let magnet = Magnet::of(torrent_of(&content(1)).hashes());
+        let named = "198.18.0.9:1".parse().unwrap();
+        let mut add = add(What::Magnet(Box::new(magnet)), scratch.path(), vec![named]);
+        let hints = ["198.18.0.1:1", "198.18.0.3:1"];
+        add.link_peers = hints.iter().filter_map(|hint| PeerHint::parse(hint)).collect();
+        add.trackers = vec![url.clone()];
+        let download = engine.add(add).await.unwrap();
+        let known = async {
+            while download.snapshot().status.candidates < want {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), known).await;
+        assert_eq!(download.snapshot().status.candidates, want, "lan: {lan}");
+        download.stop().await;
+    }
 }

@@ -118,6 +118,7 @@ impl Program {
         }
         command.env("GAGGLE_NO_LSD", "1"); // a scenario has its own swarm, and no neighbours
         command.env("GAGGLE_NO_DHT", "1").env("GAGGLE_DHT_BOOTSTRAP", "none"); // nor anybody far away
+        command.env("GAGGLE_NO_UPNP", "1"); // nor the router
         command
     }
 }

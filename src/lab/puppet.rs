@@ -80,6 +80,7 @@ impl Puppet {
             downloaded: 0,
             left: 0,
             needs_peers: false,
+            port: None,
             complete: true,
         });
         let (found, mut strangers) = mpsc::channel(WAITING_MAX);

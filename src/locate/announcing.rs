@@ -11,6 +11,7 @@ use gaggle_core::proto::announce::{Announce, Event};
 use gaggle_core::rng::Rng;
 use gaggle_core::swarm::announce::{self, Announcer, Failure, Pace, TrackerKey, TrackerStatus};
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -29,7 +30,7 @@ pub struct AnnouncingSetup {
     pub info_hash: InfoHash,
     /// Us.
     pub peer_id: PeerId,
-    /// Where we accept connections.
+    /// Where we accept connections, unless [`Progress`] says otherwise.
     pub port: u16,
     /// The same for the whole run of the program.
     pub key: u32,
@@ -50,6 +51,8 @@ pub struct Progress {
     pub left: u64,
     /// Trackers are asked as often as they allow.
     pub needs_peers: bool,
+    /// The port of a router that leads to us, if there is one.
+    pub port: Option<NonZeroU16>,
     /// The last wanted piece has arrived since the start. True from the beginning for a seed, which then never
     /// announces a completion.
     pub complete: bool,
@@ -98,7 +101,7 @@ impl Announcing {
         let said_complete = progress.borrow().complete;
         let task =
             Task { announcer, setup, trackers, clock, progress, peers, status, said_complete };
-        let task = tokio::spawn(task.run(stopped));
+        let task = tokio::spawn(Box::new(task).run(stopped));
         Self { stop: Some(stop), status: status_seen, task }
     }
 
@@ -129,7 +132,7 @@ impl Drop for Announcing {
 }
 
 impl Task {
-    async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+    async fn run(mut self: Box<Self>, mut stop: oneshot::Receiver<()>) {
         let mut under_way: Option<UnderWay> = None;
         loop {
             self.follow_progress();
@@ -178,7 +181,8 @@ impl Task {
     fn submit(&self, ask: announce::Ask) -> Result<mpsc::Receiver<Found>, super::LocateError> {
         let locator = self.trackers.locator(&ask.url)?;
         tracing::debug!(url = %ask.url, event = ?ask.event, "announce");
-        let Progress { uploaded, downloaded, left, needs_peers, .. } = *self.progress.borrow();
+        let Progress { uploaded, downloaded, left, needs_peers, port, .. } =
+            *self.progress.borrow();
         let want = match ask.event {
             Event::Stopped => Some(0),
             _ => needs_peers.then_some(WANT),
@@ -186,7 +190,7 @@ impl Task {
         let announce = Announce {
             info_hash: self.setup.info_hash,
             peer_id: self.setup.peer_id,
-            port: self.setup.port,
+            port: port.map_or(self.setup.port, NonZeroU16::get),
             uploaded,
             downloaded,
             left,
@@ -233,7 +237,7 @@ impl Task {
     }
 
     /// All at once; whoever does not hear it in time forgets us by itself.
-    async fn say_farewell(mut self) {
+    async fn say_farewell(mut self: Box<Self>) {
         self.announcer.stop();
         let deadline: Instant = self.clock.now() + FAREWELL;
         let mut farewells = Vec::new();

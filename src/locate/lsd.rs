@@ -9,13 +9,13 @@ use crate::net::Clock;
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, MESSAGE_MAX};
 use gaggle_core::rng::Rng;
-use gaggle_core::scope::Scope;
+use gaggle_core::scope::{Scope, canonical};
 use gaggle_core::swarm::nearby::Nearby;
 use if_addrs::{IfAddr, Interface};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::num::NonZeroU16;
 use std::time::Duration;
 use tokio::net::UdpSocket;
@@ -167,8 +167,7 @@ impl Task {
     }
 
     fn heard(&mut self, from: SocketAddr, datagram: &[u8]) {
-        let ip = from.ip().to_canonical();
-        let neighbour = self.nets.iter().any(|net| net.holds(ip));
+        let neighbour = self.nets.iter().any(|net| net.holds(canonical(from)));
         let now = self.clock.now();
         let found = self.nearby.handle_datagram(now, from, neighbour, datagram);
         let Some((peer, hashes)) = found else { return };
@@ -184,6 +183,8 @@ impl Task {
     fn look_around(&mut self) {
         let found = if_addrs::get_if_addrs().unwrap_or_default();
         self.nets = found.iter().filter_map(Net::of).collect();
+        // Whoever has an address that holds elsewhere, too, is better called by that.
+        self.nets.sort_by_key(Net::is_of_one_wire);
         let mut joined = Vec::new();
         for net in &self.nets {
             if joined.len() < INTERFACES_MAX && !joined.contains(&(net.interface, net.ip.is_ipv4()))
@@ -199,20 +200,44 @@ impl Task {
 }
 
 impl Net {
-    /// None for loopback and for addresses that hold on one wire only: peers could not use them.
+    /// None for loopback, and for IPv4 addresses that hold on one wire only: which wire that is they do not say.
     fn of(interface: &Interface) -> Option<Self> {
         let prefix = match &interface.addr {
             IfAddr::V4(v4) => v4.prefixlen,
             IfAddr::V6(v6) => v6.prefixlen,
         };
         let ip = interface.ip();
-        let usable = matches!(Scope::of(ip), Some(Scope::Private | Scope::Global));
-        usable.then_some(Self { ip, prefix, interface: interface.index.unwrap_or_default() })
+        let net = Self { ip, prefix, interface: interface.index.unwrap_or_default() };
+        let usable = match Scope::of(ip) {
+            Some(Scope::Link) => net.is_of_one_wire() && net.interface != 0,
+            scope => matches!(scope, Some(Scope::Private | Scope::Global)),
+        };
+        usable.then_some(net)
+    }
+
+    /// Whether its addresses say nothing without the interface.
+    fn is_of_one_wire(&self) -> bool {
+        self.ip.is_ipv6() && Scope::of(self.ip) == Some(Scope::Link)
+    }
+
+    /// Our address in it.
+    fn addr(&self) -> SocketAddr {
+        match self.ip {
+            IpAddr::V6(ip) if self.is_of_one_wire() => {
+                SocketAddrV6::new(ip, 0, 0, self.interface).into()
+            }
+            ip => SocketAddr::new(ip, 0),
+        }
     }
 
     /// Whether an address lies in this net.
-    fn holds(&self, ip: IpAddr) -> bool {
-        let differs = match (self.ip, ip) {
+    fn holds(&self, addr: SocketAddr) -> bool {
+        if let (true, SocketAddr::V6(v6)) = (self.is_of_one_wire(), addr)
+            && v6.scope_id() != self.interface
+        {
+            return false;
+        }
+        let differs = match (self.ip, addr.ip()) {
             (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
             (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
             _ => return false,
@@ -263,7 +288,7 @@ fn say(net: Net, announcement: &Announcement) -> io::Result<()> {
         }
     }
     // Our own address is what the neighbours will dial.
-    socket.bind(&SocketAddr::new(net.ip, 0).into())?;
+    socket.bind(&net.addr().into())?;
     socket.set_nonblocking(true)?;
     socket.send_to(&announcement.encode(group), &group.into()).map(drop)
 }
@@ -304,8 +329,11 @@ mod tests {
 
     #[test]
     fn attack_41_a_neighbour_is_in_a_net_of_ours() {
-        let check =
-            |net: Net, ip: &str, want| assert_eq!(net.holds(ip.parse().unwrap()), want, "{ip}");
+        let check = |net: Net, ip: &str, want| {
+            let addr: SocketAddr =
+                format!("[{ip}]:1").parse().or_else(|_| format!("{ip}:1").parse()).unwrap();
+            assert_eq!(net.holds(addr), want, "{ip}");
+        };
         let lan = net("192.168.1.5", 24, 2);
         check(lan, "192.168.1.200", true);
         check(lan, "192.168.2.1", false);
@@ -316,6 +344,12 @@ mod tests {
         let v6 = net("2001:db8:1::5", 64, 2);
         check(v6, "2001:db8:1::ffff:1", true);
         check(v6, "2001:db8:2::1", false);
+        let wire = net("fe80::5", 64, 2);
+        check(wire, "fe80::1%2", true);
+        check(wire, "fe80::1%3", false);
+        check(wire, "fe80::1", false);
+        check(wire, "2001:db8:1::1", false);
+        assert_eq!(wire.addr(), "[fe80::5%2]:0".parse().unwrap());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod dht;
 mod error;
 mod http_client;
 mod lsd;
+mod portmap;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -17,9 +18,11 @@ mod tracker_udp;
 mod trackers;
 
 pub use announcing::{Announcing, AnnouncingSetup, FAREWELL, Progress};
-pub use dht::{Dht, DhtConfig, Pong, explain, saved_nodes};
+pub use dht::{Dht, DhtConfig, ItemOutcome, Pong, Scrape, explain, saved_nodes};
 pub use error::LocateError;
 pub use lsd::Lsd;
+pub use portmap::{Language, Mapped, PortMap, Ports};
+pub use target::{is_near, is_near_host};
 pub use trackers::{Trackers, TrackersConfig};
 
 use gaggle_core::proto::announce::{Announce, Terms};

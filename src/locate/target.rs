@@ -77,13 +77,14 @@ impl HttpTarget {
     }
 
     /// The place that a redirect leads to. From a server that everybody can reach it leads nowhere private, and never
-    /// from TLS to clear text.
+    /// from TLS to clear text. `lan` keeps it in this network, or where it was: what the user named may lie elsewhere.
     ///
     /// `query` is our own part of the URL, which a redirect may repeat.
     pub(super) fn redirected(
         from: &Url,
         location: &str,
         from_private: bool,
+        lan: bool,
         query: &str,
     ) -> Result<Self, LocateError> {
         let mut url = from.join(location).map_err(|_| LocateError::Redirect("to no URL"))?;
@@ -92,6 +93,10 @@ impl HttpTarget {
         }
         if from.scheme() == "https" && url.scheme() == "http" {
             return Err(LocateError::Redirect("from https to http"));
+        }
+        let host = url.host_str();
+        if lan && host != from.host_str() && !host.is_some_and(is_near_host) {
+            return Err(LocateError::Redirect("out of this network"));
         }
         // Only the user's own URL may carry a name and a password, to its own host.
         let _ = url.set_username("");
@@ -104,9 +109,9 @@ impl HttpTarget {
     fn with(mut url: Url, may_be_private: bool) -> Result<Self, LocateError> {
         url.set_fragment(None);
         let host = url.host_str().ok_or(LocateError::Url("no host"))?;
-        let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-        let is_local_name = host == "localhost" || host.ends_with(".localhost");
-        let is_loopback = is_local_name || ip.is_some_and(|ip| ip.to_canonical().is_loopback());
+        let ip = ip_of(host);
+        let is_loopback =
+            is_local_name(host) || ip.is_some_and(|ip| ip.to_canonical().is_loopback());
         let is_private = is_loopback || ip.is_some_and(is_private);
         let reach = match (may_be_private, is_private, is_loopback) {
             (false, true, _) => return Err(LocateError::PrivateTarget(host.to_owned())),
@@ -127,6 +132,26 @@ impl HttpTarget {
         url.set_query(Some(&joined));
         url
     }
+}
+
+/// Whether a tracker's URL names an address of this machine or of this network. A name could lead anywhere, and to look it
+/// up would ask somebody outside.
+pub fn is_near(url: &str) -> bool {
+    let Ok(url) = parse_url(url) else { return false };
+    url.host_str().is_some_and(is_near_host)
+}
+
+/// The same of a host alone.
+pub fn is_near_host(host: &str) -> bool {
+    is_local_name(host) || ip_of(host).is_some_and(is_private)
+}
+
+fn ip_of(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+fn is_local_name(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
 }
 
 /// Checks form, length and scheme.
@@ -192,6 +217,19 @@ mod tests {
         match Target::parse(text, false)? {
             Target::Http(target) => Ok(target.reach),
             Target::Udp(target) => panic!("{target:?}"),
+        }
+    }
+
+    #[test]
+    fn only_plain_addresses_are_known_to_be_near() {
+        for url in ["http://10.1.0.5:6969/announce", "udp://[fe80::1]:1", "http://localhost/a?b=c"]
+        {
+            assert!(is_near(url), "{url}");
+        }
+        for url in
+            ["http://8.8.8.8/announce", "udp://tracker.example:1", "http://10.0.0.1.example/", ""]
+        {
+            assert!(!is_near(url), "{url}");
         }
     }
 
@@ -269,7 +307,7 @@ mod tests {
     fn attack_35_redirects_lead_from_nowhere_public_to_anything_private() {
         let check = |from: &str, to: &str, from_private: bool| {
             let from = Url::parse(from).unwrap();
-            HttpTarget::redirected(&from, to, from_private, "a=b")
+            HttpTarget::redirected(&from, to, from_private, false, "a=b")
                 .map(|t| (t.url.to_string(), t.reach))
         };
         let public = "http://t.example/announce?a=b";
@@ -295,6 +333,24 @@ mod tests {
         );
         assert!(check(private, "http://10.0.0.2/reboot", true).is_err());
         assert!(check(private, "/announce?reboot=1", true).is_err());
+    }
+
+    #[test]
+    fn who_keeps_to_this_network_follows_no_redirect_out_of_it() {
+        let check = |from: &str, to: &str, want: bool| {
+            let from = Url::parse(from).unwrap();
+            let led = HttpTarget::redirected(&from, to, true, true, "a=b");
+            assert_eq!(led.is_ok(), want, "{from} {to}");
+        };
+        let near = "http://10.0.0.1/announce";
+        for to in ["http://9.9.9.9/announce", "http://t.example/announce", "//[2001:db8::1]/x"] {
+            check(near, to, false);
+        }
+        check(near, "http://10.0.0.2/announce", true);
+        check(near, "//10.0.0.1:6969/announce", true);
+        // The user named that one himself.
+        check("http://t.example/announce", "https://t.example/announce", true);
+        check("http://t.example/announce", "http://u.example/announce", false);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use super::http_client::{HttpClients, innermost, is_proxied};
 use super::target::{HttpTarget, is_private};
 use super::{Ask, AskId, Found, LocateError, Locator, Network, run_until_unwanted};
+use gaggle_core::external::Sighting;
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::announce::{Announce, Answer, Counts};
 use gaggle_core::proto::tracker_http::{
@@ -14,6 +15,7 @@ use gaggle_core::proto::tracker_http::{
 };
 use reqwest::header::LOCATION;
 use reqwest::{Response, Url};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -26,12 +28,18 @@ const REDIRECTS_MAX: usize = 5;
 pub(super) struct TrackerHttp {
     pub(super) clients: Arc<HttpClients>,
     pub(super) target: HttpTarget,
+    /// As in `TrackersConfig`.
+    pub(super) lan: bool,
+    /// Takes what it says about our address.
+    pub(super) sightings: Option<mpsc::Sender<Sighting>>,
     /// From the first byte sent to the last received, redirects included.
     pub(super) timeout: Duration,
 }
 
 /// The end of a chain of redirects.
 struct Fetched {
+    /// Who said it; unknown behind a proxy.
+    by: Option<IpAddr>,
     status: u16,
     body: Vec<u8>,
 }
@@ -52,7 +60,14 @@ impl Locator for TrackerHttp {
 impl TrackerHttp {
     async fn announce(&self, announce: Announce) -> Result<Answer, LocateError> {
         let query = AnnounceQuery { announce, compact: true, no_peer_id: true }.encode();
-        read(&self.fetch(&self.target, &query).await?, parse_announce)
+        let fetched = self.fetch(&self.target, &query).await?;
+        let answer = read(&fetched, parse_announce)?;
+        if let (Some(sightings), Some(by), Some(us)) =
+            (&self.sightings, fetched.by, answer.terms.external_ip)
+        {
+            let _ = sightings.try_send(Sighting { by, us });
+        }
+        Ok(answer)
     }
 
     /// Counts of at most 74 swarms; `None` for those the tracker does not know.
@@ -81,11 +96,13 @@ impl TrackerHttp {
             let client = self.clients.of(&target.url, target.reach)?;
             let response = client.get(target.url.clone()).send().await;
             let response = response.map_err(|error| broken(&error))?;
-            let Some(location) = redirect(&response) else { return fetch_body(response).await };
             // Behind a proxy we see the proxy's address, which says nothing about the server's.
-            let from_private = !is_proxied(target.reach)
-                && response.remote_addr().is_some_and(|addr| is_private(addr.ip()));
-            target = HttpTarget::redirected(&target.url, &location?, from_private, query)?;
+            let by = response.remote_addr().map(|addr| addr.ip());
+            let by = by.filter(|_| !is_proxied(target.reach));
+            let Some(location) = redirect(&response) else { return fetch_body(response, by).await };
+            let from_private = by.is_some_and(is_private);
+            let from = &target.url;
+            target = HttpTarget::redirected(from, &location?, from_private, self.lan, query)?;
         }
         Err(LocateError::Redirect("too often"))
     }
@@ -103,7 +120,7 @@ fn redirect(response: &Response) -> Option<Result<String, LocateError>> {
 
 /// Reads a body up to [`MAX_BODY`], counted after decompression and while it arrives: what a bomb would unfold to
 /// is never in memory.
-async fn fetch_body(mut response: Response) -> Result<Fetched, LocateError> {
+async fn fetch_body(mut response: Response, by: Option<IpAddr>) -> Result<Fetched, LocateError> {
     let status = response.status().as_u16();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
@@ -112,7 +129,7 @@ async fn fetch_body(mut response: Response) -> Result<Fetched, LocateError> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Fetched { status, body })
+    Ok(Fetched { by, status, body })
 }
 
 /// Makes sense of a body. Some trackers send their refusals with a status of 400: those are worth more than the number.

@@ -6,6 +6,7 @@ use super::tracker_http::TrackerHttp;
 use super::tracker_udp::TrackerUdp;
 use super::{LocateError, Locator};
 use crate::net::{Clock, Udp};
+use gaggle_core::external::Sighting;
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::announce::Counts;
 use gaggle_core::proto::{tracker_http, tracker_udp};
@@ -14,6 +15,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tracker_udp::Retry;
 
 /// How trackers are talked to.
@@ -25,6 +27,8 @@ pub struct TrackersConfig {
     /// The address that trackers are asked from, and so see; `None` leaves it to the system. It goes unused where it
     /// cannot lead: to the other family, or from loopback to elsewhere.
     pub from: Option<IpAddr>,
+    /// Whether redirects out of this network are refused.
+    pub lan: bool,
     /// The longest HTTP exchange, redirects included.
     pub http_timeout: Duration,
     /// When a UDP request is sent again.
@@ -37,6 +41,7 @@ impl Default for TrackersConfig {
         Self {
             trusted: BTreeSet::new(),
             from: None,
+            lan: false,
             http_timeout: Duration::from_secs(30),
             udp_retry: Retry::default(),
         }
@@ -50,6 +55,7 @@ pub struct Trackers {
     clients: Arc<HttpClients>,
     clock: Clock,
     udp: Option<Udp>,
+    sightings: Option<mpsc::Sender<Sighting>>,
     rng: Arc<Mutex<Rng>>,
 }
 
@@ -63,13 +69,27 @@ impl Trackers {
     pub fn new(config: TrackersConfig, clock: Clock, rng: Rng) -> Self {
         let clients = Arc::new(HttpClients::new(config.from));
         let config = Arc::new(config);
-        Self { config, clients, clock, udp: None, rng: Arc::new(Mutex::new(rng)) }
+        Self { config, clients, clock, udp: None, sightings: None, rng: Arc::new(Mutex::new(rng)) }
+    }
+
+    /// The same connections for another torrent, whose user trusts other URLs.
+    #[must_use]
+    pub fn trusting(&self, trusted: BTreeSet<String>) -> Self {
+        let config = Arc::new(TrackersConfig { trusted, ..TrackersConfig::clone(&self.config) });
+        Self { config, ..self.clone() }
     }
 
     /// UDP trackers are asked over these sockets, where they lead.
     #[must_use]
     pub fn over(mut self, udp: Option<Udp>) -> Self {
         self.udp = udp;
+        self
+    }
+
+    /// What trackers say about our address goes there; what finds no room is lost.
+    #[must_use]
+    pub fn telling(mut self, sightings: mpsc::Sender<Sighting>) -> Self {
+        self.sightings = Some(sightings);
         self
     }
 
@@ -106,7 +126,9 @@ impl Trackers {
         Ok(match Target::parse(url, self.config.trusted.contains(url))? {
             Target::Http(target) => Tracker::Http(TrackerHttp {
                 clients: self.clients.clone(),
+                sightings: self.sightings.clone(),
                 target,
+                lan: self.config.lan,
                 timeout: self.config.http_timeout,
             }),
             Target::Udp(target) => Tracker::Udp(TrackerUdp {

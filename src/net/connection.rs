@@ -7,7 +7,7 @@
 use super::clock::Clock;
 use super::closed::Closed;
 use super::handshake::Connected;
-use super::read_buffer::ReadBuffer;
+use super::read_buffer::{Buffers, ReadBuffer};
 use super::writer;
 use bytes::Bytes;
 use gaggle_core::clock::Instant;
@@ -113,6 +113,8 @@ pub struct Pump {
     pub queue: mpsc::Receiver<ToPeer>,
     /// Where everything goes that happens, of capacity [`FROM_PEER_QUEUE`].
     pub out: mpsc::Sender<FromPeer>,
+    /// Memory to read into.
+    pub buffers: Buffers,
     /// For the deadlines.
     pub clock: Clock,
     /// Bounds.
@@ -123,12 +125,12 @@ impl Pump {
     /// Moves bytes both ways until the connection ends; its last item is [`Item::Closed`]. Dropping the future
     /// closes the connection without one.
     pub async fn run(self, connected: Connected) {
-        let Self { peer, pieces, queue, out, clock, config } = self;
+        let Self { peer, pieces, queue, out, buffers, clock, config } = self;
         let Connected { mut stream, leftover, .. } = connected;
         let shared = Shared::new(peer, pieces);
         let (read_half, write_half) = stream.split();
         let mut reader = Reader {
-            buffer: ReadBuffer::new(leftover, config.read_max),
+            buffer: ReadBuffer::new(leftover, config.read_max, buffers),
             decoder: Decoder::new(Bounds::new(pieces)),
             heard: clock.now(),
             begun: None,
@@ -330,7 +332,7 @@ mod tests {
         let (out, mut from) = mpsc::channel(1);
         let (clock, config) = (Clock::start(), PumpConfig::default());
         let mut reader = Reader {
-            buffer: ReadBuffer::new(bytes::BytesMut::new(), config.read_max),
+            buffer: ReadBuffer::new(bytes::BytesMut::new(), config.read_max, Buffers::default()),
             decoder: Decoder::new(Bounds::new(None)),
             heard: clock.now(),
             begun: None,
@@ -366,7 +368,11 @@ mod tests {
             let (out, _from) = mpsc::channel(1);
             let (clock, config) = (Clock::start(), PumpConfig::default());
             let mut reader = Reader {
-                buffer: ReadBuffer::new(bytes::BytesMut::new(), config.read_max),
+                buffer: ReadBuffer::new(
+                    bytes::BytesMut::new(),
+                    config.read_max,
+                    Buffers::default(),
+                ),
                 decoder: Decoder::new(Bounds::new(None)),
                 heard: clock.now(),
                 begun: None,

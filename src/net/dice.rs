@@ -5,7 +5,12 @@ use std::io;
 
 /// A generator that nobody can predict. Fails only where the system has no randomness to give.
 pub fn os_rng() -> io::Result<Rng> {
+    os_entropy().map(Rng::from_entropy)
+}
+
+/// 32 bytes that nobody can predict, such as a key is made from.
+pub fn os_entropy() -> io::Result<[u8; 32]> {
     let mut entropy = [0; 32];
     getrandom::fill(&mut entropy)?;
-    Ok(Rng::from_entropy(entropy))
+    Ok(entropy)
 }

@@ -4,9 +4,11 @@
 //= BEP 3 §peer protocol (handshake)
 
 use super::closed::{ConnectError, Phase};
+use super::congestion::Congestion;
 use bytes::BytesMut;
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::peer::{HANDSHAKE_LEN, Handshake, HandshakeError, HandshakeReader};
+use gaggle_core::scope::canonical;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -43,11 +45,18 @@ pub struct Dialer {
     pub handshake_timeout: Duration,
     /// Local address to dial from, for addresses of its family that it can lead to. Default: the system chooses.
     pub bind: Option<IpAddr>,
+    /// Congestion control. Default: the system's.
+    pub congestion: Option<Congestion>,
 }
 
 impl Default for Dialer {
     fn default() -> Self {
-        Self { connect_timeout: CONNECT_TIMEOUT, handshake_timeout: HANDSHAKE_TIMEOUT, bind: None }
+        Self {
+            connect_timeout: CONNECT_TIMEOUT,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            bind: None,
+            congestion: None,
+        }
     }
 }
 
@@ -81,7 +90,15 @@ impl Dialer {
             from.is_ipv4() == to.is_ipv4() && (to.ip().is_loopback() || !from.is_loopback())
         };
         if let Some(from) = self.bind.filter(leads) {
-            socket.bind(SocketAddr::new(from, 0))?;
+            // An address of one wire leads nowhere without it.
+            let mut from = SocketAddr::new(from, 0);
+            if let (SocketAddr::V6(from), SocketAddr::V6(to)) = (&mut from, to) {
+                from.set_scope_id(to.scope_id());
+            }
+            socket.bind(from)?;
+        }
+        if let Some(congestion) = &self.congestion {
+            congestion.set(&socket)?;
         }
         let stream = socket.connect(to).await?;
         stream.set_nodelay(true)?;
@@ -110,11 +127,6 @@ pub async fn answer(
     let (ours, theirs, leftover) =
         timeout(within, talk).await.map_err(|_| late(Phase::Handshake, within))??;
     Ok(Connected { stream, addr: canonical(addr), ours, theirs, leftover })
-}
-
-/// The address with IPv4 in its own form, so that one host has one name.
-pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 /// A handshake on its way in.

@@ -2,9 +2,11 @@
 //!
 //! Decides how many strangers may be in the middle of a handshake. Never decides which torrents are served.
 
-use super::handshake::{Connected, answer, canonical};
+use super::congestion::Congestion;
+use super::handshake::{Connected, answer};
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::peer::Handshake;
+use gaggle_core::scope::canonical;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
@@ -48,6 +50,11 @@ impl Listener {
         let socket = TcpListener::from_std(socket.into())?;
         let addr = socket.local_addr()?;
         Ok(Self { socket, addr })
+    }
+
+    /// Sets the congestion control of what it will accept.
+    pub fn set_congestion(&self, congestion: &Congestion) -> io::Result<()> {
+        congestion.set(&self.socket)
     }
 
     /// Where it listens; the port is the real one even if 0 was asked for.

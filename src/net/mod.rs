@@ -5,6 +5,7 @@
 
 mod clock;
 mod closed;
+mod congestion;
 mod connection;
 mod datagram;
 mod dice;
@@ -18,8 +19,10 @@ mod tests;
 
 pub use clock::Clock;
 pub use closed::{Closed, ConnectError, Phase};
+pub use congestion::Congestion;
 pub use connection::{FROM_PEER_QUEUE, FromPeer, Item, Pump, PumpConfig, TO_PEER_QUEUE, ToPeer};
 pub use datagram::{Datagram, DhtDatagrams, Question, Udp};
-pub use dice::os_rng;
+pub use dice::{os_entropy, os_rng};
 pub use handshake::{Connected, Dialer, HANDSHAKE_TIMEOUT, answer};
 pub use listener::{HANDSHAKES_MAX, HANDSHAKES_PER_HOST, Listener};
+pub use read_buffer::Buffers;

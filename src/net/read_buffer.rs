@@ -1,26 +1,82 @@
 //! Memory for one connection's reads: large while it is busy, little while it is idle.
 //!
 //! Blocks are slices of these buffers and leave to be hashed and written. A buffer whose slices are all gone
-//! is used again, because memory touched for the first time costs more than what is copied into it.
+//! is used again, by whichever connection needs one next, because memory touched for the first time costs more than
+//! what is copied into it.
 
 use bytes::BytesMut;
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Least room for a read, and all that an idle connection holds.
 const READ_MIN: usize = 4 * 1024;
 /// Most that is made ready because a message at the front lacks it: a block. Longer messages get room as they
 /// arrive, so that nobody makes us allocate by announcing.
 const AHEAD_MAX: usize = 16 * 1024 + 13;
-/// Most used buffers that are watched for reuse; when there are more, the oldest is left to its slices.
-const RETIRED_MAX: usize = 8;
+/// Bytes of used buffers that are watched for reuse: what may be on its way to the disk. When there are more, the
+/// oldest is left to its slices.
+const USED_MAX: usize = 8 << 20;
+/// Smaller ones are not worth it.
+const USED_MIN: usize = 32 * 1024;
+/// Used buffers that are looked at for one that is free. The oldest come first, and mostly are.
+const LOOKS: usize = 8;
+
+/// Used buffers of all connections. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Buffers {
+    used: Arc<Mutex<Used>>,
+}
+
+/// Emptied handles on buffers, which may still have slices, and their sizes.
+#[derive(Debug, Default)]
+struct Used {
+    buffers: VecDeque<(BytesMut, usize)>,
+    bytes: usize,
+}
+
+impl Buffers {
+    /// An empty buffer of at least that capacity, and its size: one whose slices are gone, or a new one.
+    fn take(&self, capacity: usize) -> (BytesMut, usize) {
+        if capacity >= USED_MIN {
+            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            for _ in 0..used.buffers.len().min(LOOKS) {
+                let Some((mut old, size)) = used.buffers.pop_front() else { break };
+                if size >= capacity && old.try_reclaim(capacity) {
+                    used.bytes -= size;
+                    return (old, size);
+                }
+                used.buffers.push_back((old, size));
+            }
+        }
+        (BytesMut::with_capacity(capacity), capacity)
+    }
+
+    fn give_back(&self, old: BytesMut, size: usize) {
+        if size < USED_MIN {
+            return;
+        }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.buffers.push_back((old, size));
+        used.bytes += size;
+        while used.bytes > USED_MAX
+            && let Some((_, size)) = used.buffers.pop_front()
+        {
+            used.bytes -= size;
+        }
+    }
+
+    /// Leaves all of them to their slices.
+    fn rest(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Used::default();
+    }
+}
 
 /// Read buffers of one connection.
 pub(super) struct ReadBuffer {
     current: BytesMut,
     /// Bytes of the allocation behind `current`.
     size: usize,
-    /// Emptied handles on earlier buffers, which may still have slices, and their sizes.
-    retired: VecDeque<(BytesMut, usize)>,
+    others: Buffers,
     /// Room for the next read: doubles when reads fill it, halves when they leave most of it.
     room: usize,
     read_max: usize,
@@ -28,9 +84,9 @@ pub(super) struct ReadBuffer {
 
 impl ReadBuffer {
     /// Starts with bytes that were read already. Reads bring at most `read_max` bytes, or [`READ_MIN`].
-    pub(super) fn new(leftover: BytesMut, read_max: usize) -> Self {
+    pub(super) fn new(leftover: BytesMut, read_max: usize, others: Buffers) -> Self {
         let (size, read_max) = (leftover.capacity(), read_max.max(READ_MIN));
-        Self { current: leftover, size, retired: VecDeque::new(), room: READ_MIN, read_max }
+        Self { current: leftover, size, others, room: READ_MIN, read_max }
     }
 
     /// Bytes that came and are not decoded.
@@ -43,11 +99,11 @@ impl ReadBuffer {
         let wants = wants.min(AHEAD_MAX);
         // A nearly full buffer is not worth a read of its own; a half full one is.
         if self.spare() < wants.max(self.room / 2) {
-            let (mut next, size) = self.take(self.current.len() + wants.max(self.room));
+            let (mut next, size) = self.others.take(self.current.len() + wants.max(self.room));
             next.extend_from_slice(&self.current);
             let mut old = std::mem::replace(&mut self.current, next);
             old.clear();
-            self.retire(old, self.size);
+            self.others.give_back(old, self.size);
             self.size = size;
         }
         &mut self.current
@@ -62,15 +118,18 @@ impl ReadBuffer {
     pub(super) fn learn(&mut self, got: usize, spare: usize) {
         if got == spare {
             self.room = (self.room * 2).min(self.read_max);
-        } else if got < self.room / 8 {
+        } else if got < self.room / 4 {
             self.room = (self.room / 2).max(READ_MIN);
         }
     }
 
-    /// Nothing came for a while: gives back all memory but for the bytes that are there.
+    /// Nothing came for a while: gives back all memory but for the bytes that are there. Connections that are busy
+    /// make themselves new buffers.
     pub(super) fn rest(&mut self) {
         self.room = READ_MIN;
-        self.retired.clear();
+        if self.size > READ_MIN {
+            self.others.rest();
+        }
         if self.size > READ_MIN {
             self.current = BytesMut::from(&self.current[..]);
             self.size = self.current.capacity();
@@ -80,32 +139,7 @@ impl ReadBuffer {
     /// Bytes of every allocation that is held here, slices elsewhere or not.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.size + self.retired.iter().map(|(_, size)| size).sum::<usize>()
-    }
-
-    /// An empty buffer of at least that capacity, and its size: one whose slices are gone, or a new one.
-    fn take(&mut self, capacity: usize) -> (BytesMut, usize) {
-        for _ in 0..self.retired.len() {
-            let Some((mut old, size)) = self.retired.pop_front() else { break };
-            if size < capacity {
-                continue; // from before the reads grew
-            }
-            if old.try_reclaim(capacity) {
-                return (old, size);
-            }
-            self.retired.push_back((old, size));
-        }
-        (BytesMut::with_capacity(capacity), capacity)
-    }
-
-    fn retire(&mut self, old: BytesMut, size: usize) {
-        if size == 0 {
-            return;
-        }
-        if self.retired.len() == RETIRED_MAX {
-            self.retired.pop_front();
-        }
-        self.retired.push_back((old, size));
+        self.size + self.others.used.lock().unwrap().bytes
     }
 }
 
@@ -124,7 +158,7 @@ mod tests {
 
     #[test]
     fn reads_grow_while_they_fill_and_a_rest_gives_it_back() {
-        let mut buffer = ReadBuffer::new(BytesMut::new(), 64 * 1024);
+        let mut buffer = ReadBuffer::new(BytesMut::new(), 64 * 1024, Buffers::default());
         let sizes: Vec<_> = (0..6).map(|_| fill(&mut buffer).len()).collect();
         assert_eq!(sizes, [4096, 8192, 16384, 32768, 65536, 65536]);
         buffer.bytes().extend_from_slice(b"begun");
@@ -133,28 +167,40 @@ mod tests {
         assert_eq!(buffer.bytes().as_ref(), b"begun");
     }
 
+    /// A connection whose reads are as large as they get.
+    fn busy(others: &Buffers) -> ReadBuffer {
+        let mut buffer = ReadBuffer::new(BytesMut::new(), USED_MIN, others.clone());
+        (0..4).for_each(|_| drop(fill(&mut buffer)));
+        buffer
+    }
+
     #[test]
     fn a_buffer_is_used_again_once_its_slices_are_gone() {
-        let mut buffer = ReadBuffer::new(BytesMut::new(), READ_MIN);
-        let first = fill(&mut buffer);
+        let others = Buffers::default();
+        let [mut ours, mut theirs] = [(), ()].map(|()| busy(&others));
+        let first = fill(&mut ours);
         let at = first.as_ptr();
-        let second = fill(&mut buffer);
+        let second = fill(&mut ours);
         assert_ne!(second.as_ptr(), at, "the first is still in use");
         drop(first);
-        assert_eq!(fill(&mut buffer).as_ptr(), at);
+        let found = (0..4).any(|_| fill(&mut theirs).as_ptr() == at);
+        assert!(found, "another connection has it now");
     }
 
     #[test]
     fn what_is_kept_for_reuse_is_bounded() {
-        let mut buffer = ReadBuffer::new(BytesMut::new(), READ_MIN);
-        let slices: Vec<_> = (0..100).map(|_| fill(&mut buffer)).collect();
-        assert!(buffer.held() <= (RETIRED_MAX + 1) * READ_MIN);
+        let others = Buffers::default();
+        let mut buffer = busy(&others);
+        let slices: Vec<_> = (0..2 * USED_MAX / USED_MIN).map(|_| fill(&mut buffer)).collect();
+        assert!(buffer.held() <= USED_MAX + USED_MIN);
         drop(slices);
+        buffer.rest();
+        assert!(buffer.held() <= READ_MIN);
     }
 
     #[test]
     fn an_announced_length_allocates_at_most_a_block() {
-        let mut buffer = ReadBuffer::new(BytesMut::new(), 256 * 1024);
+        let mut buffer = ReadBuffer::new(BytesMut::new(), 256 * 1024, Buffers::default());
         buffer.make_room(256 * 1024);
         assert!(buffer.held() <= AHEAD_MAX);
     }

@@ -218,7 +218,8 @@ struct Side {
 fn pump(connected: Connected, config: PumpConfig) -> Side {
     let (to, queue) = mpsc::channel(TO_PEER_QUEUE);
     let (out, from) = mpsc::channel(4);
-    let pump = Pump { peer: PeerKey(5), pieces: None, queue, out, clock: Clock::start(), config };
+    let (clock, buffers) = (Clock::start(), Buffers::default());
+    let pump = Pump { peer: PeerKey(5), pieces: None, queue, out, buffers, clock, config };
     Side { to, from, task: tokio::spawn(pump.run(connected)) }
 }
 

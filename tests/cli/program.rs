@@ -57,6 +57,7 @@ impl World {
         }
         command.env("GAGGLE_NO_LSD", "1"); // nothing here speaks to the neighbours
         command.env("GAGGLE_DHT_BOOTSTRAP", "none"); // nor to the public DHT
+        command.env("GAGGLE_NO_UPNP", "1"); // nor to the router
         for (name, folder) in
             [("CONFIG", "config"), ("STATE", "state"), ("CACHE", "cache"), ("DATA", "data")]
         {

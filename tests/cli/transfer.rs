@@ -482,13 +482,18 @@ fn lingering_serves_whoever_is_not_done_yet() {
 }
 
 #[test]
-fn off_switches_of_parts_to_come_are_accepted() {
+fn off_switches_and_congestion_control_are_accepted() {
     let world = world();
     let off = ["--no-dht", "--no-pex", "--no-lsd", "--no-utp", "--no-upnp"];
     let args = ["seed", "file.torrent", "--data", "here", "--time", "0s", "-q"];
     let ended = world.run(args.iter().chain(&LOOPBACK).chain(&off));
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert_eq!(world.run(["get", "file.torrent", "--dht"]).code, Some(2));
+    let congested = |name| world.run(args.iter().chain(&LOOPBACK).chain(&["--congestion", name]));
+    assert_eq!(congested("reno").code, Some(0));
+    let refused = congested("nonsense");
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.err.contains("nonsense") && refused.err.contains("it has "), "{}", refused.err);
 }
 
 #[test]

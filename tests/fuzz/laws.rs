@@ -5,12 +5,18 @@ use gaggle_core::bencode::{self, Dict, Kind, Limits, List, Value};
 use gaggle_core::hash::{sha1, sha256};
 use gaggle_core::id::TorrentHashes;
 use gaggle_core::metainfo::{self, Magnet, Metainfo, names};
-use gaggle_core::proto::extension::{ExtensionHandshake, MetadataMessage, PEX_MAX, PexMessage};
+use gaggle_core::proto::extension::{
+    ExtensionHandshake, HolepunchMessage, MetadataMessage, PEX_MAX, PexMessage,
+};
 use gaggle_core::proto::gnutella::{
     self, Bye, Descriptor, Giv, Handshake, Ping, Pong, Push, Qrp, Query, QueryHit, Vendor,
 };
 use gaggle_core::proto::krpc::{self, Body, Message};
 use gaggle_core::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, HASHES_MAX, MESSAGE_MAX};
+use gaggle_core::proto::napster::{
+    FRAME_MAX, Frame, FrameDecoder, PeerRequest, REQUEST_MAX, Request, SizeAnswer, ToClient,
+    ToServer, btih_of, btih_path, parse_list_line, read_server, read_size,
+};
 use serde_bencode::value::Value as Theirs;
 use std::collections::BTreeSet;
 
@@ -127,6 +133,9 @@ pub(crate) fn extension(data: &[u8]) {
     if let Ok(Some(message)) = MetadataMessage::parse(&Bytes::copy_from_slice(data)) {
         assert_eq!(MetadataMessage::parse(&message.encode()), Ok(Some(message)));
     }
+    if let Ok(Some(message)) = HolepunchMessage::parse(data) {
+        assert_eq!(HolepunchMessage::parse(&message.encode()), Ok(Some(message)));
+    }
     if let Ok(message) = PexMessage::parse(data) {
         assert!(message.added.len() <= PEX_MAX && message.dropped.len() <= PEX_MAX);
         assert!(message.added.iter().all(|peer| peer.addr.port() != 0));
@@ -190,14 +199,11 @@ pub(crate) fn krpc(data: &[u8]) {
         assert!(samples <= krpc::SAMPLES_MAX);
     }
     let written = message.encode();
-    assert!(written.len() <= krpc::DATAGRAM_MAX, "{} bytes", written.len());
+    let most = message.datagram_max();
+    assert!(written.len() <= most, "{} bytes", written.len());
     let again = Message::parse(&written).expect("what we write is a message");
     // What was too long for one datagram has lost something, and then loses nothing more.
-    assert!(
-        again == message
-            || written.len() + 64 > krpc::DATAGRAM_MAX
-            || data.len() > krpc::DATAGRAM_MAX
-    );
+    assert!(again == message || written.len() + 64 > most || data.len() > most);
     assert_eq!(again.encode(), written);
 }
 
@@ -262,5 +268,53 @@ fn payload(kind: gnutella::Kind, raw: &Bytes) {
         gnutella::Kind::QRP => stable(Qrp::parse(raw), Qrp::encode, Qrp::parse),
         gnutella::Kind::VENDOR => stable(Vendor::parse(raw), Vendor::encode, Vendor::parse),
         _ => {}
+    }
+}
+
+/// Frames that are read mean the same when they are written again, in whichever direction they travel; so do the
+/// requests of clients, and lengths that are found lie within.
+pub(crate) fn napster(data: &[u8]) {
+    let mut decoder = FrameDecoder::new(FRAME_MAX);
+    decoder.push(data);
+    let mut read = 0;
+    while let Ok(Some(frame)) = decoder.next_frame() {
+        assert!(frame.data.len() <= FRAME_MAX);
+        assert_eq!(frame.encode(), data[read..read + 4 + frame.data.len()]);
+        read += 4 + frame.data.len();
+        said(&frame);
+    }
+    match PeerRequest::parse(data) {
+        Ok(Request::More) => assert!(data.len() < REQUEST_MAX),
+        Ok(Request::Maybe(request)) => asked(&request),
+        Ok(Request::Whole(request, len)) => {
+            assert!(len <= data.len());
+            asked(&request);
+        }
+        Err(_) => {}
+    }
+    if let SizeAnswer::Data(digits) = read_size(data, 1000, 990, true) {
+        assert!(data[..digits].iter().all(u8::is_ascii_digit));
+    }
+    let _ = (parse_list_line(data), read_server(data));
+}
+
+fn said(frame: &Frame) {
+    if let Ok(said) = ToServer::parse(frame) {
+        if let ToServer::Download(_, path) = &said
+            && let Some(hash) = btih_of(path)
+        {
+            assert_eq!(btih_of(&btih_path(hash, &path.decode())), Some(hash));
+        }
+        assert_eq!(ToServer::parse(&said.frame()), Ok(said));
+    }
+    if let Ok(said) = ToClient::parse(frame) {
+        assert_eq!(ToClient::parse(&said.frame()), Ok(said));
+    }
+}
+
+fn asked(request: &PeerRequest) {
+    match PeerRequest::parse(&request.encode().concat()) {
+        Ok(Request::Maybe(again) | Request::Whole(again, _)) => assert_eq!(&again, request),
+        other => panic!("{other:?}"),
     }
 }

@@ -9,8 +9,12 @@ use crate::meeting::apart;
 use anyhow::{Context, ensure};
 use gaggle_core::metainfo::{Build, Content, Metainfo};
 use harness::gaggle::event;
+use harness::libtorrent::{self, Libtorrent};
 use harness::{Deadline, Process, Stopwatch, content, figure, full};
+use serde_json::{Value, json};
+use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -201,6 +205,92 @@ fn claim_dhtnet_transmission() {
 #[test]
 fn claim_dhtnet_aria2() {
     both_ways("dhtnet::claim_dhtnet_aria2", Other::Aria2);
+}
+
+/// The owner of mutable items in the test vectors of BEP 44, whose expanded secret key everybody knows.
+const PUBLIC: &str = "77ff84905a91936367c01360803104f92432fcd904a43511876df5cdf3e7e548";
+const SECRET: &str = "e06d3183d14159228433ed599221b80bd0a5ce8352e4bdf0262f76786ef1c74d\
+                      b7e7a9fea2c0eb269d61e3b38e450a22e754941ac78479d6c54e1faf6037881d";
+const SALT: &str = "news of today";
+/// Seconds for libtorrent to put or get an item: it waits up to 15 s for whoever is gone.
+const ORDER_S: u64 = 60;
+
+/// Asks the DHT as a person would, and returns the object of this type.
+fn ask(net: &Net, kind: &str, args: &[&str]) -> anyhow::Result<Value> {
+    let home = net.work.path().join("asking");
+    let entry = net.entry(3).to_string();
+    let mut command = gaggle().command(&home);
+    let from = SocketAddr::new(at(CLIENTS_FROM + 30).ip(), 0).to_string();
+    command.arg("dht").args(args).args(["--json", "--listen", &from, "--bootstrap", &entry]);
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{args:?}: {}\n{said}{errors}", output.status);
+    let mut objects = said.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let found = objects.find(|object: &Value| object["type"] == kind);
+    found.with_context(|| format!("{args:?}: no {kind} in {said}"))
+}
+
+/// What one has put, the other gets: values that never change, and values of one owner with a salt.
+#[test]
+fn claim_dhtnet_items_libtorrent() {
+    let other = Make::Other(Other::Libtorrent);
+    apart("dhtnet::claim_dhtnet_items_libtorrent", &[other], || {
+        let net = Net::form(12)?;
+        let key = net.work.path().join("owner.key");
+        std::fs::write(&key, SECRET)?;
+        std::fs::set_permissions(&key, Permissions::from_mode(0o600))?;
+        let key = key.to_str().context("a path of ours is text")?;
+        let (listen, logs) = (at(CLIENTS_FROM), net.work.path().join("libtorrent"));
+        let formed = Deadline::after_secs(FORM_S);
+        let mut session =
+            Libtorrent::find()?.items("items", listen, vec![net.entry(1)], &logs, formed)?;
+        let mut theirs = |mut order: Value, mutable: bool| {
+            if mutable {
+                order["public"] = PUBLIC.into();
+                order["secret"] = SECRET.into();
+                order["salt"] = data_encoding::HEXLOWER.encode(SALT.as_bytes()).into();
+            }
+            libtorrent::order(&mut session, &order, Deadline::after_secs(ORDER_S))
+        };
+
+        let ours = ask(&net, "dht_put", &["put", "--text", "from us"])?;
+        let got = theirs(json!({"do": "get", "target": ours["target"]}), false)?;
+        ensure!(got["text"] == "from us", "libtorrent got {got} of {ours}");
+        let put = theirs(json!({"do": "put", "text": "from them"}), false)?;
+        let target = put["target"].as_str().context("a target")?.to_owned();
+        let got = ask(&net, "dht_item", &["get", &target])?;
+        ensure!(got["text"] == "from them", "we got {got} of {put}");
+
+        // In turns, each with the number after that of the other.
+        let owned = ["--key", key, "--salt", SALT];
+        let said = |text| [&["put", "--text", text][..], &owned].concat();
+        let ours = ask(&net, "dht_put", &said("first, by us"))?;
+        ensure!(ours["key"] == PUBLIC && ours["seq"] == 1, "{ours}");
+        let got = theirs(json!({"do": "get"}), true)?;
+        ensure!(got["text"] == "first, by us" && got["seq"] == 1, "libtorrent got {got} of {ours}");
+        let put = theirs(json!({"do": "put", "text": "second, by them"}), true)?;
+        ensure!(put["stored"].as_u64() > Some(0), "{put}");
+        let got = ask(&net, "dht_item", &["get", PUBLIC, "--salt", SALT])?;
+        ensure!(got["text"] == "second, by them" && got["seq"] == 2, "we got {got} of {put}");
+        let only_after = [&said("third, by us")[..], &["--cas", "2"]].concat();
+        let third = ask(&net, "dht_put", &only_after)?;
+        ensure!(third["seq"] == 3, "{third}");
+        let got = theirs(json!({"do": "get"}), true)?;
+        ensure!(
+            got["text"] == "third, by us" && got["seq"] == 3,
+            "libtorrent got {got} of {third}"
+        );
+        let text = format!(
+            "items among {} nodes and libtorrent: ours kept by {} and {}, theirs by {}; each got the other's",
+            net.nodes.len(),
+            ours["stored"],
+            third["stored"],
+            put["stored"],
+        );
+        figure("dhtnet", &text);
+        Ok(())
+    });
 }
 
 /// The others among each other, in a network of nothing but our nodes.

@@ -2,6 +2,8 @@
 
 argv[1]: JSON. Modes seed and leech say {"type":"up"}, begin when a line `go` comes on stdin, say {"type":"go"}, then
 {"type":"done"} once everything is there, and {"type":"progress"} every 100 ms. Mode create writes a torrent and ends.
+Mode items takes part in the DHT, says {"type":"go"} when it knows somebody there, and then carries out each line of stdin:
+JSON with "do", "n" (which is repeated), "text", "target", "secret", "public", "salt"; bytes in hex digits. It says {"type":"item"} of each.
 """
 import json, os, select, sys, time
 import libtorrent as lt
@@ -42,10 +44,12 @@ def session():
     wanted = dict(
         listen_interfaces=config["listen"], outgoing_interfaces=config["ip"],
         enable_dht=bool(config["dht"]), dht_bootstrap_nodes=",".join(config["dht"]), enable_lsd=config["lsd"], enable_upnp=False, enable_natpmp=False,
-        enable_incoming_utp=False, enable_outgoing_utp=False, out_enc_policy=2, in_enc_policy=1,
+        enable_incoming_utp=config["utp"], enable_outgoing_utp=config["utp"], out_enc_policy=2, in_enc_policy=1,
         allow_multiple_connections_per_ip=True, unchoke_slots_limit=-1, announce_to_all_trackers=True,
         validate_https_trackers=False, ssrf_mitigation=False,
-        alert_mask=lt.alert.category_t.status_notification | lt.alert.category_t.error_notification,
+        alert_mask=lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
+        | (lt.alert.category_t.peer_log_notification if config["utp"] else 0)
+        | (lt.alert.category_t.dht_notification if config["mode"] == "items" else 0),
     )
     known = lt.default_settings()
     return lt.session({key: value for key, value in wanted.items() if key in known})
@@ -63,6 +67,8 @@ def add(running):
     if config["mode"] == "seed":
         params.flags |= lt.torrent_flags.seed_mode
     handle = running.add_torrent(params)
+    if not config["pex"]:
+        handle.set_flags(lt.torrent_flags.disable_pex)
     if config["up"]:
         handle.set_upload_limit(config["up"])
     if config["down"]:
@@ -89,6 +95,8 @@ def run():
         finished = False
         for alert in running.pop_alerts():
             finished = finished or isinstance(alert, lt.torrent_finished_alert)
+            if "HOLEPUNCH" in str(alert):
+                say("holepunch", text=str(alert))
             if alert.category() & lt.alert.category_t.error_notification:
                 sys.stderr.write("%s\n" % alert)
                 sys.stderr.flush()
@@ -110,7 +118,53 @@ def run():
                 downloaded=status.total_payload_download, peers=status.num_peers)
 
 
+def items():
+    running = session()
+    say("up", version=lt.version)
+    # Bootstrap nodes get no place in its table, so that it is told of them as of others.
+    for node in config["dht"]:
+        ip, _, port = node.rpartition(":")
+        running.add_dht_node((ip.strip("[]"), int(port)))
+    while running.status().dht_nodes == 0:
+        time.sleep(0.1)
+    say("go")
+    for line in sys.stdin:
+        order = json.loads(line)
+        public, secret, salt = (bytes.fromhex(order.get(key, "")) for key in ("public", "secret", "salt"))
+        text = order.get("text", "").encode()
+        if order["do"] == "put" and public:
+            running.dht_put_mutable_item(secret, public, text, salt)
+        elif order["do"] == "put":
+            running.dht_put_immutable_item(text)
+        elif public:
+            running.dht_get_mutable_item(public, salt)
+        else:
+            running.dht_get_immutable_item(lt.sha1_hash(bytes.fromhex(order["target"])))
+        say("item", n=order["n"], **answer(running))
+
+
+def answer(running):
+    """What became of the last order."""
+    while True:
+        running.wait_for_alert(100)
+        for alert in running.pop_alerts():
+            if isinstance(alert, lt.dht_put_alert):
+                return dict(stored=alert.num_success, target=str(alert.target))
+            if isinstance(alert, lt.dht_immutable_item_alert):
+                return dict(text=shown(alert.item["value"]))
+            # Others come before the end, of whatever was found by then.
+            if isinstance(alert, lt.dht_mutable_item_alert) and alert.item["authoritative"]:
+                return dict(text=shown(alert.item["value"]), seq=alert.item["seq"])
+
+
+def shown(value):
+    """libtorrent writes a string between quotes here, and nothing where nothing was found."""
+    return value.decode().strip("'\n")
+
+
 if config["mode"] == "create":
     create()
+elif config["mode"] == "items":
+    items()
 else:
     run()

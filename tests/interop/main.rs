@@ -19,6 +19,8 @@ mod house;
 mod http;
 mod matrix;
 mod meeting;
+mod punch;
+mod router;
 mod scene;
 mod torrent;
 mod trackers;

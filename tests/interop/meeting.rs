@@ -6,7 +6,7 @@ use crate::case::{Creator, Other};
 use crate::clients::{Client, Make, Part, Role, Ways};
 use crate::creators::Order;
 use anyhow::{Context, ensure};
-use harness::{Deadline, clients_required, content, installed, namespace};
+use harness::{Deadline, Stopwatch, clients_required, content, figure, installed, namespace};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
@@ -85,10 +85,18 @@ fn wait_peers(client: &mut dyn Client, peers: usize, what: &str) -> anyhow::Resu
     met.with_context(|| format!("{what}: not {peers} peers\n{}", client.process().tail()))
 }
 
+fn name(make: Make) -> String {
+    match make {
+        Make::Gaggle => "gaggle".to_owned(),
+        Make::Other(other) => format!("{other:?}"),
+    }
+}
+
 /// The third client learns of the first from the second, whom alone it knows.
 ///
 /// The first does not exchange peers, so it learns of nobody.
 fn meet_through(hub: Make, third: Make) -> anyhow::Result<()> {
+    let (told, watch) = (format!("{} of {}", name(third), name(hub)), Stopwatch::new());
     let place = Place::new()?;
     let dials = |host: u8| Ways { peers: vec![at(host)], ..Ways::default() };
     let hub_ways = Ways { pex: true, down: SLOW, ..Ways::default() };
@@ -107,13 +115,16 @@ fn meet_through(hub: Make, third: Make) -> anyhow::Result<()> {
     let third_peers = if is_told(third) { vec![at(2)] } else { Vec::new() };
     let third_ways = Ways { peers: third_peers, pex: true, down: SLOW, ..Ways::default() };
     let mut third = place.start(third, Role::Leech, 3, third_ways)?;
-    wait_peers(&mut *third, 2, "third")
+    wait_peers(&mut *third, 2, "third")?;
+    figure("meeting", &format!("PEX: {told}, {:.0} s", watch.seconds()));
+    Ok(())
 }
 
 /// Both are told of nobody, and share a wire.
 fn meet_on_the_wire(seed: Make, leech: Make) -> anyhow::Result<()> {
     let others = if seed == Make::Gaggle { 22 } else { 21 };
     wire(others)?;
+    let (told, watch) = (format!("{} and {}", name(seed), name(leech)), Stopwatch::new());
     let place = Place::new()?;
     let ways = Ways { lsd: true, ..Ways::default() };
     let mut seed = place.start(seed, Role::Seed, 21, ways.clone())?;
@@ -123,7 +134,9 @@ fn meet_on_the_wire(seed: Make, leech: Make) -> anyhow::Result<()> {
     let done = Deadline::after_secs(MEET_S).poll(|| Ok(leech.has_all()?.then_some(())))?;
     done.with_context(|| {
         format!("they do not meet\n{}\n{}", seed.process().tail(), leech.process().tail())
-    })
+    })?;
+    figure("meeting", &format!("LSD: {told}, {:.0} s", watch.seconds()));
+    Ok(())
 }
 
 /// Makes the loopback device look like a wire: multicast works, and hosts 21 to 23 are in one net (libtorrent hears
@@ -143,89 +156,101 @@ fn wire(speaker: u8) -> anyhow::Result<()> {
 
 /// Runs it in a namespace, unless a client is missing.
 pub(crate) fn apart(test: &str, makes: &[Make], play: impl FnOnce() -> anyhow::Result<()>) {
-    let missing = makes
-        .iter()
-        .map(|make| make.program())
-        .find(|program| !program.starts_with('/') && !installed(program));
+    let programs: Vec<&str> = makes.iter().map(|make| make.program()).collect();
+    if !skips(test, &programs) {
+        namespace::test(test, || play().unwrap_or_else(|error| panic!("{error:?}")));
+    }
+}
+
+/// Whether a test is skipped, loudly, because one of these is missing where that is allowed.
+pub(crate) fn skips(test: &str, programs: &[&str]) -> bool {
+    let missing = programs.iter().find(|program| !program.starts_with('/') && !installed(program));
     if let Some(program) = missing {
         assert!(!clients_required(), "{test}: {program} is not installed");
         eprintln!("SKIPPED {test}: {program} is not installed");
-        return;
     }
-    namespace::test(test, || play().unwrap_or_else(|error| panic!("{error:?}")));
+    missing.is_some()
 }
 
 const LIBTORRENT: Make = Make::Other(Other::Libtorrent);
 const TRANSMISSION: Make = Make::Other(Other::Transmission);
 
 #[test]
-fn gaggle_learns_of_a_third_from_gaggle() {
-    apart("meeting::gaggle_learns_of_a_third_from_gaggle", &[], || {
+fn claim_meeting_gaggle_learns_of_a_third_from_gaggle() {
+    apart("meeting::claim_meeting_gaggle_learns_of_a_third_from_gaggle", &[], || {
         meet_through(Make::Gaggle, Make::Gaggle)
     });
 }
 
 #[test]
-fn gaggle_learns_of_a_third_from_libtorrent() {
-    apart("meeting::gaggle_learns_of_a_third_from_libtorrent", &[LIBTORRENT], || {
+fn claim_meeting_gaggle_learns_of_a_third_from_libtorrent() {
+    apart("meeting::claim_meeting_gaggle_learns_of_a_third_from_libtorrent", &[LIBTORRENT], || {
         meet_through(LIBTORRENT, Make::Gaggle)
     });
 }
 
 #[test]
-fn libtorrent_learns_of_a_third_from_gaggle() {
-    apart("meeting::libtorrent_learns_of_a_third_from_gaggle", &[LIBTORRENT], || {
+fn claim_meeting_libtorrent_learns_of_a_third_from_gaggle() {
+    apart("meeting::claim_meeting_libtorrent_learns_of_a_third_from_gaggle", &[LIBTORRENT], || {
         meet_through(Make::Gaggle, LIBTORRENT)
     });
 }
 
 #[test]
-fn gaggle_learns_of_a_third_from_transmission() {
-    apart("meeting::gaggle_learns_of_a_third_from_transmission", &[TRANSMISSION], || {
-        meet_through(TRANSMISSION, Make::Gaggle)
-    });
+fn claim_meeting_gaggle_learns_of_a_third_from_transmission() {
+    apart(
+        "meeting::claim_meeting_gaggle_learns_of_a_third_from_transmission",
+        &[TRANSMISSION],
+        || meet_through(TRANSMISSION, Make::Gaggle),
+    );
 }
 
 #[test]
-fn transmission_learns_of_a_third_from_gaggle() {
-    apart("meeting::transmission_learns_of_a_third_from_gaggle", &[TRANSMISSION], || {
-        meet_through(Make::Gaggle, TRANSMISSION)
-    });
+fn claim_meeting_transmission_learns_of_a_third_from_gaggle() {
+    apart(
+        "meeting::claim_meeting_transmission_learns_of_a_third_from_gaggle",
+        &[TRANSMISSION],
+        || meet_through(Make::Gaggle, TRANSMISSION),
+    );
 }
 
 #[test]
-fn neighbours_meet_gaggle_and_gaggle() {
-    apart("meeting::neighbours_meet_gaggle_and_gaggle", &[], || {
+fn claim_meeting_neighbours_meet_gaggle_and_gaggle() {
+    apart("meeting::claim_meeting_neighbours_meet_gaggle_and_gaggle", &[], || {
         meet_on_the_wire(Make::Gaggle, Make::Gaggle)
     });
 }
 
 #[test]
-fn neighbours_meet_gaggle_and_libtorrent() {
-    apart("meeting::neighbours_meet_gaggle_and_libtorrent", &[LIBTORRENT], || {
+fn claim_meeting_neighbours_meet_gaggle_and_libtorrent() {
+    apart("meeting::claim_meeting_neighbours_meet_gaggle_and_libtorrent", &[LIBTORRENT], || {
         meet_on_the_wire(Make::Gaggle, LIBTORRENT)
     });
 }
 
 #[test]
-fn neighbours_meet_libtorrent_and_gaggle() {
-    apart("meeting::neighbours_meet_libtorrent_and_gaggle", &[LIBTORRENT], || {
+fn claim_meeting_neighbours_meet_libtorrent_and_gaggle() {
+    apart("meeting::claim_meeting_neighbours_meet_libtorrent_and_gaggle", &[LIBTORRENT], || {
         meet_on_the_wire(LIBTORRENT, Make::Gaggle)
     });
 }
 
 #[test]
-fn neighbours_meet_gaggle_and_transmission() {
-    apart("meeting::neighbours_meet_gaggle_and_transmission", &[TRANSMISSION], || {
-        meet_on_the_wire(Make::Gaggle, TRANSMISSION)
-    });
+fn claim_meeting_neighbours_meet_gaggle_and_transmission() {
+    apart(
+        "meeting::claim_meeting_neighbours_meet_gaggle_and_transmission",
+        &[TRANSMISSION],
+        || meet_on_the_wire(Make::Gaggle, TRANSMISSION),
+    );
 }
 
 #[test]
-fn neighbours_meet_transmission_and_gaggle() {
-    apart("meeting::neighbours_meet_transmission_and_gaggle", &[TRANSMISSION], || {
-        meet_on_the_wire(TRANSMISSION, Make::Gaggle)
-    });
+fn claim_meeting_neighbours_meet_transmission_and_gaggle() {
+    apart(
+        "meeting::claim_meeting_neighbours_meet_transmission_and_gaggle",
+        &[TRANSMISSION],
+        || meet_on_the_wire(TRANSMISSION, Make::Gaggle),
+    );
 }
 
 #[test]
@@ -267,32 +292,49 @@ fn listen_to_the_group() -> anyhow::Result<std::net::UdpSocket> {
 }
 
 #[test]
-fn neighbours_meet_over_ipv6() {
-    apart("meeting::neighbours_meet_over_ipv6", &[], || {
-        // The loopback device carries no multicast of IPv6.
-        let script =
-            "ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up
-            for n in 21 22; do ip -6 addr add 2001:db8:198:19::$n/64 dev v0 nodad || exit 1; done";
-        if !Command::new("sh").args(["-c", script]).status()?.success() {
-            eprintln!("SKIPPED: this kernel has no veth or no IPv6");
-            return Ok(());
-        }
-        let place = Place::new()?;
-        let part = |role: Role, host: u16, dir: &str| Part {
-            role,
-            torrent: place.torrent.clone(),
-            dir: place.scratch.path().join(dir),
-            listen: format!("[2001:db8:198:19::{host}]:{PORT}").parse().expect("an address"),
-            work: place.scratch.path().join(format!("host-{host}")),
-            ways: Ways { lsd: true, ..Ways::default() },
-        };
-        let mut seed = Make::Gaggle.start(&part(Role::Seed, 21, "original"))?;
-        let seeds = Deadline::after_secs(MEET_S).poll(|| Ok(seed.has_all()?.then_some(())))?;
-        seeds.context("the seed never has all")?;
-        let mut leech = Make::Gaggle.start(&part(Role::Leech, 22, "copy"))?;
-        let done = Deadline::after_secs(MEET_S).poll(|| Ok(leech.has_all()?.then_some(())))?;
-        done.with_context(|| format!("they do not meet\n{}", leech.process().tail()))
+fn claim_meeting_neighbours_meet_over_ipv6() {
+    apart("meeting::claim_meeting_neighbours_meet_over_ipv6", &[], || {
+        meet_over_ipv6("2001:db8:198:19:", false)
     });
+}
+
+#[test]
+fn claim_meeting_neighbours_meet_by_addresses_of_the_wire() {
+    apart("meeting::claim_meeting_neighbours_meet_by_addresses_of_the_wire", &[], || {
+        meet_over_ipv6("fe80:", true)
+    });
+}
+
+/// The same over IPv6. Addresses that hold on one wire only are named with it.
+fn meet_over_ipv6(net: &str, of_the_wire: bool) -> anyhow::Result<()> {
+    // The loopback device carries no multicast of IPv6.
+    let script = format!(
+        "ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up
+        for n in 21 22; do ip -6 addr add {net}:$n/64 dev v0 nodad || exit 1; done"
+    );
+    if !Command::new("sh").args(["-c", &script]).status()?.success() {
+        eprintln!("SKIPPED: this kernel has no veth or no IPv6");
+        return Ok(());
+    }
+    let shown = Command::new("ip").args(["-o", "link", "show", "v0"]).output()?;
+    let index = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let index = index.split(':').next().context("the device has a number")?;
+    let wire = if of_the_wire { format!("%{index}") } else { String::new() };
+    let place = Place::new()?;
+    let part = |role: Role, host: u16, dir: &str| Part {
+        role,
+        torrent: place.torrent.clone(),
+        dir: place.scratch.path().join(dir),
+        listen: format!("[{net}:{host}{wire}]:{PORT}").parse().expect("an address"),
+        work: place.scratch.path().join(format!("host-{host}")),
+        ways: Ways { lsd: true, ..Ways::default() },
+    };
+    let mut seed = Make::Gaggle.start(&part(Role::Seed, 21, "original"))?;
+    let seeds = Deadline::after_secs(MEET_S).poll(|| Ok(seed.has_all()?.then_some(())))?;
+    seeds.context("the seed never has all")?;
+    let mut leech = Make::Gaggle.start(&part(Role::Leech, 22, "copy"))?;
+    let done = Deadline::after_secs(MEET_S).poll(|| Ok(leech.has_all()?.then_some(())))?;
+    done.with_context(|| format!("they do not meet\n{}", leech.process().tail()))
 }
 
 #[test]

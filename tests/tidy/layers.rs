@@ -25,6 +25,7 @@ const VALUES: &[&str] = &[
     "core::hash",
     "core::blame",
     "core::scope",
+    "core::sign",
 ];
 
 /// Rows count upwards. A module imports from lower rows, from itself, and from what its entry names.
@@ -39,7 +40,9 @@ const ROOMS: &[Room] = &[
     room("core::hash", 0, VALUES),
     room("core::blame", 0, VALUES),
     room("core::scope", 0, VALUES),
+    room("core::sign", 0, VALUES),
     room("core::bencode", 1, &[]),
+    room("core::external", 1, &[]),
     room("core::metainfo", 2, &[]),
     // What both kinds of tracker are told and answer.
     room("core::proto::announce", 3, &[]),
@@ -48,12 +51,14 @@ const ROOMS: &[Room] = &[
     room("core::proto::tracker_udp", 4, &[]),
     room("core::proto::krpc", 4, &[]),
     room("core::proto::lsd", 4, &[]),
+    room("core::proto::napster", 4, &[]),
     room("core::proto::gnutella", 4, &[]),
     room("core::proto::extension", 4, &["core::proto::peer"]),
     room("core::storage", 5, &[]),
     room("core::swarm", 5, &["core::storage"]),
     // An overlay knows its wire, and neither swarms nor another overlay.
     room("core::overlay::kademlia", 5, &[]),
+    room("core::overlay::napster", 5, &[]),
     room("core::overlay::gnutella", 5, &[]),
     room("core::lab", 6, &[]),
     // The tracker server knows the values and the wire, not the swarm.

@@ -98,6 +98,20 @@ impl<'a> Value<'a> {
         (self.kind() == Kind::Dict).then_some(Entries(Items { doc: self.doc, at: self.start + 1 }))
     }
 
+    /// Whether every dictionary in it has its keys in order, as [`super::Dict`] writes them.
+    pub fn is_sorted(&self) -> bool {
+        let mut left = vec![*self];
+        while let Some(value) = left.pop() {
+            let entries = || value.as_dict().into_iter().flatten();
+            if !entries().map(|(key, _)| key).is_sorted() {
+                return false;
+            }
+            left.extend(entries().map(|(_, value)| value));
+            left.extend(value.as_list().into_iter().flatten());
+        }
+        true
+    }
+
     /// The value of `key`; `None` if there is none, or this is no dictionary.
     pub fn dict_get(&self, key: &[u8]) -> Option<Self> {
         self.as_dict()?.find(|(k, _)| *k == key).map(|(_, value)| value)

@@ -38,6 +38,7 @@ impl World {
             Happening::DialFailed { conn } => self.dial_failed(conn),
             Happening::Disk { host, life } => self.disk_finished(self.living(host, life)?),
             Happening::Pace { way } => self.paced(way),
+            Happening::Pay { host, life, peer } => self.pay(self.living(host, life)?, peer),
             Happening::Plan { .. } => None,
             Happening::ShakeIn { conn } => self.shake_in(conn),
             Happening::ShakeOut { conn } => self.shake_out(conn),
@@ -90,6 +91,7 @@ impl World {
         machine.handle_timeout(now);
         if machine.round_due() > due {
             self.rounds.note(now, id, machine);
+            self.review_pay(id);
         }
         self.drain(id);
         Some(id)
@@ -99,7 +101,7 @@ impl World {
         let now = self.now;
         let host = &mut self.hosts[id.idx()];
         match &event {
-            Event::Verified(_) => return,
+            Event::Seen(_) | Event::Verified(_) => return,
             Event::Done => {
                 host.done_at.get_or_insert(now);
                 self.trace.note(now, id, Fact::Done);
@@ -268,7 +270,7 @@ impl World {
         }
     }
 
-    fn way(&self, id: HostId, peer: PeerKey) -> Option<Way> {
+    pub(super) fn way(&self, id: HostId, peer: PeerKey) -> Option<Way> {
         self.host(id).conns.get(&peer.0).copied()
     }
 
@@ -419,6 +421,10 @@ impl World {
         match host.disk.finished()? {
             DiskOp::Read { peer, blocks } => {
                 let way = self.way(id, PeerKey(peer))?;
+                if self.host(id).setup.mischief == Mischief::Stint {
+                    self.owe(id, PeerKey(peer), blocks);
+                    return None;
+                }
                 for block in blocks {
                     if let Some(bad) = self.serve(id, PeerKey(peer)) {
                         self.enqueue(way, Item::Block { block, bad });
@@ -459,7 +465,7 @@ impl World {
         let host = &mut self.hosts[id.idx()];
         host.served += 1;
         match host.setup.mischief {
-            Mischief::None | Mischief::Boast => Some(false),
+            Mischief::None | Mischief::Boast | Mischief::Stint => Some(false),
             Mischief::Mute | Mischief::Spam(_) => None,
             Mischief::Poison(Poison::Always) => Some(true),
             Mischief::Poison(Poison::Alternating) => Some(host.served % 2 == 1),
@@ -487,7 +493,11 @@ impl World {
                     self.enqueue(way, Item::Message(Message::AllowedFast(nth % pieces)));
                 }
             }
-            Mischief::Mute | Mischief::None | Mischief::Poison(_) | Mischief::StallAt(_) => {}
+            Mischief::Mute
+            | Mischief::None
+            | Mischief::Poison(_)
+            | Mischief::StallAt(_)
+            | Mischief::Stint => {}
         }
     }
 }

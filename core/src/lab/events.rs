@@ -3,6 +3,7 @@
 use super::host::HostId;
 use super::stream::Way;
 use crate::clock::Instant;
+use crate::swarm::PeerKey;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -24,6 +25,8 @@ pub(super) enum Happening {
     Disk { host: HostId, life: u32 },
     /// The connection may send again after being held back by its own window.
     Pace { way: Way },
+    /// What the host pays to this peer allows the next block.
+    Pay { host: HostId, life: u32, peer: PeerKey },
     /// A step of the scenario.
     Plan { step: u32 },
     /// The dialler's handshake has reached the host that it dialled.

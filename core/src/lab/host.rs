@@ -3,6 +3,7 @@
 use super::disk::Disk;
 use super::role::{Setup, TorrentSpec};
 use super::stream::Way;
+use super::tyrant::Purse;
 use crate::clock::Instant;
 use crate::id::PeerId;
 use crate::rng::Rng;
@@ -61,6 +62,8 @@ pub(super) struct Host {
     pub(super) disk: Disk,
     /// Blocks sent, for a poisoner that alternates.
     pub(super) served: u64,
+    /// For [`super::Mischief::Stint`].
+    pub(super) purse: Purse,
 
     // What tests ask about.
     pub(super) log: Vec<(Instant, Event)>,
@@ -93,6 +96,7 @@ impl Host {
             ready: VecDeque::new(),
             disk: Disk::new(good),
             served: 0,
+            purse: Purse::default(),
             log: Vec::new(),
             started: Instant::ZERO,
             done_at: None,

@@ -21,6 +21,7 @@ mod rounds;
 mod stream;
 mod trace;
 mod tracker;
+mod tyrant;
 mod world;
 
 #[cfg(test)]

@@ -7,12 +7,12 @@
 
 use crate::clock::Instant;
 use crate::id::NodeId;
-use crate::overlay::kademlia::{Config, Event, Node, Snapshot, id_for};
+use crate::overlay::kademlia::{Config, Event, Families, Node, Snapshot, WIDTH, id_for, places};
 use crate::proto::krpc::{Contact, Message};
 use crate::rng::Rng;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// What lies between two hosts.
@@ -40,16 +40,26 @@ impl Default for Wire {
 const HEADERS: u64 = 28;
 /// Every host has a /24 of its own from here on, so that the rules for subnets stay on.
 const FIRST_IP: Ipv4Addr = Ipv4Addr::new(20, 0, 0, 0);
+/// And a /48, for the same reason.
+const FIRST_SITE: u16 = 0x2a00;
 const PORT: u16 = 6881;
 
 struct Host {
-    id: NodeId,
+    families: Families,
+    /// Among the nodes of IPv4, and among those of IPv6.
+    ids: [NodeId; 2],
     node: Option<Box<Node>>,
     /// Half of a delay.
     access_us: u64,
     wake_at: Instant,
     bytes: u64,
     datagrams: u64,
+}
+
+impl Host {
+    fn is_in(&self, v6: bool) -> bool {
+        if v6 { self.families.v6 } else { self.families.v4 }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -118,18 +128,24 @@ impl Overlay {
     /// Adds a node that starts now; its number counts from 0.
     pub fn spawn(&mut self, config: Config) -> usize {
         let rng = self.rng.fork();
-        let id = id_for(self.addr_of(self.hosts.len()).ip(), &mut self.rng);
-        let snapshot = Snapshot { id_v4: Some(id), ..Snapshot::default() };
+        let families = config.families;
+        let ids = self.new_ids(families);
+        let snapshot = Snapshot {
+            id_v4: families.v4.then_some(ids[0]),
+            id_v6: families.v6.then_some(ids[1]),
+            nodes: Vec::new(),
+        };
         let node = Node::new(self.now, config, &snapshot, rng);
-        let host = self.add(id, Some(Box::new(node)));
+        let host = self.add(families, ids, Some(Box::new(node)));
         self.settle(host);
         host
     }
 
-    /// Adds a host that others may remember, but that answers nothing.
+    /// Adds a host, of IPv4, that others may remember, but that answers nothing.
     pub fn spawn_dead(&mut self) -> usize {
-        let id = id_for(self.addr_of(self.hosts.len()).ip(), &mut self.rng);
-        self.add(id, None)
+        let families = Families { v4: true, v6: false };
+        let ids = self.new_ids(families);
+        self.add(families, ids, None)
     }
 
     /// Switches a host off, without a word.
@@ -158,9 +174,14 @@ impl Overlay {
         (0..self.hosts.len()).filter(|&host| self.is_up(host)).collect()
     }
 
-    /// Who and where a host is.
+    /// Who and where a host is: in the network of IPv4 if it takes part in that.
     pub fn contact(&self, host: usize) -> Contact {
-        Contact { id: self.hosts[host].id, addr: self.addr_of(host) }
+        self.contact_in(host, !self.hosts[host].families.v4)
+    }
+
+    /// The same in the network of IPv4, or in that of IPv6.
+    pub fn contact_in(&self, host: usize, v6: bool) -> Contact {
+        Contact { id: self.hosts[host].ids[usize::from(v6)], addr: self.addr_of(host, v6) }
     }
 
     /// Looks at a node that runs.
@@ -195,22 +216,27 @@ impl Overlay {
         Duration::from_micros(self.hosts[a].access_us + self.hosts[b].access_us)
     }
 
-    /// The running node that is truly closest to an id.
-    pub fn closest(&self, target: &NodeId) -> Option<NodeId> {
-        let up = self.hosts.iter().filter(|host| host.node.is_some());
-        up.map(|host| host.id).min_by_key(|id| id.distance(target))
+    /// The running node of IPv4, or of IPv6, that is truly closest to an id.
+    pub fn closest(&self, target: &NodeId, v6: bool) -> Option<NodeId> {
+        let up = self.hosts.iter().filter(|host| host.node.is_some() && host.is_in(v6));
+        up.map(|host| host.ids[usize::from(v6)]).min_by_key(|id| id.distance(target))
     }
 
     /// Gives every node a full table, drawn from all hosts there are: dead ones included, in proportion.
     pub fn acquaint(&mut self) {
+        [false, true].into_iter().for_each(|v6| self.acquaint_in(v6));
+    }
+
+    fn acquaint_in(&mut self, v6: bool) {
+        let there = self.hosts.iter().enumerate().filter(|(_, host)| host.is_in(v6));
         let mut ids: Vec<(NodeId, usize)> =
-            self.hosts.iter().enumerate().map(|(at, host)| (host.id, at)).collect();
+            there.map(|(at, host)| (host.ids[usize::from(v6)], at)).collect();
         ids.sort_unstable();
         for host in 0..self.hosts.len() {
-            if !self.is_up(host) {
+            if !self.is_up(host) || !self.hosts[host].is_in(v6) {
                 continue;
             }
-            let own = self.hosts[host].id;
+            let own = self.hosts[host].ids[usize::from(v6)];
             let mut known = Vec::new();
             let (mut low, mut high) = (0, ids.len());
             for depth in 0..160 {
@@ -225,14 +251,14 @@ impl Overlay {
                     (middle..high, low..middle)
                 };
                 // As many as the bucket of that depth holds.
-                let room = (128usize >> depth.min(8)).max(8);
+                let room = places(WIDTH, depth);
                 known.extend(self.draw(far, room).into_iter().map(|at| ids[at].1));
                 (low, high) = (near.start, near.end);
             }
             self.rng.shuffle(&mut known);
             for other in known {
                 let rtt = 2 * self.delay(host, other);
-                let (now, contact) = (self.now, self.contact(other));
+                let (now, contact) = (self.now, self.contact_in(other, v6));
                 if let Some(node) = &mut self.hosts[host].node {
                     node.vouch(now, contact, rtt);
                 }
@@ -265,13 +291,23 @@ impl Overlay {
         self.now = end;
     }
 
-    fn add(&mut self, id: NodeId, node: Option<Box<Node>>) -> usize {
+    /// Those that fit the addresses of the next host.
+    fn new_ids(&mut self, families: Families) -> [NodeId; 2] {
+        let host = self.hosts.len();
+        [(false, families.v4), (true, families.v6)].map(|(v6, wanted)| match wanted {
+            true => id_for(self.addr_of(host, v6).ip(), &mut self.rng),
+            false => NodeId([0; 20]),
+        })
+    }
+
+    fn add(&mut self, families: Families, ids: [NodeId; 2], node: Option<Box<Node>>) -> usize {
         // Twelve dice make a bell.
         let bell: f64 = (0..12).map(|_| self.rng.unit()).sum::<f64>() - 6.0;
         let half = self.wire.delay.as_micros() as f64 / 2.0;
         let access_us = (half * (self.wire.spread * bell).exp()) as u64;
         self.hosts.push(Host {
-            id,
+            families,
+            ids,
             node,
             access_us,
             wake_at: Instant::FAR_FUTURE,
@@ -337,7 +373,8 @@ impl Overlay {
         if self.hosts[host].node.is_none() || self.rng.unit() < self.wire.loss {
             return;
         }
-        let parcel = Parcel { from: self.addr_of(from), to: host as u32, len, message };
+        let from_addr = self.addr_of(from, to.is_ipv6());
+        let parcel = Parcel { from: from_addr, to: host as u32, len, message };
         let at = self.free.pop().unwrap_or_else(|| {
             self.parcels.push(None);
             self.parcels.len() as u32 - 1
@@ -349,16 +386,27 @@ impl Overlay {
     }
 
     /// The last byte differs from host to host, because the ids that fit an address depend on it.
-    fn addr_of(&self, host: usize) -> SocketAddr {
+    fn addr_of(&self, host: usize, v6: bool) -> SocketAddr {
+        if v6 {
+            let [high, low] = [(host >> 16) as u16, host as u16];
+            let ip = Ipv6Addr::new(FIRST_SITE, high, low, 0, 0, 0, 0, 1);
+            return SocketAddr::new(ip.into(), PORT);
+        }
         let last = host as u32 * 167 % 254 + 1;
         let ip = Ipv4Addr::from(u32::from(self.first_ip) + ((host as u32) << 8) + last);
         SocketAddr::new(IpAddr::V4(ip), PORT)
     }
 
     fn host_at(&self, addr: SocketAddr) -> Option<usize> {
-        let IpAddr::V4(ip) = addr.ip() else { return None };
-        let host = (u32::from(ip).checked_sub(self.first_ip.into())? >> 8) as usize;
-        (host < self.hosts.len() && self.addr_of(host) == addr).then_some(host)
+        let host = match addr.ip() {
+            IpAddr::V4(ip) => (u32::from(ip).checked_sub(self.first_ip.into())? >> 8) as usize,
+            IpAddr::V6(ip) => {
+                let [_, high, low, ..] = ip.segments();
+                usize::from(high) << 16 | usize::from(low)
+            }
+        };
+        let there = self.hosts.get(host).is_some_and(|host| host.is_in(addr.is_ipv6()));
+        (there && self.addr_of(host, addr.is_ipv6()) == addr).then_some(host)
     }
 }
 
@@ -377,6 +425,16 @@ mod tests {
         assert_eq!(world.contact(299).addr, "198.19.43.150:6881".parse().unwrap());
         let strangers = ["198.18.0.2:6881", "198.18.0.1:6882", "198.19.44.63:6881", "9.9.9.9:6881"];
         for stranger in strangers {
+            assert_eq!(world.host_at(stranger.parse().unwrap()), None, "{stranger}");
+        }
+        let families = Families { v4: false, v6: true };
+        let host = world.spawn(Config { families, ..Config::default() });
+        let addr = world.contact(host).addr;
+        assert_eq!(
+            (addr, world.host_at(addr)),
+            ("[2a00:0:12c::1]:6881".parse().unwrap(), Some(300))
+        );
+        for stranger in ["[2a00:0:12c::2]:6881", "[2a00:0:1::1]:6881", "198.19.44.63:6881"] {
             assert_eq!(world.host_at(stranger.parse().unwrap()), None, "{stranger}");
         }
     }

@@ -64,6 +64,8 @@ pub enum Role {
     Spammer,
     /// Serves everybody up to 99 % ([`Mischief::StallAt`]).
     Staller,
+    /// A leech that pays as little as it can ([`Mischief::Stint`]), to everybody.
+    Tyrant,
 }
 
 /// Which blocks a poisoner spoils.
@@ -92,6 +94,8 @@ pub enum Mischief {
     Spam(u32),
     /// Answers until the other side has this part of the content, 0 to 1; never afterwards.
     StallAt(f64),
+    /// Sends each peer the least for which that one keeps it unchoked, as `BitTyrant` does.
+    Stint,
 }
 
 /// One actor: a role, and what is particular about it.
@@ -111,6 +115,8 @@ pub struct Setup {
 
 /// A slow host's line is the link's rate divided by this.
 const SLOWER: u64 = 20;
+/// More slots than a swarm of the lab has leeches.
+const EVERYBODY: usize = 1000;
 /// Hints of each kind that a [`Role::Spammer`] sends to everybody.
 const SPAM: u32 = 2000;
 
@@ -122,6 +128,7 @@ impl From<Role> for Setup {
             Role::Poisoner => Mischief::Poison(Poison::Always),
             Role::Spammer => Mischief::Spam(SPAM),
             Role::Staller => Mischief::StallAt(0.99),
+            Role::Tyrant => Mischief::Stint,
             Role::FreeRider | Role::Leech | Role::Seed | Role::Slow => Mischief::None,
         };
         let complete = matches!(
@@ -129,8 +136,10 @@ impl From<Role> for Setup {
             Role::Liar | Role::Poisoner | Role::Seed | Role::Spammer | Role::Staller
         );
         let mut choker = ChokerConfig::default();
-        if role == Role::FreeRider {
-            choker.slots = Slots::Fixed(0);
+        match role {
+            Role::FreeRider => choker.slots = Slots::Fixed(0),
+            Role::Tyrant => choker.slots = Slots::Fixed(EVERYBODY),
+            _ => {}
         }
         Self {
             role,

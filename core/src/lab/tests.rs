@@ -118,3 +118,19 @@ fn one_seed_is_one_trace() {
     assert_eq!(play(7), play(7));
     assert_ne!(play(7).0, play(8).0);
 }
+
+#[test]
+fn a_tyrant_pays_ever_less_to_who_serves_it_anyway() {
+    let torrent = TorrentSpec::new("stinted", 64 * MIB, 262_144).unwrap();
+    let capped = |role| Setup::new(role).limits(Some(BytesPerSec(MIB / 4)), None);
+    let sent = |role| {
+        let mut world = watched(7);
+        world.spawn(capped(Role::Seed), &torrent);
+        let other = world.spawn(capped(Role::Leech), &torrent);
+        let one = world.spawn(capped(role), &torrent);
+        assert_eq!(world.run_until(secs(1200), |w| w.complete(&[one, other])), End::Reached);
+        world.sent(one)
+    };
+    let (honest, tyrant) = (sent(Role::Leech), sent(Role::Tyrant));
+    assert!(tyrant < honest / 2, "it paid {tyrant}, an honest one {honest}");
+}

@@ -333,7 +333,7 @@ impl World {
         self.host(id).unchoked_by.get(&by).copied()
     }
 
-    /// What its machine has told, except [`Event::Verified`].
+    /// What its machine has told, except [`Event::Seen`] and [`Event::Verified`].
     pub fn log(&self, id: HostId) -> &[(Instant, Event)] {
         &self.host(id).log
     }

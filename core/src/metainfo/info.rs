@@ -17,7 +17,7 @@ pub const PATH_PARTS_MAX: usize = 1_000_000;
 const SHA1_LEN: usize = 20;
 
 /// What the info hash covers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Info {
     /// Safe name of the file or top folder.
     pub name: String,

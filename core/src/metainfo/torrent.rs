@@ -23,7 +23,7 @@ pub const URL_LEN_MAX: usize = 4096;
 const OTHER_LEN_MAX: usize = 32 << 20;
 
 /// What a .torrent file says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Metainfo {
     /// The part that the info hash covers.
     pub info: Info,

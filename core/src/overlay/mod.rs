@@ -1,4 +1,5 @@
-//! Networks of nodes that find things without a server, one folder each; two of them never know each other.
+//! Networks to find things in, with or without a server, one folder each; two of them never know each other.
 
 pub mod gnutella;
 pub mod kademlia;
+pub mod napster;

@@ -5,6 +5,7 @@ pub mod extension;
 pub mod gnutella;
 pub mod krpc;
 pub mod lsd;
+pub mod napster;
 pub mod peer;
 pub mod tracker_http;
 pub mod tracker_udp;

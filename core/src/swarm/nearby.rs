@@ -8,7 +8,7 @@ use crate::clock::Instant;
 use crate::id::InfoHash;
 use crate::proto::lsd::{Announcement, HASHES_MAX};
 use crate::rng::Rng;
-use crate::scope::Scope;
+use crate::scope::{Scope, canonical};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -112,9 +112,13 @@ impl Nearby {
             self.heard = (now, 0);
         }
         self.heard.1 = self.heard.1.saturating_add(1);
-        let ip = from.ip().to_canonical();
-        // A link-local address is of no use without its wire, which a candidate does not carry.
-        let usable = matches!(Scope::of(ip), Some(Scope::Private | Scope::Global));
+        let mut peer = canonical(from);
+        let usable = match (Scope::of(peer.ip()), peer) {
+            (Some(Scope::Private | Scope::Global), _) => true,
+            // A link-local address is of use only with its wire.
+            (Some(Scope::Link), SocketAddr::V6(v6)) => v6.scope_id() != 0,
+            _ => false,
+        };
         if self.heard.1 > HEARD_PER_S || !neighbour || !usable {
             return None;
         }
@@ -124,7 +128,8 @@ impl Nearby {
         }
         let ours = |hash: &InfoHash| self.torrents.get(hash).is_some_and(|t| !t.stopped);
         let hashes: Vec<InfoHash> = said.hashes.into_iter().filter(ours).collect();
-        (!hashes.is_empty()).then(|| (SocketAddr::new(ip, said.port.get()), hashes))
+        peer.set_port(said.port.get());
+        (!hashes.is_empty()).then_some((peer, hashes))
     }
 
     fn jitter(&mut self, most: Duration) -> Duration {
@@ -234,7 +239,10 @@ mod tests {
         };
         assert!(!hear(&mut nearby, "9.9.9.9:6771", false), "from another net");
         assert!(!hear(&mut nearby, "127.0.0.1:6771", true), "in the name of this machine");
-        assert!(!hear(&mut nearby, "[fe80::1]:6771", true));
+        assert!(!hear(&mut nearby, "[fe80::1]:6771", true), "which wire?");
+        let near = "[fe80::1%2]:6771".parse().unwrap();
+        let peer = nearby.handle_datagram(at(0), near, true, &message).map(|(peer, _)| peer);
+        assert_eq!(peer, Some("[fe80::1%2]:80".parse().unwrap()));
         let foreign = said(&[hash(9)], 80, "x");
         let from = "10.0.0.2:6771".parse().unwrap();
         assert_eq!(nearby.handle_datagram(at(0), from, true, &foreign), None, "not our torrent");

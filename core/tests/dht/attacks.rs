@@ -5,9 +5,11 @@ use gaggle_core::clock::Instant;
 use gaggle_core::id::{InfoHash, NodeId};
 use gaggle_core::overlay::kademlia::{Config, Event, Limits, Node, Snapshot, Terms, id_for};
 use gaggle_core::proto::krpc::{
-    Ask, Body, Contact, DATAGRAM_MAX, Message, Query, Reply, Token, TransactionId,
+    Ask, Body, Contact, DATAGRAM_MAX, Item, ItemValue, Kept, Message, Put, Query, Reply, Salt,
+    Token, TransactionId,
 };
 use gaggle_core::rng::Rng;
+use gaggle_core::sign::SecretKey;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -131,16 +133,112 @@ fn attack_30_malformed_queries_get_an_error_or_nothing() {
     ] {
         assert_eq!(code(throw(&mut node, at(0), from, &raw)), 203, "{}", raw.escape_ascii());
     }
-    // Items are not stored here, so nothing about them can be wrong: the query is unknown.
-    for (salt, value, seq) in [(65, 12, 1), (1, 700, 1), (1, 12, i64::MAX), (1, 12, -1)] {
-        let put = me().bytes("k", [1; 32]).bytes("salt", vec![2; salt]).bytes("sig", [3; 64]);
-        let put = put.int("seq", seq).bytes("token", "abcd").bytes("v", vec![4; value]);
-        assert_eq!(code(throw(&mut node, at(0), from, &query("put", put))), 204);
-    }
     for raw in [&b"d1:y1:qe"[..], b"d1:q4:ping1:t2:aa1:y1:qe ", &[b'l'; 500], &[0; 2000]] {
         assert_eq!(throw(&mut node, at(0), from, raw), None);
     }
     assert_eq!(stored(&node), (0, 0));
+}
+
+const SALT: &[u8] = b"salt";
+
+fn owner() -> SecretKey {
+    SecretKey::from_seed(&[5; 32])
+}
+
+fn value(text: &str) -> ItemValue {
+    ItemValue::of_bytes(text.as_bytes()).unwrap()
+}
+
+fn signed(seq: i64, text: &str) -> Put {
+    let salt = Salt::new(SALT).unwrap();
+    Put { item: Item::sign(&owner(), &salt, seq, value(text)), salt, cas: None }
+}
+
+/// A put with its token, good or not.
+fn put(node: &mut Node, now: Instant, from: SocketAddr, put: Put, token: Token) -> Result<(), i32> {
+    match ask(node, now, from, Ask::Put { token, put: Box::new(put) }) {
+        Some(Body::Reply(_)) => Ok(()),
+        Some(Body::Error(fault)) => Err(fault.code.0),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn get(node: &mut Node, now: Instant, from: SocketAddr, target: NodeId) -> Reply {
+    match ask(node, now, from, Ask::Get { target, seq: None, want: None }) {
+        Some(Body::Reply(reply)) => reply,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn put_with_token(node: &mut Node, from: SocketAddr, item: Put) -> Result<(), i32> {
+    let token = get(node, at(0), from, item.target()).token.ok_or(0)?;
+    put(node, at(0), from, item, token)
+}
+
+fn items(node: &Node) -> usize {
+    node.status(at(0)).v4.unwrap().items
+}
+
+#[test]
+fn attack_30_items_of_the_wrong_size_or_without_a_good_signature_are_refused() {
+    let mut node = plain();
+    let from = public(1);
+    let target = signed(1, "honest").target();
+    let good = get(&mut node, at(0), from, target).token.unwrap();
+    // Raw, for no honest program can write them.
+    let written = |change: fn(Dict) -> Dict| {
+        let Item { value, signed: Some(signed) } = signed(1, "honest").item else { panic!() };
+        let put = Dict::new().bytes("id", [7; 20]).bytes("k", signed.key.0).bytes("salt", SALT);
+        let put = put.bytes("sig", signed.signature.0).int("seq", 1).raw("v", value.as_bytes());
+        let put = change(put.bytes("token", good.as_bytes()));
+        let query = Dict::new().bytes("t", "aa").bytes("y", "q").bytes("q", "put");
+        query.dict("a", put).into_bytes()
+    };
+    let mut refused = |want: i32, change: fn(Dict) -> Dict| {
+        assert_eq!(code(throw(&mut node, at(0), from, &written(change))), want);
+        assert_eq!(items(&node), 0);
+    };
+    refused(205, |put| put.bytes("v", [4; 997]));
+    refused(207, |put| put.bytes("salt", [2; 65]));
+    refused(207, |put| put.bytes("salt", [2; 1200]));
+    refused(206, |put| put.bytes("sig", [3; 64]));
+    refused(206, |put| put.int("seq", 2));
+    refused(206, |put| put.bytes("v", "forged"));
+    // Another key or salt is another place, for which the token is not good.
+    refused(203, |put| put.bytes("k", [1; 32]));
+    refused(203, |put| put.bytes("salt", "tlas"));
+    refused(203, |put| put.int("seq", -1));
+    refused(203, |put| put.bytes("sig", [3; 63]));
+    refused(203, |put| put.bytes("token", "abcd"));
+    refused(203, |put| put.raw("v", b"d1:bi1e1:ai1ee"));
+    let answer = throw(&mut node, at(0), from, &written(|put| put)).unwrap();
+    assert!(matches!(Message::parse(&answer).unwrap().body, Body::Reply(_)), "nothing is wrong");
+    assert_eq!(items(&node), 1);
+}
+
+#[test]
+fn attack_30_an_old_item_and_an_old_token_cannot_be_replayed() {
+    let mut node = plain();
+    let from = public(1);
+    assert_eq!(put_with_token(&mut node, from, signed(i64::MAX - 1, "new")), Ok(()));
+    assert_eq!(put_with_token(&mut node, public(2), signed(1, "old")), Err(302));
+    let cas = |put: Put, cas| Put { cas: Some(cas), ..put };
+    assert_eq!(put_with_token(&mut node, from, cas(signed(i64::MAX, "last"), 1)), Err(301));
+    assert_eq!(put_with_token(&mut node, from, signed(i64::MAX - 1, "other")), Err(302));
+    assert_eq!(
+        put_with_token(&mut node, from, cas(signed(i64::MAX, "last"), i64::MAX - 1)),
+        Ok(())
+    );
+    // The numbers end here: none is so high that it would begin again.
+    assert_eq!(put_with_token(&mut node, from, signed(0, "wrapped")), Err(302));
+    let target = signed(1, "").target();
+    let reply = get(&mut node, at(0), from, target);
+    let Some(Kept::Item(item)) = reply.kept else { panic!("{reply:?}") };
+    assert_eq!((item.seq(), &item.value), (Some(i64::MAX), &value("last")));
+    let token = reply.token.unwrap();
+    let again = || signed(i64::MAX, "last");
+    assert_eq!(put(&mut node, at(0), public(2), again(), token.clone()), Err(203));
+    assert_eq!(put(&mut node, at(900_000), from, again(), token), Err(203));
 }
 
 #[test]
@@ -321,6 +419,54 @@ fn attack_32_answers_to_strangers_are_bounded_by_what_they_sent() {
         panic!()
     };
     assert!(reply.values.unwrap().len() > 80);
+}
+
+#[test]
+fn attack_32_an_item_is_no_bait_for_a_flood() {
+    let mut node = plain();
+    for n in 0..300u32 {
+        let id = NodeId::random(&mut Rng::seeded(u64::from(n)));
+        node.vouch(at(0), Contact { id, addr: public(n) }, Duration::from_millis(10));
+    }
+    let large = ItemValue::of_bytes(&[0x1b; 996]).unwrap();
+    let item = Put::new(Item { value: large, signed: None });
+    let target = item.target();
+    assert_eq!(put_with_token(&mut node, public(1000), item), Ok(()));
+    node.set_limits(Limits::default());
+    let query = Query {
+        id: NodeId([7; 20]),
+        read_only: true,
+        ask: Ask::Get { target, seq: None, want: None },
+    };
+    let raw = Message::query(TransactionId::from(1), query).encode();
+    let mut bytes = 0;
+    for ms in 0..60_000u32 {
+        let answer = throw(&mut node, at(ms.into()), public(2000 + ms), &raw).unwrap_or_default();
+        assert!(answer.len() <= 17 * raw.len(), "{} bytes", answer.len());
+        bytes += answer.len();
+    }
+    assert!(bytes <= (60 + 3) * 8_000, "{bytes} bytes in a minute");
+}
+
+#[test]
+fn attack_33_a_flood_of_items_is_bounded_and_one_network_cannot_have_all() {
+    let mut node = plain();
+    let item = |n: u32| Put::new(Item { value: value(&n.to_string()), signed: None });
+    // Guessed tokens store nothing.
+    for n in 0..100 {
+        let guess = Token::new(&n.to_string().into_bytes()).unwrap();
+        assert_eq!(put(&mut node, at(0), public(1), item(n), guess), Err(203));
+    }
+    assert_eq!(items(&node), 0);
+    let one = (0..2_000).filter(|&n| put_with_token(&mut node, public(1), item(n)).is_ok());
+    assert!(one.count() < 2_000 && items(&node) == 21, "a 32nd of 700, but {}", items(&node));
+    let mut withheld = 0;
+    for n in 0..3_000 {
+        withheld +=
+            usize::from(put_with_token(&mut node, public(2 + n), item(5_000 + n)) == Err(0));
+    }
+    assert_eq!(items(&node), 700);
+    assert!(withheld > 500, "who would not be stored gets no token: {withheld}");
 }
 
 #[test]

@@ -61,8 +61,7 @@ fn share_found(crowd: &mut Crowd, swarms: usize, lookups: usize) -> f64 {
     let mut found = 0;
     for nth in 0..lookups {
         let up = crowd.world.up();
-        // A node that came this minute may not have found its place yet; it would try again.
-        let host = up[crowd.world.rng().index(up.len() * 95 / 100)];
+        let host = up[crowd.world.rng().index(up.len())];
         crowd.world.take_events();
         let asked = crowd.world.act(host, |node, now| node.lookup_peers(now, swarm(nth % swarms)));
         crowd.world.run(secs(6));

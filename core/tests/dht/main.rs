@@ -5,6 +5,8 @@
 
 mod attacks;
 mod churn;
+mod families;
+mod items;
 mod lookups;
 mod serving;
 

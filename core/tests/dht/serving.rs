@@ -5,10 +5,11 @@
 use crate::{figure, full, sized};
 use gaggle_core::clock::Instant;
 use gaggle_core::id::{InfoHash, NodeId};
-use gaggle_core::overlay::kademlia::{Config, K, Limits, Node, Snapshot, Terms};
+use gaggle_core::overlay::kademlia::{Config, K, Limits, Node, Snapshot, Terms, places};
 use gaggle_core::proto::krpc::{Ask, Body, Contact, Message, Query, TransactionId};
 use gaggle_core::rng::Rng;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 const SENDERS: u32 = 20_000;
 const SWARMS: u32 = 1_000;
@@ -32,18 +33,44 @@ fn get_peers(info_hash: InfoHash) -> Ask {
     Ask::GetPeers { info_hash, want: None, no_seed: false, scrape: false, bootstrap: false }
 }
 
+/// Of a table that holds a thousand nodes and more.
+const TABLE_WIDTH: usize = 512;
+
+/// Somebody who shares so many bits with us.
+fn neighbour(own: &NodeId, depth: usize, rng: &mut Rng) -> NodeId {
+    let mut id = NodeId::random(rng);
+    while id.shared_bits(own) as usize != depth {
+        let at = (id.shared_bits(own) as usize).min(depth);
+        id.0[at / 8] ^= 0x80 >> (at % 8);
+    }
+    id
+}
+
 /// A node with a full table and a hundred peers in each of a thousand swarms.
 fn laden() -> (Node, Vec<Contact>) {
     let mut rng = Rng::seeded(1);
     let free =
         Limits { per_source: None, per_subnet: None, reply_budget: None, new_destinations: 50 };
     let terms = Terms { swarms_max: 2 * SWARMS as usize, ..Terms::default() };
-    let config = Config { upkeep: false, limits: free, terms, ..Config::default() };
+    let config = Config {
+        upkeep: false,
+        limits: free,
+        table_width: TABLE_WIDTH,
+        terms,
+        ..Config::default()
+    };
     let mut node = Node::new(Instant::ZERO, config, &Snapshot::default(), rng.fork());
-    for n in 0..100_000u32 {
-        let addr = SocketAddr::from(((0x3c00_0001 + (n << 8)).to_be_bytes(), 6881));
-        let contact = Contact { id: NodeId::random(&mut rng), addr };
-        node.vouch(Instant::ZERO, contact, std::time::Duration::from_millis(50));
+    let own = node.id(false);
+    let depths = (0..).flat_map(|depth| std::iter::repeat_n(depth, places(TABLE_WIDTH, depth)));
+    let known: Vec<Contact> = (0..1_000u32)
+        .zip(depths)
+        .map(|(n, depth)| Contact {
+            id: neighbour(&own, depth, &mut rng),
+            addr: SocketAddr::from(((0x3c00_0001 + (n << 8)).to_be_bytes(), 6881)),
+        })
+        .collect();
+    for &contact in &known {
+        node.vouch(Instant::ZERO, contact, Duration::from_millis(50));
     }
     for n in 0..SWARMS * 100 {
         let (from, info_hash) = (sender(n % SENDERS), swarm(n / 100));
@@ -60,7 +87,6 @@ fn laden() -> (Node, Vec<Contact>) {
         };
         send(&mut node, Instant::ZERO, from, ask);
     }
-    let known = node.snapshot().nodes;
     (node, known)
 }
 
@@ -69,7 +95,7 @@ fn laden() -> (Node, Vec<Contact>) {
 fn claim_dht_answers_cost_little() {
     let (mut node, known) = laden();
     let side = node.status(Instant::ZERO).v4.expect("active");
-    assert_eq!((side.swarms, side.peers), (1_000, 100_000));
+    assert_eq!((side.nodes.good, side.swarms, side.peers), (known.len(), 1_000, 100_000));
     let limits = Limits { per_subnet: None, reply_budget: None, ..Limits::default() };
     node.set_limits(limits);
 

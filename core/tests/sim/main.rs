@@ -1,12 +1,13 @@
 //! Whole swarms of production machines on virtual time, and the figures that the policies must reach.
 //!
-//! `GAGGLE_SEED=17` replays exactly one seed of every test.
+//! `GAGGLE_SEED=17` replays exactly one seed of every test, `GAGGLE_FULL=1` plays the long form of those that have one.
 
 mod churn;
 mod fairness;
 mod hostile;
 mod newcomer;
 mod rarity;
+mod tyrant;
 
 use gaggle_core::lab::{Link, World, oracle};
 use gaggle_core::units::BytesPerSec;
@@ -22,6 +23,11 @@ fn seeds(all: RangeInclusive<u64>) -> Vec<u64> {
         Some(one) => vec![one],
         None => all.collect(),
     }
+}
+
+/// Whether the long form was asked for.
+fn full() -> bool {
+    std::env::var("GAGGLE_FULL").is_ok_and(|value| value == "1")
 }
 
 /// A line that `cargo xtask check --full` collects: the name of what was measured, and the measure.

@@ -3,12 +3,15 @@
 //! Time comes first, then commands, then what strangers send, so that a flood keeps nothing from ending.
 
 use super::saved::Saved;
-use super::{Pong, announces, explain};
+use super::{ItemOutcome, Pong, Scrape, Way, announces, explain};
 use crate::locate::{AskId, Found, LocateError};
-use crate::net::{Clock, Datagram, DhtDatagrams, Udp};
+use crate::net::{Clock, Datagram, DhtDatagrams};
 use gaggle_core::clock::Instant;
+use gaggle_core::external::Sighting;
+use gaggle_core::id::{InfoHash, NodeId};
 use gaggle_core::overlay::kademlia::{Event, LookupId, Node, PingId, Status};
 use gaggle_core::proto::announce::{Announce, Terms};
+use gaggle_core::proto::krpc::{Filter, Item, Put, Salt};
 use gaggle_core::swarm::seeker::ANNOUNCE_EVERY;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,12 +19,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How often the status is shown.
+/// How often the status is shown at most.
 const SHOW_EVERY: Duration = Duration::from_millis(250);
 /// What is known is written down for the first time after this...
 const SAVE_FIRST: Duration = Duration::from_secs(20);
 /// ...and then this often.
 const SAVE_EVERY: Duration = Duration::from_secs(300);
+
+/// Asks under way or waiting; a further one fails at once. Each torrent has one at a time.
+const ASKS_MAX: usize = 4096;
+/// The same of those who look around, and of pings.
+const WAITING_MAX: usize = 256;
 
 /// What others want of the node.
 #[derive(Debug)]
@@ -33,35 +41,86 @@ pub(super) enum Command {
     },
     /// A name to begin with has these addresses, or none.
     Bootstrap(Vec<SocketAddr>),
+    Item(ItemAsk, oneshot::Sender<Result<ItemOutcome, LocateError>>),
     LookAround(oneshot::Sender<()>),
     Ping(SocketAddr, oneshot::Sender<Option<Pong>>),
+    Scrape(InfoHash, oneshot::Sender<Option<Scrape>>),
+    Seen(Sighting),
     Stop(oneshot::Sender<()>),
     Suggest(SocketAddr),
+}
+
+/// A count under way.
+#[derive(Debug)]
+struct Scraping {
+    /// Lookups that are not over.
+    open: Vec<LookupId>,
+    seeds: Filter,
+    leeches: Filter,
+    told: u32,
+    done: oneshot::Sender<Option<Scrape>>,
+}
+
+impl Scraping {
+    fn result(&self) -> Option<Scrape> {
+        let rounded = |filter: &Filter| filter.estimate().round() as u64;
+        let (seeds, leeches) = (rounded(&self.seeds), rounded(&self.leeches));
+        (self.told > 0).then_some(Scrape { seeds, leeches, told: self.told })
+    }
+}
+
+/// What is asked about items.
+#[derive(Debug)]
+pub(super) enum ItemAsk {
+    Get(NodeId, Salt),
+    Put(Box<Put>),
+}
+
+/// Who waits for what an ask brings.
+#[derive(Debug)]
+enum Waiting {
+    Item(oneshot::Sender<Result<ItemOutcome, LocateError>>),
+    Peers(AskId, mpsc::Sender<Found>),
 }
 
 /// An ask under way.
 #[derive(Debug)]
 struct Asked {
-    id: AskId,
-    found: mpsc::Sender<Found>,
-    announces: bool,
-    /// Lookups and announces that are not over.
+    waiting: Waiting,
+    /// It goes on after its lookup.
+    stores: bool,
+    /// Lookups that are not over, and what is stored after them.
     open: Vec<LookupId>,
-    asked: u32,
-    answered: u32,
-    stored: u32,
+    /// What it has brought so far, but for peers.
+    brought: ItemOutcome,
+    /// The lookups that have found the newest item: only their copies count.
+    newest_of: Vec<LookupId>,
+}
+
+impl Asked {
+    fn new(waiting: Waiting, stores: bool, open: Vec<LookupId>) -> Self {
+        Self { waiting, stores, open, brought: ItemOutcome::default(), newest_of: Vec::new() }
+    }
+
+    fn is_given_up(&self) -> bool {
+        match &self.waiting {
+            Waiting::Item(answer) => answer.is_closed(),
+            Waiting::Peers(_, found) => found.is_closed(),
+        }
+    }
 }
 
 pub(super) struct Task {
     clock: Clock,
-    udp: Udp,
+    way: Way,
     node: Node,
     saved: Option<Arc<Saved>>,
     save_at: Instant,
-    status: watch::Sender<Status>,
+    shown: Shown,
     asks: Vec<Asked>,
     /// Looking around, and who waits for the end of it.
     looks: Vec<(Vec<LookupId>, oneshot::Sender<()>)>,
+    scrapes: Vec<Scraping>,
     pings: BTreeMap<PingId, oneshot::Sender<Option<Pong>>>,
     /// What is to be sent, and from which of our addresses.
     outgoing: Vec<(Option<IpAddr>, SocketAddr, Vec<u8>)>,
@@ -71,24 +130,40 @@ pub(super) struct Task {
     early: Vec<Command>,
 }
 
+/// What can be seen of the node from outside.
+pub(super) struct Shown {
+    pub(super) status: watch::Sender<Status>,
+    /// Whether there is a node in any table.
+    pub(super) has_nodes: watch::Sender<bool>,
+}
+
+impl Shown {
+    fn show(&self, status: Status) {
+        let has = status.why_nobody.is_none();
+        self.has_nodes.send_if_modified(|shown| std::mem::replace(shown, has) != has);
+        self.status.send_if_modified(|shown| std::mem::replace(shown, status) != status);
+    }
+}
+
 impl Task {
     pub(super) fn new(
         clock: Clock,
-        udp: Udp,
+        way: Way,
         node: Node,
         saved: Option<Saved>,
         names: usize,
-        status: watch::Sender<Status>,
+        shown: Shown,
     ) -> Self {
         Self {
             clock,
-            udp,
+            way,
             node,
             saved: saved.map(Arc::new),
             save_at: clock.now() + SAVE_FIRST,
-            status,
+            shown,
             asks: Vec::new(),
             looks: Vec::new(),
+            scrapes: Vec::new(),
             pings: BTreeMap::new(),
             outgoing: Vec::new(),
             names,
@@ -104,19 +179,26 @@ impl Task {
     ) {
         let mut ticks = tokio::time::interval(SHOW_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Nobody is shown twice that nothing has happened.
+        let mut news = true;
         let stopped = loop {
             self.give_up_what_nobody_waits_for();
             self.drain(None);
             self.send().await;
             self.tell();
             let wake = self.wake_at();
+            let mut shown = false;
             tokio::select! {
                 biased;
                 () = self.clock.sleep_until(wake) => {
                     self.give_up_what_nobody_waits_for();
                     self.node.handle_timeout(self.clock.now());
+                    self.save_now_and_then();
                 }
-                _ = ticks.tick() => self.on_tick(),
+                _ = ticks.tick(), if news => {
+                    self.shown.show(self.node.status(self.clock.now()));
+                    shown = true;
+                }
                 command = commands.recv() => match command {
                     Some(Command::Stop(done)) => break Some(done),
                     Some(command) => self.on_command(command),
@@ -127,6 +209,7 @@ impl Task {
                     self.on_datagrams(&batch);
                 }
             }
+            news = !shown;
         };
         self.save().await;
         if let Some(done) = stopped {
@@ -139,20 +222,27 @@ impl Task {
     //= BEP 27
     fn give_up_what_nobody_waits_for(&mut self) {
         let now = self.clock.now();
-        for ask in self.asks.extract_if(.., |ask| ask.found.is_closed()) {
+        for ask in self.asks.extract_if(.., |ask| ask.is_given_up()) {
             ask.open.iter().for_each(|&lookup| self.node.cancel(now, lookup));
+        }
+        for scrape in self.scrapes.extract_if(.., |scrape| scrape.done.is_closed()) {
+            scrape.open.iter().for_each(|&lookup| self.node.cancel(now, lookup));
         }
     }
 
     /// Never at once again: a machine that is early loses a millisecond and does not take a core.
     fn wake_at(&self) -> Option<Instant> {
         let soonest = self.clock.now() + Duration::from_millis(1);
-        self.node.poll_timeout().map(|at| at.max(soonest))
+        let save = self.saved.is_some().then_some(self.save_at);
+        self.node.poll_timeout().into_iter().chain(save).min().map(|at| at.max(soonest))
     }
 
     fn on_datagrams(&mut self, batch: &[Datagram]) {
         let now = self.clock.now();
         for datagram in batch {
+            if !self.way.is_open(datagram.from) {
+                continue;
+            }
             self.node.handle_datagram(now, datagram.from, &datagram.data);
             self.drain(Some(datagram));
         }
@@ -170,7 +260,7 @@ impl Task {
         // Whoever cannot be reached may lead to further questions.
         while !self.outgoing.is_empty() {
             for (from, to, raw) in std::mem::take(&mut self.outgoing) {
-                if let Err(error) = self.udp.send(from, to, &raw).await {
+                if let Err(error) = self.way.send(from, to, &raw).await {
                     tracing::trace!(%to, %error, "a datagram was not sent");
                     self.node.handle_unreachable(self.clock.now(), to);
                 }
@@ -179,10 +269,8 @@ impl Task {
         }
     }
 
-    fn on_tick(&mut self) {
+    fn save_now_and_then(&mut self) {
         let now = self.clock.now();
-        let status = self.node.status(now);
-        self.status.send_if_modified(|shown| std::mem::replace(shown, status) != status);
         if self.save_at <= now {
             self.save_at = now + SAVE_EVERY;
             if let Some(saved) = self.saved.clone() {
@@ -202,10 +290,34 @@ impl Task {
     fn on_command(&mut self, command: Command) {
         let now = self.clock.now();
         match command {
-            Command::Ask { .. } | Command::LookAround(_) if self.is_early() => {
+            Command::Ask { id, found, .. } if self.asks.len() + self.early.len() >= ASKS_MAX => {
+                super::refuse(id, &found);
+            }
+            // Whoever waits for it hears that the other end is gone, and does without.
+            Command::LookAround(_)
+                if self.looks.len() >= WAITING_MAX || self.early.len() >= ASKS_MAX => {}
+            Command::Ping(..) if self.pings.len() >= WAITING_MAX => {}
+            Command::Scrape(..)
+                if self.scrapes.len() >= WAITING_MAX || self.early.len() >= ASKS_MAX => {}
+            // The asker of an item hears that the other end is gone.
+            Command::Item(..) if self.asks.len() + self.early.len() >= ASKS_MAX => {}
+            Command::Ask { .. }
+            | Command::Item(..)
+            | Command::LookAround(_)
+            | Command::Scrape(..)
+                if self.is_early() =>
+            {
                 self.early.push(command);
             }
             Command::Ask { id, announce, found } => self.ask(now, id, &announce, found),
+            Command::Item(ask, answer) => {
+                let stores = matches!(ask, ItemAsk::Put(_));
+                let open = match ask {
+                    ItemAsk::Get(target, salt) => self.node.get_item(now, target, &salt),
+                    ItemAsk::Put(put) => self.node.put_item(now, *put),
+                };
+                self.asks.push(Asked::new(Waiting::Item(answer), stores, open));
+            }
             Command::LookAround(done) => {
                 let target = self.node.id(false);
                 self.looks.push((self.node.find_nodes(now, target), done));
@@ -215,8 +327,14 @@ impl Task {
                 let ping = self.node.ping(now, addr);
                 self.pings.insert(ping, answer);
             }
+            Command::Scrape(swarm, done) => {
+                let (seeds, leeches) = (Filter::new(), Filter::new());
+                let open = self.node.scrape(now, swarm);
+                self.scrapes.push(Scraping { open, seeds, leeches, told: 0, done });
+            }
+            Command::Seen(sighting) => self.node.handle_sighting(now, sighting),
             Command::Suggest(addr) => {
-                if self.udp.leads_to(addr) {
+                if self.way.leads_to(addr) {
                     self.node.suggest(now, addr);
                 }
             }
@@ -230,7 +348,7 @@ impl Task {
     }
 
     fn on_bootstrap(&mut self, now: Instant, addrs: &[SocketAddr]) {
-        let addrs: Vec<_> = addrs.iter().copied().filter(|&addr| self.udp.leads_to(addr)).collect();
+        let addrs: Vec<_> = addrs.iter().copied().filter(|&addr| self.way.leads_to(addr)).collect();
         self.names = self.names.saturating_sub(1);
         if !addrs.is_empty() {
             self.names = 0; // one is enough to begin
@@ -253,7 +371,7 @@ impl Task {
         } else {
             self.node.lookup_peers(now, swarm)
         };
-        self.asks.push(Asked { id, found, announces, open, asked: 0, answered: 0, stored: 0 });
+        self.asks.push(Asked::new(Waiting::Peers(id, found), announces, open));
     }
 
     /// Passes on what the node has to say.
@@ -262,14 +380,20 @@ impl Task {
             match event {
                 Event::Peers { lookup, peers, .. } => {
                     let ask = self.asks.iter().find(|ask| ask.open.contains(&lookup));
-                    if let Some(ask) = ask {
+                    if let Some(Asked { waiting: Waiting::Peers(id, found), .. }) = ask {
                         // Whoever does not take them has enough, or hears of them next time.
-                        let _ = ask.found.try_send(Found::Peers { id: ask.id, peers });
+                        let _ = found.try_send(Found::Peers { id: *id, peers });
                     }
                 }
+                Event::Item { lookup, item, .. } => self.on_item(lookup, *item),
                 Event::Done { lookup, found } => self.on_done(lookup, &found),
-                Event::Announced { lookup, stored } => {
-                    self.settle(lookup, |ask| ask.stored += stored, |_| true);
+                Event::Scraped { lookup, seeds, leeches } => {
+                    let scrape = self.scrapes.iter_mut().find(|one| one.open.contains(&lookup));
+                    if let Some(scrape) = scrape {
+                        scrape.seeds.merge(&seeds);
+                        scrape.leeches.merge(&leeches);
+                        scrape.told += 1;
+                    }
                 }
                 Event::External(ip) => tracing::debug!(%ip, "others see us at"),
                 Event::Pong { ping, answer, .. } => {
@@ -277,23 +401,57 @@ impl Task {
                         let _ = waiting.send(answer.map(|(id, rtt)| Pong { id, rtt }));
                     }
                 }
+                Event::Stored { lookup, stored, refused } => {
+                    let count = |ask: &mut Asked| {
+                        ask.brought.stored += stored;
+                        ask.brought.refused = ask.brought.refused.max(refused);
+                    };
+                    self.settle(lookup, count, |_| true);
+                }
             }
         }
     }
 
+    /// Keeps the newest. Of an immutable one there is nothing newer, so the other network need not look any further.
+    fn on_item(&mut self, lookup: LookupId, item: Item) {
+        let Some(ask) = self.asks.iter_mut().find(|ask| ask.open.contains(&lookup)) else { return };
+        let known = ask.brought.item.as_ref().map(Item::seq);
+        if known > Some(item.seq()) {
+            return;
+        }
+        if known < Some(item.seq()) {
+            ask.brought.copies = 0;
+            ask.newest_of.clear();
+        }
+        if item.signed.is_none() {
+            let now = self.clock.now();
+            let others = ask.open.extract_if(.., |open| *open != lookup);
+            others.for_each(|other| self.node.cancel(now, other));
+        }
+        ask.newest_of.push(lookup);
+        ask.brought.item = Some(item);
+    }
+
     fn on_done(&mut self, lookup: LookupId, found: &gaggle_core::overlay::kademlia::Found) {
         let count = |ask: &mut Asked| {
-            ask.asked += found.asked;
-            ask.answered += found.answered;
+            ask.brought.asked += found.asked;
+            ask.brought.answered += found.answered;
+            if ask.newest_of.contains(&lookup) {
+                ask.brought.copies += found.copies;
+            }
         };
-        self.settle(lookup, count, |ask| !ask.announces);
+        self.settle(lookup, count, |ask| !ask.stores);
         let over = |looks: &mut Vec<LookupId>| {
             looks.retain(|id| *id != lookup);
             looks.is_empty()
         };
+        for scrape in self.scrapes.extract_if(.., |scrape| over(&mut scrape.open)) {
+            let result = scrape.result();
+            let _ = scrape.done.send(result);
+        }
         let status = self.node.status(self.clock.now());
         for (_, done) in self.looks.extract_if(.., |(looks, _)| over(looks)) {
-            self.status.send_replace(status);
+            self.shown.show(status);
             let _ = done.send(());
         }
     }
@@ -314,14 +472,26 @@ impl Task {
         if !ask.open.is_empty() {
             return;
         }
-        let Asked { id, found, asked, answered, stored, .. } = self.asks.swap_remove(at);
-        let outcome = match self.node.status(self.clock.now()).why_nobody {
-            Some(why) if answered == 0 => Err(LocateError::NoNodes(explain(why))),
-            _ => Ok(Terms { interval: Some(ANNOUNCE_EVERY), ..Terms::default() }),
+        let Asked { waiting, brought, .. } = self.asks.swap_remove(at);
+        let error = match self.node.status(self.clock.now()).why_nobody {
+            Some(why) if brought.answered == 0 => Some(LocateError::NoNodes(explain(why))),
+            _ => None,
         };
-        let _ = found.try_send(Found::Searched { id, asked, answered, stored });
-        // One whose queue is full hears that the sender is gone, which means the same.
-        let _ = found.try_send(Found::Done { id, outcome });
+        match waiting {
+            Waiting::Item(answer) => {
+                // What is stored here needs nobody's answer.
+                let error = error.filter(|_| brought.item.is_none());
+                let _ = answer.send(error.map_or(Ok(brought), Err));
+            }
+            Waiting::Peers(id, found) => {
+                let ItemOutcome { asked, answered, stored, .. } = brought;
+                let terms = Terms { interval: Some(ANNOUNCE_EVERY), ..Terms::default() };
+                let outcome = error.map_or(Ok(terms), Err);
+                let _ = found.try_send(Found::Searched { id, asked, answered, stored });
+                // One whose queue is full hears that the sender is gone, which means the same.
+                let _ = found.try_send(Found::Done { id, outcome });
+            }
+        }
     }
 }
 

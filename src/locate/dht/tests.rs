@@ -81,6 +81,37 @@ async fn what_one_announces_another_finds() {
     assert_eq!(peers, [wanted], "who has only just come finds it at once");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_puts_another_gets() {
+    use gaggle_core::proto::krpc::ItemValue;
+    use gaggle_core::sign::SecretKey;
+    let first = node(&[]);
+    let others: Vec<Dht> = (0..4).map(|_| node(&[&first])).collect();
+    for other in &others {
+        other.look_around().await;
+    }
+    let owner = SecretKey::from_seed(&[1; 32]);
+    let value = |text: &str| ItemValue::of_bytes(text.as_bytes()).unwrap();
+    let salt = Salt::default();
+    let signed = |seq, text| Put::new(Item::sign(&owner, &Salt::default(), seq, value(text)));
+    let plain = Put::new(Item { value: value("plain"), signed: None });
+    let (target, mine) = (plain.target(), signed(1, "").target());
+    let put = others[0].put_item(plain).await.unwrap();
+    assert!(put.stored >= 1 && put.refused.is_none(), "{put:?}");
+    let got = others[3].get_item(target, salt.clone()).await.unwrap();
+    assert_eq!(got.item.map(|item| item.value), Some(value("plain")));
+    for (seq, text) in [(1, "one"), (2, "two")] {
+        let put = others[1].put_item(signed(seq, text)).await.unwrap();
+        assert!(put.stored >= 1, "{put:?}");
+        let got = others[2].get_item(mine, salt.clone()).await.unwrap();
+        assert!(got.copies >= 1 && got.item == Some(signed(seq, text).item), "{got:?}");
+    }
+    let late = others[1].put_item(signed(1, "one")).await.unwrap();
+    assert_eq!((late.stored, late.refused), (0, Some(ErrorCode::SEQ)));
+    let alone = node(&[]);
+    assert!(matches!(alone.get_item(mine, salt).await, Err(LocateError::NoNodes(_))));
+}
+
 #[tokio::test]
 async fn who_knows_nobody_says_why_and_a_suggestion_is_enough() {
     let alone = node(&[]);
@@ -195,4 +226,21 @@ async fn attack_13_an_ask_that_nobody_waits_for_announces_nothing() {
     };
     let announced = tokio::time::timeout(Duration::from_secs(4), announced).await;
     assert!(announced.is_err(), "it was announced all the same");
+}
+
+#[tokio::test]
+async fn a_quiet_node_shows_nothing_new() {
+    let alone = node(&[]);
+    let _ = ask(&alone, announce(1000, 1)).await;
+    let mut status = alone.watch_status();
+    let mut shown = 0;
+    while tokio::time::timeout(Duration::from_secs(2), status.changed()).await.is_ok() {
+        shown += 1;
+        assert!(shown < 20, "it goes on and on");
+    }
+    assert!(!*alone.watch_nodes().borrow());
+    let other = node(&[]);
+    alone.suggest(other.addr(false).unwrap());
+    let mut nodes = alone.watch_nodes();
+    tokio::time::timeout(PATIENCE, nodes.wait_for(|has| *has)).await.unwrap().unwrap();
 }

@@ -188,6 +188,11 @@ async fn attack_35_redirects_are_followed_with_care() {
     let at = says(redirect(format!("http://{victim}/announce"))).await;
     let (peers, _) = ask(&trackers(), &format!("http://{at}/announce"), leech(1)).await.unwrap();
     assert_eq!(peers.len(), 1);
+    // Out of this network, which is refused before anybody is asked for the name.
+    let at = says(redirect("http://tracker.invalid/announce".into())).await;
+    let lan = trackers_with(TrackersConfig { lan: true, ..TrackersConfig::default() });
+    let refused = ask(&lan, &format!("http://{at}/announce"), leech(1)).await;
+    assert_eq!(refused, Err(LocateError::Redirect("out of this network")));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 use super::*;
+use gaggle_core::external::Sighting;
 use gaggle_core::proto::announce::{Counts, RetryIn};
 use gaggle_core::proto::tracker_http::ReplyError;
 use gaggle_core::proto::tracker_udp::ExchangeError;
@@ -33,6 +34,17 @@ async fn peers_meet_over_http_and_udp_in_both_families() {
             assert_eq!(peers, [peer(base + 1)], "{url}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_a_tracker_says_of_our_address_is_passed_on_with_its_own() {
+    let running = tracker("127.0.0.1:0");
+    let url = format!("http://{}/announce", running.local_addr());
+    let (say, mut sightings) = mpsc::channel(1);
+    let trackers = trackers().telling(say);
+    ask(&trackers, &url, leech(4000)).await.unwrap();
+    let by = running.local_addr().ip();
+    assert_eq!(sightings.try_recv(), Ok(Sighting { by, us: by }));
 }
 
 #[tokio::test]

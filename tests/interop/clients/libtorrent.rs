@@ -17,6 +17,8 @@ pub(super) fn start(part: &Part) -> anyhow::Result<Box<dyn Client>> {
         down: part.ways.down,
         lsd: part.ways.lsd,
         dht: part.ways.dht.clone(),
+        utp: false,
+        pex: true,
     };
     let mode = if part.role == Role::Seed { "seed" } else { "leech" };
     let mut process = Libtorrent::find()?.start("libtorrent", mode, &peer, &part.work)?;

@@ -29,7 +29,9 @@ enum Chore {
         #[arg(long, value_name = "NUMBER", value_delimiter = ',', requires = "full")]
         claim: Vec<u8>,
     },
-    /// Measure gaggle beside libtorrent, in a network namespace
+    /// Install the programs that `bench` measures gaggle beside, into target/rivals
+    Rivals,
+    /// Measure gaggle beside other clients, in a network namespace
     Bench {
         #[command(subcommand)]
         bench: bench::Bench,
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let ok = match Arguments::parse().chore {
         Chore::Check { full: false, .. } => check::run().map(|outcome| outcome.ok),
         Chore::Check { full: true, claim } => claims::run(&claim),
+        Chore::Rivals => provide::rivals(&bench::rivals_folder()).map(|()| true),
         Chore::Bench { bench } => bench::run(&bench),
     };
     match ok {

@@ -10,7 +10,7 @@ use super::K;
 use super::address::subnet;
 use crate::clock::Instant;
 use crate::id::{Distance, InfoHash, NodeId};
-use crate::proto::krpc::{Contact, Token};
+use crate::proto::krpc::{Contact, Item, Kept, Put, Salt, Token};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -69,14 +69,20 @@ pub(super) const TIME_MAX: Duration = Duration::from_secs(60);
 const OF_ONE_SITE_MAX: usize = 2;
 
 /// What a lookup is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) enum Goal {
     /// Nodes near our own id, or near a random one.
     Nodes,
     /// Peers of a swarm.
     Peers(InfoHash),
+    /// How large a swarm is.
+    Scrape(InfoHash),
     /// Peers of a swarm, and then to join it.
     Announce { swarm: InfoHash, port: Option<u16>, seed: bool },
+    /// The item at the target, which has this salt if it is mutable.
+    Get(Salt),
+    /// To store an item at the target.
+    Put(Box<Put>),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -128,6 +134,12 @@ pub(super) struct Lookup {
     pub(super) asked: u32,
     pub(super) answered: u32,
     pub(super) peers: u32,
+    /// The newest genuine item of those that were offered.
+    item: Option<Item>,
+    /// How many have offered it.
+    pub(super) copies: u32,
+    /// Who has said that he has a mutable item there, and its number; at most one for each question.
+    holders: Vec<(SocketAddr, i64)>,
     routers_asked: u32,
     routers_open: u32,
     routers_stalled: u32,
@@ -154,6 +166,9 @@ impl Lookup {
             asked: 0,
             answered: 0,
             peers: 0,
+            item: None,
+            copies: 0,
+            holders: Vec::new(),
             routers_asked: 0,
             routers_open: 0,
             routers_stalled: 0,
@@ -274,6 +289,35 @@ impl Lookup {
         }
     }
 
+    /// Takes what somebody says that he has at the target, or what we have there ourselves. Returns the item if it is what
+    /// is looked for, genuine, and newer than all before.
+    pub(super) fn offered(&mut self, from: Option<SocketAddr>, kept: Kept) -> Option<&Item> {
+        self.holders.extend(from.zip(kept.seq()));
+        let (Goal::Get(salt), Kept::Item(item)) = (&self.goal, kept) else { return None };
+        if item.target(salt) != self.target || !item.is_genuine(salt) {
+            return None;
+        }
+        let best = self.item.as_ref().map(Item::seq);
+        if best == Some(item.seq()) {
+            self.copies += 1;
+        }
+        if best >= Some(item.seq()) {
+            return None;
+        }
+        self.copies = 1;
+        Some(self.item.insert(*item))
+    }
+
+    /// The sequence number of the mutable item that this node has said it has at the target.
+    pub(super) fn held_by(&self, addr: SocketAddr) -> Option<i64> {
+        self.holders.iter().find(|(holder, _)| *holder == addr).map(|(_, seq)| *seq)
+    }
+
+    /// Whether what is looked for was found, and nothing better can come: an immutable item.
+    pub(super) fn is_satisfied(&self) -> bool {
+        self.item.as_ref().is_some_and(|item| item.signed.is_none())
+    }
+
     /// Adds nodes that an answer named.
     pub(super) fn named(&mut self, nodes: impl Iterator<Item = Contact>) {
         for contact in nodes.take(NAMED_MAX) {
@@ -309,9 +353,9 @@ impl Lookup {
         site >= OF_ONE_SITE_MAX
     }
 
-    /// Whether nobody more may be asked.
-    const fn is_exhausted(&self) -> bool {
-        self.asked >= ASKED_MAX
+    /// Whether nobody more may be asked, or need be.
+    fn is_exhausted(&self) -> bool {
+        self.asked >= ASKED_MAX || self.is_satisfied()
     }
 
     /// When it ends at the latest.
@@ -321,6 +365,9 @@ impl Lookup {
 
     /// Whether it is over: the closest that can be had have answered, and nobody nearer may still do so soon.
     pub(super) fn is_done(&self, policy: &LookupPolicy) -> bool {
+        if self.is_satisfied() {
+            return true;
+        }
         let mut answered = 0;
         let (mut open, mut stalled) = (self.routers_open > 0, self.routers_stalled > 0);
         for candidate in &self.candidates {
@@ -354,6 +401,12 @@ impl Lookup {
             + self.candidates.capacity() * size_of::<Candidate>()
             + self.routers.capacity() * size_of::<SocketAddr>()
             + self.subnets.capacity() * size_of::<u64>()
+            + self.holders.capacity() * size_of::<(SocketAddr, i64)>()
+            + self.item.as_ref().map_or(0, |item| item.value.as_bytes().len())
+            + match &self.goal {
+                Goal::Put(put) => size_of::<Put>() + put.item.value.as_bytes().len(),
+                _ => 0,
+            }
     }
 
     fn find(&mut self, contact: &Contact) -> Option<&mut Candidate> {

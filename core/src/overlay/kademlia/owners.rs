@@ -1,4 +1,4 @@
-//! Who has brought which of the stored swarms, so that nobody takes more of the places than others.
+//! Who has brought which of the stored swarms or items, so that nobody takes more of the places than others.
 //!
 //! Decides nothing about peers. Counts by the network that one customer usually has the whole of, because addresses
 //! within it cost him nothing.

@@ -5,12 +5,12 @@
 //! nearest to our id stay: hashes can be chosen to be near, networks cannot. It never answers more than is asked for.
 
 use super::address::subnet;
-use super::owners::{Owners, Place, network};
+use super::owners::network;
+use super::shelf::Shelf;
 use crate::clock::Instant;
-use crate::id::{Distance, InfoHash, NodeId};
+use crate::id::{InfoHash, NodeId};
 use crate::proto::krpc::{Filter, Samples};
 use crate::rng::Rng;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -25,17 +25,25 @@ pub struct Terms {
     pub peers_max: usize,
     /// How long an announce counts.
     pub life: Duration,
+    /// Items; shared out as the swarms are. Each has at most about 1 300 bytes.
+    pub items_max: usize,
+    /// How long an item is kept after it was put, or put again.
+    //= BEP 44 §expiration
+    pub item_life: Duration,
     /// Peers in one answer; fewer if they do not fit.
     pub answer_max: usize,
 }
 
 impl Default for Terms {
-    /// libtorrent's sizes and its 45 minutes: three times the interval at which clients announce.
+    /// libtorrent's sizes and its 45 minutes: three times the interval at which clients announce. Owners put their items
+    /// again every hour, and may miss it once.
     fn default() -> Self {
         Self {
             swarms_max: 2000,
             peers_max: 500,
             life: Duration::from_secs(45 * 60),
+            items_max: 700,
+            item_life: Duration::from_secs(2 * 3600),
             answer_max: 100,
         }
     }
@@ -60,12 +68,10 @@ struct Peer {
     expires: Instant,
 }
 
-/// The peers of one swarm.
+/// The peers of one swarm, sorted by address, so those of one network stand side by side. It is charged to who brought
+/// it, or whoever is still there of those who came after him.
 #[derive(Clone, Debug)]
 struct Swarm {
-    /// Who brought it, or whoever is still there of those who came after him.
-    owner: IpAddr,
-    /// Sorted by address, so those of one network stand side by side.
     peers: Vec<Peer>,
 }
 
@@ -138,13 +144,12 @@ impl Swarm {
         true
     }
 
-    /// Charges the swarm to somebody who is in it.
-    fn pass_on(&mut self) {
-        let there = |peer: &Peer| network(peer.addr.ip()) == self.owner;
-        if !self.peers.iter().any(there)
-            && let Some(first) = self.peers.first()
-        {
-            self.owner = network(first.addr.ip());
+    /// Who it is charged to from now on: somebody who is in it.
+    fn passed_on(&self, owner: IpAddr) -> IpAddr {
+        let there = |peer: &Peer| network(peer.addr.ip()) == owner;
+        match self.peers.first() {
+            Some(first) if !self.peers.iter().any(there) => network(first.addr.ip()),
+            _ => owner,
         }
     }
 }
@@ -152,11 +157,8 @@ impl Swarm {
 /// The announced peers of one address family.
 #[derive(Clone, Debug)]
 pub struct Peers {
-    own: NodeId,
     terms: Terms,
-    /// By distance from our id.
-    swarms: BTreeMap<Distance, Swarm>,
-    owners: Owners,
+    swarms: Shelf<Swarm>,
     sample: Vec<InfoHash>,
     sample_due: Instant,
     sweep_due: Instant,
@@ -166,10 +168,8 @@ impl Peers {
     /// Stores nothing yet.
     pub fn new(own: NodeId, terms: Terms) -> Self {
         Self {
-            own,
             terms,
-            swarms: BTreeMap::new(),
-            owners: Owners::default(),
+            swarms: Shelf::new(own, terms.swarms_max),
             sample: Vec::new(),
             sample_due: Instant::ZERO,
             sweep_due: Instant::ZERO,
@@ -179,41 +179,19 @@ impl Peers {
     /// Whether an announce of this address would be stored; only then is a token given out.
     //= BEP 33 §storing node
     pub fn would_store(&self, swarm: InfoHash, addr: SocketAddr) -> bool {
-        let key = self.key(swarm);
-        match self.swarms.get(&key) {
+        match self.swarms.find(swarm.into()) {
             Some(swarm) => swarm.seat(addr.ip(), self.terms.peers_max) != Seat::None,
-            None => self.place(key, addr.ip()) != Place::None,
+            None => self.swarms.has_place(swarm.into(), addr.ip()),
         }
     }
 
     /// Stores an announce, or renews it. Returns whether it is stored.
     pub fn store(&mut self, now: Instant, swarm: InfoHash, addr: SocketAddr, seed: bool) -> bool {
-        let key = self.key(swarm);
         let peer = Peer { addr, seed, expires: now + self.terms.life };
-        if let Some(swarm) = self.swarms.get_mut(&key) {
+        if let Some(swarm) = self.swarms.find_mut(swarm.into()) {
             return swarm.store(peer, self.terms.peers_max);
         }
-        match self.place(key, addr.ip()) {
-            Place::Free => {}
-            Place::Instead(other) => self.forget(other),
-            Place::None => return false,
-        }
-        let owner = network(addr.ip());
-        self.owners.add(owner, key);
-        self.swarms.insert(key, Swarm { owner, peers: vec![peer] });
-        true
-    }
-
-    fn place(&self, key: Distance, ip: IpAddr) -> Place {
-        let farthest = self.swarms.last_key_value().map(|(key, _)| *key);
-        let taken = (self.swarms.len(), self.terms.swarms_max);
-        self.owners.place(network(ip), key, taken, farthest)
-    }
-
-    fn forget(&mut self, key: Distance) {
-        if let Some(swarm) = self.swarms.remove(&key) {
-            self.owners.remove(swarm.owner, key);
-        }
+        self.swarms.take(swarm.into(), addr.ip(), Swarm { peers: vec![peer] })
     }
 
     /// Some peers of a swarm, from a random place on; `None` if there are none.
@@ -224,7 +202,7 @@ impl Peers {
         no_seed: bool,
         rng: &mut Rng,
     ) -> Option<Vec<SocketAddr>> {
-        let peers = &self.swarms.get(&self.key(swarm))?.peers;
+        let peers = &self.swarms.find(swarm.into())?.peers;
         let (before, after) = peers.split_at(rng.index(peers.len()));
         let there = after.iter().chain(before).filter(|peer| peer.expires > now);
         let found: Vec<_> = there
@@ -238,7 +216,7 @@ impl Peers {
     /// The filters over the seeds and over the other peers of a swarm; `None` if it is unknown.
     //= BEP 33 §storing node
     pub fn filters(&self, now: Instant, swarm: InfoHash) -> Option<(Filter, Filter)> {
-        let peers = &self.swarms.get(&self.key(swarm))?.peers;
+        let peers = &self.swarms.find(swarm.into())?.peers;
         let (mut seeds, mut leeches) = (Filter::new(), Filter::new());
         for peer in peers.iter().filter(|peer| peer.expires > now) {
             if peer.seed { &mut seeds } else { &mut leeches }.insert(peer.addr.ip());
@@ -252,8 +230,8 @@ impl Peers {
         if now >= self.sample_due || self.sample.len() < SAMPLE.min(self.swarms.len()) {
             self.sample_due = now + Duration::from_secs(SAMPLE_EVERY_S.into());
             self.sample.clear();
-            for (nth, key) in self.swarms.keys().enumerate() {
-                let swarm = InfoHash(self.own.distance(&NodeId(key.0)).0);
+            for (nth, target) in self.swarms.targets().enumerate() {
+                let swarm = InfoHash(target.0);
                 if self.sample.len() < SAMPLE {
                     self.sample.push(swarm);
                 } else if let Some(place) = self.sample.get_mut(rng.index(nth + 1)) {
@@ -275,42 +253,27 @@ impl Peers {
             return;
         }
         self.sweep_due = now + SWEEP_EVERY;
-        self.swarms.retain(|_, swarm| {
+        self.swarms.retain(|held| {
+            let swarm = &mut held.thing;
             swarm.peers.retain(|peer| peer.expires > now);
-            swarm.pass_on();
+            held.owner = swarm.passed_on(held.owner);
             !swarm.peers.is_empty()
         });
-        self.recount();
     }
 
     /// Swarms, and peers in all of them.
     pub fn len(&self) -> (usize, usize) {
-        (self.swarms.len(), self.swarms.values().map(|swarm| swarm.peers.len()).sum())
+        (self.swarms.len(), self.swarms.held().map(|held| held.thing.peers.len()).sum())
     }
 
     /// Whether nothing is stored.
     pub fn is_empty(&self) -> bool {
-        self.swarms.is_empty()
+        self.swarms.len() == 0
     }
 
     /// The same peers as seen from another id.
     pub fn rehome(&mut self, own: NodeId) {
-        let old = std::mem::replace(&mut self.own, own);
-        let swarms = std::mem::take(&mut self.swarms);
-        let renamed = |key: Distance| own.distance(&NodeId(old.distance(&NodeId(key.0)).0));
-        self.swarms = swarms.into_iter().map(|(key, swarm)| (renamed(key), swarm)).collect();
-        self.recount();
-    }
-
-    fn recount(&mut self) {
-        self.owners = Owners::default();
-        for (&key, swarm) in &self.swarms {
-            self.owners.add(swarm.owner, key);
-        }
-    }
-
-    fn key(&self, swarm: InfoHash) -> Distance {
-        self.own.distance(&swarm.into())
+        self.swarms.rehome(own);
     }
 }
 
@@ -419,7 +382,7 @@ mod tests {
             near[16..].copy_from_slice(&n.to_be_bytes());
             peers.store(at(0), InfoHash(near), attacker(n), false);
         }
-        let near = peers.swarms.keys().filter(|key| key.0[..16] == [0; 16]).count();
+        let near = peers.swarms.targets().filter(|near| near.0[..16] == [0; 16]).count();
         assert_eq!((peers.len().0, near), (terms.swarms_max, networks));
     }
 
@@ -446,7 +409,7 @@ mod tests {
         (100..200).for_each(|n| assert!(bring(&mut peers, peer(n << 8, 1))));
         assert_eq!(peers.len().0, 320);
         let of = |net: u32| network(peer(net << 8, 1).ip());
-        let brought = |net| peers.swarms.values().filter(|swarm| swarm.owner == of(net)).count();
+        let brought = |net| peers.swarms.held().filter(|swarm| swarm.owner == of(net)).count();
         assert!((0..32).all(|net| (6..=7).contains(&brought(net))));
         assert!((100..200).all(|net| brought(net) == 1));
         // Its owner has gone, so it is charged to who is still there.
@@ -454,7 +417,7 @@ mod tests {
         assert!(one.store(at(0), swarm(1), peer(0, 1), false));
         assert!(one.store(at(60), swarm(1), peer(7 << 8, 1), false));
         one.sweep(at(45 * 60 + 1));
-        assert_eq!(one.swarms.values().map(|s| s.owner).collect::<Vec<_>>(), [of(7)]);
+        assert_eq!(one.swarms.held().map(|s| s.owner).collect::<Vec<_>>(), [of(7)]);
     }
 
     #[test]
@@ -472,7 +435,7 @@ mod tests {
         (2..100).for_each(|site| {
             peers.store(at(300), swarm(1), v6(site, 0, 1), false);
         });
-        let of_first = peers.swarms.values().flat_map(|s| &s.peers);
+        let of_first = peers.swarms.held().flat_map(|s| &s.thing.peers);
         let of_first =
             of_first.filter(|p| network(p.addr.ip()) == network(v6(1, 0, 0).ip())).count();
         assert_eq!((peers.len().1, of_first), (20, 1));

@@ -1,12 +1,12 @@
 //! Tokens: whoever repeats one has received what we sent to that address.
 //!
 //! Nothing is remembered about who got one, so asking costs us no memory. A token is good for one address (not its
-//! port, which some routers change), for one swarm, and for five to ten minutes.
+//! port, which some routers change), for one target, which is a swarm or the place of an item, and for five to ten minutes.
 //= BEP 5 §token
 
 use crate::clock::Instant;
 use crate::hash::sha1;
-use crate::id::InfoHash;
+use crate::id::NodeId;
 use crate::proto::krpc::Token;
 use crate::rng::Rng;
 use std::net::IpAddr;
@@ -37,18 +37,18 @@ impl Tokens {
         Self { rng, current, previous, rotate_at: now + ROTATION }
     }
 
-    /// The token that this address may announce this swarm with.
-    pub fn issue(&mut self, now: Instant, ip: IpAddr, swarm: InfoHash) -> Token {
+    /// The token that this address may store something at this target with.
+    pub fn issue(&mut self, now: Instant, ip: IpAddr, target: NodeId) -> Token {
         self.rotate(now);
-        Token::new(&digest(&self.current, ip, swarm)).expect("shorter than the longest token")
+        Token::new(&digest(&self.current, ip, target)).expect("shorter than the longest token")
     }
 
-    /// Whether this address got this token for this swarm, not long ago.
-    pub fn accepts(&mut self, now: Instant, ip: IpAddr, swarm: InfoHash, token: &Token) -> bool {
+    /// Whether this address got this token for this target, not long ago.
+    pub fn accepts(&mut self, now: Instant, ip: IpAddr, target: NodeId, token: &Token) -> bool {
         self.rotate(now);
         [&self.current, &self.previous]
             .into_iter()
-            .any(|secret| digest(secret, ip, swarm)[..] == *token.as_bytes())
+            .any(|secret| digest(secret, ip, target)[..] == *token.as_bytes())
     }
 
     fn rotate(&mut self, now: Instant) {
@@ -68,10 +68,10 @@ impl Tokens {
 
 /// All parts have fixed lengths for one family, and only 8 of 20 bytes are given away, so the plain hash with the
 /// secret in front cannot be extended.
-fn digest(secret: &[u8; SECRET_LEN], ip: IpAddr, swarm: InfoHash) -> [u8; LEN] {
+fn digest(secret: &[u8; SECRET_LEN], ip: IpAddr, target: NodeId) -> [u8; LEN] {
     let hash = match ip {
-        IpAddr::V4(v4) => sha1([&secret[..], &v4.octets(), &swarm.0]),
-        IpAddr::V6(v6) => sha1([&secret[..], &v6.octets(), &swarm.0]),
+        IpAddr::V4(v4) => sha1([&secret[..], &v4.octets(), &target.0]),
+        IpAddr::V6(v6) => sha1([&secret[..], &v6.octets(), &target.0]),
     };
     *hash.first_chunk().expect("8 of 20 bytes")
 }
@@ -85,7 +85,7 @@ mod tests {
         let at = |s: u64| Instant::from_micros(s * 1_000_000);
         let mut tokens = Tokens::new(at(0), Rng::seeded(1));
         let [ip, other]: [IpAddr; 2] = ["1.2.3.4", "1.2.3.5"].map(|ip| ip.parse().unwrap());
-        let [swarm, elsewhere] = [InfoHash([1; 20]), InfoHash([2; 20])];
+        let [swarm, elsewhere] = [NodeId([1; 20]), NodeId([2; 20])];
         let token = tokens.issue(at(10), ip, swarm);
         assert!(tokens.accepts(at(10), ip, swarm, &token));
         assert!(!tokens.accepts(at(10), other, swarm, &token));
@@ -101,7 +101,7 @@ mod tests {
     fn after_a_long_sleep_no_old_token_is_good() {
         let at = |s: u64| Instant::from_micros(s * 1_000_000);
         let mut tokens = Tokens::new(at(0), Rng::seeded(1));
-        let (ip, swarm) = ("::1".parse().unwrap(), InfoHash([1; 20]));
+        let (ip, swarm) = ("::1".parse().unwrap(), NodeId([1; 20]));
         let token = tokens.issue(at(0), ip, swarm);
         assert!(!tokens.accepts(at(100_000), ip, swarm, &token));
         for morning in [200_000, 400_000] {

@@ -31,16 +31,20 @@ pub enum Extension {
     /// Exchange of addresses.
     //= BEP 11
     Pex = 2,
+    /// Meetings of peers that cannot be dialled.
+    //= BEP 55
+    Holepunch = 3,
 }
 
 impl Extension {
-    const ALL: [Self; 2] = [Self::Metadata, Self::Pex];
+    const ALL: [Self; 3] = [Self::Metadata, Self::Pex, Self::Holepunch];
 
     /// Its key in `m`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Metadata => "ut_metadata",
             Self::Pex => "ut_pex",
+            Self::Holepunch => "ut_holepunch",
         }
     }
 
@@ -75,6 +79,16 @@ impl Ids {
     pub fn with(mut self, extension: Extension, id: u8) -> Self {
         self.0[Self::slot(extension)] = Some(id);
         self
+    }
+
+    /// What is missing here and was assigned before is withdrawn.
+    #[must_use]
+    pub fn taking_back(self, before: Self) -> Self {
+        let mut ids = self;
+        for (id, before) in ids.0.iter_mut().zip(before.0) {
+            *id = id.or(before.map(|_| 0));
+        }
+        ids
     }
 
     fn slot(extension: Extension) -> usize {

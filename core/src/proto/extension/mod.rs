@@ -2,10 +2,11 @@
 //!
 //! Decides which fields of a stranger's dictionary are believed: a field that makes no sense is ignored or
 //! clamped, a message that is none is an error. Never allocates by a number that a peer sent.
-//! BEP 9, BEP 10, BEP 11, BEP 21.
+//! BEP 9, BEP 10, BEP 11, BEP 21, BEP 55.
 
 mod error;
 mod handshake;
+mod holepunch;
 mod metadata;
 mod pex;
 
@@ -16,6 +17,7 @@ pub use error::ExtensionError;
 pub use handshake::{
     CLIENT_LEN_MAX, Extension, ExtensionHandshake, HANDSHAKE_ID, Ids, REQQ_DEFAULT, REQQ_MAX,
 };
+pub use holepunch::{HolepunchError, HolepunchMessage};
 pub use metadata::{
     METADATA_LEN_MAX, METADATA_PIECE_LEN, MetadataMessage, metadata_pieces, metadata_range,
 };

@@ -4,7 +4,15 @@ use super::*;
 use crate::bencode::BencodeError;
 use bytes::Bytes;
 use proptest::prelude::*;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
+
+const HOLEPUNCH_ERRORS: [HolepunchError; 4] = [
+    HolepunchError::NoSuchPeer,
+    HolepunchError::NotConnected,
+    HolepunchError::NoSupport,
+    HolepunchError::NoSelf,
+];
 
 fn parse(text: &str) -> ExtensionHandshake {
     ExtensionHandshake::parse(text.as_bytes()).unwrap()
@@ -15,7 +23,7 @@ fn any_handshake() -> impl Strategy<Value = ExtensionHandshake> {
     let port = prop::option::of((1..=u16::MAX).prop_map(|n| NonZeroU16::new(n).unwrap()));
     let about = ("[ -~]{1,64}", reqq, port, prop::option::of(1..=METADATA_LEN_MAX));
     let addresses = (any::<Option<[u8; 4]>>(), any::<Option<[u8; 16]>>(), any::<Option<[u8; 4]>>());
-    let ids = [Extension::Metadata, Extension::Pex]
+    let ids = [Extension::Metadata, Extension::Pex, Extension::Holepunch]
         .map(|extension| any::<Option<u8>>().prop_map(move |id| id.map(|id| (extension, id))));
     (ids, about, any::<Option<bool>>(), addresses).prop_map(
         |(ids, (client, reqq, port, metadata_size), upload_only, (ipv4, ipv6, your_ip))| {
@@ -55,7 +63,20 @@ proptest! {
     #[test]
     fn hostile_bytes_never_panic(raw in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = ExtensionHandshake::parse(&raw);
+        let _ = HolepunchMessage::parse(&raw);
         let _ = MetadataMessage::parse(&Bytes::from(raw));
+    }
+
+    #[test]
+    fn holepunch_messages_round_trip(v6: bool, ip: [u8; 16], port in 1u16.., kind in 0usize..6) {
+        let ip = if v6 { IpAddr::from(ip) } else { IpAddr::from(*ip.first_chunk::<4>().unwrap()) };
+        let addr = SocketAddr::new(ip, port);
+        let sent = match HOLEPUNCH_ERRORS.get(kind) {
+            Some(error) => HolepunchMessage::Failed(addr, *error),
+            None if kind == 4 => HolepunchMessage::Connect(addr),
+            None => HolepunchMessage::Rendezvous(addr),
+        };
+        prop_assert_eq!(HolepunchMessage::parse(&sent.encode()), Ok(Some(sent)));
     }
 
     #[test]
@@ -100,7 +121,7 @@ fn our_handshake_on_the_wire() {
         ..ExtensionHandshake::default()
     };
     let wire: &[u8] =
-        b"d1:md11:ut_metadatai1e6:ut_pexi2ee13:metadata_sizei31235e1:pi6881e4:reqqi2000e\
+        b"d1:md12:ut_holepunchi3e11:ut_metadatai1e6:ut_pexi2ee13:metadata_sizei31235e1:pi6881e4:reqqi2000e\
         11:upload_onlyi1e1:v12:gaggle 0.1.06:yourip4:\x01\x02\x03\x04e";
     assert_eq!(ours.encode(), wire);
 }
@@ -110,7 +131,8 @@ fn ids_belong_to_the_side_that_assigned_them() {
     assert_eq!(Extension::from_our_id(1), Some(Extension::Metadata));
     assert_eq!(Extension::from_our_id(0), None);
     assert_eq!(Extension::from_our_id(2), Some(Extension::Pex));
-    assert_eq!(Extension::from_our_id(3), None);
+    assert_eq!(Extension::from_our_id(3), Some(Extension::Holepunch));
+    assert_eq!(Extension::from_our_id(4), None);
     let without = Ids::ours(|extension| extension == Extension::Pex);
     assert_eq!((without.of(Extension::Metadata), without.of(Extension::Pex)), (Some(1), None));
     // As uTorrent sends it, with extensions that nobody here knows.
@@ -255,4 +277,48 @@ fn requests_past_the_end_are_rejected() {
     assert!(
         matches!(last, MetadataMessage::Data { total_size: 20_000, data, .. } if data.len() == 3616)
     );
+}
+
+#[test]
+fn holepunch_messages_of_the_bep() {
+    #[track_caller]
+    fn check(wire: &[u8], want: HolepunchMessage) {
+        assert_eq!(HolepunchMessage::parse(wire), Ok(Some(want)));
+        assert_eq!(want.encode(), wire);
+    }
+    let v4: SocketAddr = "1.2.3.4:6881".parse().unwrap();
+    let v6: SocketAddr = "[2001:db8::1]:6881".parse().unwrap();
+    check(b"\x00\x00\x01\x02\x03\x04\x1a\xe1\0\0\0\0", HolepunchMessage::Rendezvous(v4));
+    check(
+        b"\x01\x01\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x1a\xe1\0\0\0\0",
+        HolepunchMessage::Connect(v6),
+    );
+    for (code, error) in (1..).zip(HOLEPUNCH_ERRORS) {
+        let wire = [&b"\x02\x00\x01\x02\x03\x04\x1a\xe1\0\0\0"[..], &[code]].concat();
+        check(&wire, HolepunchMessage::Failed(v4, error));
+    }
+    // As libtorrent sends it: the error code only where there is an error.
+    let short = HolepunchMessage::parse(b"\x00\x00\x01\x02\x03\x04\x1a\xe1");
+    assert_eq!(short, Ok(Some(HolepunchMessage::Rendezvous(v4))));
+}
+
+#[test]
+fn holepunch_messages_that_are_none_are_told_from_those_nobody_knows() {
+    let parse = HolepunchMessage::parse;
+    for unknown in [
+        &b"\x03\x00\x01\x02\x03\x04\x1a\xe1\0\0\0\0"[..],
+        b"\x00\x02\x01\x02\x03\x04\x1a\xe1",
+        b"\x02\x00\x01\x02\x03\x04\x1a\xe1\0\0\0\x05",
+        b"\x02\x00\x01\x02\x03\x04\x1a\xe1\0\0\0\x00",
+        b"\x02\x00\x01\x02\x03\x04\x1a\xe1\xff\xff\xff\xff",
+    ] {
+        assert_eq!(parse(unknown), Ok(None), "{unknown:?}");
+    }
+    assert_eq!(parse(b""), Err(ExtensionError::Field("msg_type")));
+    assert_eq!(parse(b"\x00"), Err(ExtensionError::Field("msg_type")));
+    assert_eq!(parse(b"\x00\x00\x01\x02\x03\x04\x1a"), Err(ExtensionError::Field("addr")));
+    assert_eq!(parse(b"\x00\x01\x01\x02\x03\x04\x1a\xe1"), Err(ExtensionError::Field("addr")));
+    assert_eq!(parse(b"\x00\x00\x01\x02\x03\x04\0\0"), Err(ExtensionError::Field("port")));
+    let no_code = parse(b"\x02\x00\x01\x02\x03\x04\x1a\xe1\0\0\0");
+    assert_eq!(no_code, Err(ExtensionError::Field("err_code")));
 }

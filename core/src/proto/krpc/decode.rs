@@ -8,13 +8,21 @@ use super::message::{
     TransactionId, Want,
 };
 use super::{
-    DATAGRAM_IN_MAX, DATAGRAM_IN_MIN, ErrorCode, Filter, KrpcError, NODES_MAX,
-    SAMPLE_INTERVAL_MAX_S, SAMPLES_MAX,
+    DATAGRAM_IN_MAX, DATAGRAM_IN_MIN, ErrorCode, Filter, Item, ItemError, ItemValue, Kept,
+    KrpcError, NODES_MAX, Put, SAMPLE_INTERVAL_MAX_S, SAMPLES_MAX, Salt, Signed, item,
 };
 use crate::bencode::{Kind, Limits, Value};
 use crate::compact;
 use crate::id::{InfoHash, NodeId};
+use crate::sign::{PublicKey, Signature};
 use std::net::{IpAddr, SocketAddr};
+
+/// A message, and inside its arguments any value that an item may have.
+const LIMITS: Limits = Limits {
+    depth: item::LIMITS.depth + 2,
+    tokens: Limits::DATAGRAM.tokens + item::LIMITS.tokens,
+    bytes: DATAGRAM_IN_MAX,
+};
 
 impl Message {
     /// Reads one datagram.
@@ -28,7 +36,7 @@ impl Message {
         if raw[0] != b'd' || raw[got - 1] != b'e' {
             return Err(KrpcError::Envelope("d"));
         }
-        let value = Value::parse(raw, Limits { bytes: DATAGRAM_IN_MAX, ..Limits::DATAGRAM })?;
+        let value = Value::parse(raw, LIMITS)?;
         let keys = ["a", "e", "ip", "q", "r", "ro", "t", "v", "y"];
         let [args, fault, ip, method, results, read_only, transaction, version, kind] =
             pick(&value, keys);
@@ -116,6 +124,11 @@ fn query(
                 name: bytes(n).map(Text::new),
             }
         }
+        b"get" => Ask::Get { target: target?, seq: seq_of(&args), want },
+        b"put" => Ask::Put {
+            put: Box::new(read_put(transaction, &args)?),
+            token: bytes(token).and_then(Token::new).ok_or(wrong("token"))?,
+        },
         b"sample_infohashes" => Ask::SampleInfohashes { target: target?, want },
         method => {
             let target = target.or(info_hash.map(|hash| NodeId(hash.0)));
@@ -124,6 +137,47 @@ fn query(
         }
     };
     Ok(Query { id, read_only, ask })
+}
+
+/// What is to be stored. That its parts have the sizes that they must have is judged before the token is: it costs less.
+//= BEP 44 §put messages
+fn read_put(transaction: TransactionId, args: &Value<'_>) -> Result<Put, KrpcError> {
+    let wrong = |key| KrpcError::Argument { transaction, key };
+    let [cas, salt, value] = pick(args, ["cas", "salt", "v"]);
+    let value = value.ok_or(wrong("v"))?;
+    let value = ItemValue::new(value.raw()).map_err(|error| match error {
+        ItemError::TooLong { got } => KrpcError::ValueLength { transaction, got },
+        _ => wrong("v"),
+    })?;
+    let Some(signed) = read_signed(args).map_err(wrong)? else {
+        return Ok(Put::new(Item { value, signed: None }));
+    };
+    let salt = salt.map_or(Ok(&[][..]), |salt| salt.as_bytes().ok_or(wrong("salt")))?;
+    let salt = Salt::new(salt).ok_or(KrpcError::SaltLength { transaction, got: salt.len() })?;
+    let cas = cas.map(|cas| cas.as_int().ok_or(wrong("cas"))).transpose()?;
+    Ok(Put { item: Item { value, signed: Some(signed) }, salt, cas })
+}
+
+/// The owner's part of an item. There is none without a key and a signature; the error is what is wrong with it.
+fn read_signed(dict: &Value<'_>) -> Result<Option<Signed>, &'static str> {
+    let [key, signature] = pick(dict, ["k", "sig"]);
+    if key.or(signature).is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Signed {
+        key: array(key).map(PublicKey).ok_or("k")?,
+        seq: seq_of(dict).ok_or("seq")?,
+        signature: array(signature).map(Signature).ok_or("sig")?,
+    }))
+}
+
+/// What a node says of an item. One that is no whole item counts as absent.
+fn read_kept(results: &Value<'_>) -> Option<Kept> {
+    let [value] = pick(results, ["v"]);
+    let Some(value) = value else { return seq_of(results).map(Kept::Seq) };
+    let value = ItemValue::new(value.raw()).ok()?;
+    let signed = read_signed(results).ok()?;
+    Some(Kept::Item(Box::new(Item { value, signed })))
 }
 
 fn reply(results: Option<Value<'_>>, observed: Option<SocketAddr>) -> Result<Reply, KrpcError> {
@@ -154,6 +208,7 @@ fn reply(results: Option<Value<'_>>, observed: Option<SocketAddr>) -> Result<Rep
         leeches: bytes(leeches).and_then(Filter::from_slice),
         samples,
         name: bytes(n).map(Text::new),
+        kept: read_kept(&results),
     })
 }
 
@@ -234,7 +289,16 @@ fn uint(value: Option<Value<'_>>) -> Option<u64> {
 }
 
 fn hash(value: Option<Value<'_>>) -> Option<[u8; 20]> {
+    array(value)
+}
+
+fn array<const N: usize>(value: Option<Value<'_>>) -> Option<[u8; N]> {
     bytes(value)?.try_into().ok()
+}
+
+/// A sequence number, which is never negative.
+fn seq_of(dict: &Value<'_>) -> Option<i64> {
+    dict.at("seq")?.as_int().filter(|seq| *seq >= 0)
 }
 
 fn flag(value: Option<Value<'_>>) -> bool {

@@ -1,8 +1,9 @@
 //! Messages to datagrams: sorted keys, no key that says nothing, never more than fits.
 
-use super::DATAGRAM_MAX;
-use super::message::{Ask, Body, Contact, Fault, Message, Query, Reply, Want};
+use super::message::{Ask, Body, Contact, Fault, Message, Query, Reply, Token, Want};
+use super::{DATAGRAM_ITEM_MAX, DATAGRAM_MAX, Kept, Put};
 use crate::compact;
+use crate::id::NodeId;
 use std::net::SocketAddr;
 
 /// Bytes of one peer in `values`, with the digits before it.
@@ -10,7 +11,17 @@ const VALUE_V4: usize = 2 + compact::V4_LEN;
 const VALUE_V6: usize = 3 + compact::V6_LEN;
 
 impl Message {
-    /// The datagram, at most [`DATAGRAM_MAX`] bytes.
+    /// The bytes that its datagram has at most.
+    pub fn datagram_max(&self) -> usize {
+        let with_item = match &self.body {
+            Body::Query(query) => matches!(query.ask, Ask::Put { .. }),
+            Body::Reply(reply) => matches!(reply.kept, Some(Kept::Item(_))),
+            Body::Error(_) => false,
+        };
+        if with_item { DATAGRAM_ITEM_MAX } else { DATAGRAM_MAX }
+    }
+
+    /// The datagram, at most [`Self::datagram_max`] bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
         self.encode_into(&mut out);
@@ -18,14 +29,15 @@ impl Message {
     }
 
     /// Replaces what is in `out` by the datagram. What does not fit is left out: first peers, the last ones
-    /// first, then samples, then nodes of IPv6, then nodes.
+    /// first, then samples, then nodes of IPv6, then nodes, then names and filters. The item stays.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         self.write(out);
-        if out.len() <= DATAGRAM_MAX {
+        let max = self.datagram_max();
+        if out.len() <= max {
             return;
         }
         let mut shorter = self.clone();
-        while out.len() > DATAGRAM_MAX && shorter.shed(out.len() - DATAGRAM_MAX) {
+        while out.len() > max && shorter.shed(out.len() - max) {
             shorter.write(out);
         }
     }
@@ -48,7 +60,8 @@ impl Message {
         }
         let lists = [&mut reply.nodes6, &mut reply.nodes];
         let Some(nodes) = lists.into_iter().flatten().find(|nodes| !nodes.is_empty()) else {
-            return false;
+            let filters = reply.seeds.take().is_some() | reply.leeches.take().is_some();
+            return reply.name.take().is_some() || filters;
         };
         nodes.truncate(nodes.len().saturating_sub(excess.div_ceil(20 + compact::V4_LEN)));
         true
@@ -121,6 +134,19 @@ fn write_query(out: &mut Vec<u8>, query: &Query) {
             pair(out, b"token", token.as_bytes());
             b"announce_peer"
         }
+        Ask::Get { target, seq, want } => {
+            id(out);
+            if let Some(seq) = seq {
+                number(out, b"seq", (*seq).into());
+            }
+            pair(out, b"target", &target.0);
+            write_want(out, *want);
+            b"get"
+        }
+        Ask::Put { token, put } => {
+            write_put(out, &query.id, token, put);
+            b"put"
+        }
         Ask::SampleInfohashes { target, want } => {
             id(out);
             pair(out, b"target", &target.0);
@@ -139,6 +165,25 @@ fn write_query(out: &mut Vec<u8>, query: &Query) {
     flag(out, b"ro", query.read_only);
 }
 
+/// The arguments of a `put`.
+fn write_put(out: &mut Vec<u8>, id: &NodeId, token: &Token, put: &Put) {
+    if let Some(cas) = put.cas {
+        number(out, b"cas", cas.into());
+    }
+    pair(out, b"id", &id.0);
+    if let Some(signed) = &put.item.signed {
+        pair(out, b"k", &signed.key.0);
+        if !put.salt.as_bytes().is_empty() {
+            pair(out, b"salt", put.salt.as_bytes());
+        }
+        number(out, b"seq", signed.seq.into());
+        pair(out, b"sig", &signed.signature.0);
+    }
+    pair(out, b"token", token.as_bytes());
+    string(out, b"v");
+    out.extend_from_slice(put.item.value.as_bytes());
+}
+
 fn write_reply(out: &mut Vec<u8>, reply: &Reply) {
     string(out, b"r");
     out.push(b'd');
@@ -151,13 +196,21 @@ fn write_reply(out: &mut Vec<u8>, reply: &Reply) {
     if let Some(samples) = &reply.samples {
         number(out, b"interval", samples.interval_s.into());
     }
+    let item = match &reply.kept {
+        Some(Kept::Item(item)) => Some(item),
+        Some(Kept::Seq(_)) | None => None,
+    };
+    let signed = item.and_then(|item| item.signed.as_ref());
+    if let Some(signed) = signed {
+        pair(out, b"k", &signed.key.0);
+    }
     if let Some(name) = &reply.name {
         pair(out, b"n", name.as_bytes());
     }
     write_nodes(out, b"nodes", reply.nodes.as_deref(), SocketAddr::is_ipv4);
     write_nodes(out, b"nodes6", reply.nodes6.as_deref(), SocketAddr::is_ipv6);
     if let Some(samples) = &reply.samples {
-        number(out, b"num", samples.total);
+        number(out, b"num", samples.total.into());
     }
     if let Some(port) = reply.observed_port {
         number(out, b"p", port.into());
@@ -167,8 +220,18 @@ fn write_reply(out: &mut Vec<u8>, reply: &Reply) {
         length(out, 20 * samples.hashes.len());
         samples.hashes.iter().for_each(|hash| out.extend_from_slice(&hash.0));
     }
+    if let Some(seq) = reply.kept.as_ref().and_then(Kept::seq) {
+        number(out, b"seq", seq.into());
+    }
+    if let Some(signed) = signed {
+        pair(out, b"sig", &signed.signature.0);
+    }
     if let Some(token) = &reply.token {
         pair(out, b"token", token.as_bytes());
+    }
+    if let Some(item) = item {
+        string(out, b"v");
+        out.extend_from_slice(item.value.as_bytes());
     }
     if let Some(values) = &reply.values {
         string(out, b"values");
@@ -245,9 +308,9 @@ fn flag(out: &mut Vec<u8>, key: &[u8], set: bool) {
     }
 }
 
-fn number(out: &mut Vec<u8>, key: &[u8], value: u64) {
+fn number(out: &mut Vec<u8>, key: &[u8], value: i128) {
     string(out, key);
-    integer(out, i128::from(value));
+    integer(out, value);
 }
 
 fn pair(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {

@@ -1,6 +1,8 @@
 //! Why a datagram is no message, and what its sender may be told about it.
 
-use super::{DATAGRAM_IN_MAX, DATAGRAM_IN_MIN, TRANSACTION_MAX, TransactionId};
+use super::{
+    DATAGRAM_IN_MAX, DATAGRAM_IN_MIN, SALT_MAX, TRANSACTION_MAX, TransactionId, VALUE_MAX,
+};
 use crate::bencode::BencodeError;
 use crate::blame::Blame;
 
@@ -18,6 +20,21 @@ impl ErrorCode {
     pub const PROTOCOL: Self = Self(203);
     /// Nobody here knows this query.
     pub const METHOD: Self = Self(204);
+    /// The value of an item is too long.
+    //= BEP 44 §errors
+    pub const VALUE: Self = Self(205);
+    /// An item is not signed by the owner that it names.
+    //= BEP 44 §errors
+    pub const SIGNATURE: Self = Self(206);
+    /// The salt of an item is too long.
+    //= BEP 44 §errors
+    pub const SALT: Self = Self(207);
+    /// What is stored is not what the owner thinks.
+    //= BEP 44 §errors
+    pub const CAS: Self = Self(301);
+    /// Something newer is stored.
+    //= BEP 44 §errors
+    pub const SEQ: Self = Self(302);
 }
 
 /// An error that may be sent back, because the query had a transaction id to answer to.
@@ -61,6 +78,14 @@ pub enum KrpcError {
     /// A reply without the id of its sender, or with one of the wrong size.
     #[error("reply without a node id")]
     ReplyId,
+    /// The salt of an item is longer than one can be.
+    #[error("salt of {got} bytes, at most {SALT_MAX}")]
+    SaltLength {
+        /// Of the query.
+        transaction: TransactionId,
+        /// Its length.
+        got: usize,
+    },
     /// Shorter or longer than any message.
     #[error("{got} bytes, a message has {DATAGRAM_IN_MIN} to {DATAGRAM_IN_MAX}")]
     Size {
@@ -73,6 +98,14 @@ pub enum KrpcError {
         /// Its length.
         got: usize,
     },
+    /// The value of an item is longer than one can be.
+    #[error("value of {got} bytes, at most {VALUE_MAX}")]
+    ValueLength {
+        /// Of the query.
+        transaction: TransactionId,
+        /// Its length.
+        got: usize,
+    },
 }
 
 impl KrpcError {
@@ -80,7 +113,10 @@ impl KrpcError {
     /// gets as far as a reply or a query speaks the protocol and breaks it.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Argument { .. } | Self::ReplyId => Blame::Remote,
+            Self::Argument { .. }
+            | Self::ReplyId
+            | Self::SaltLength { .. }
+            | Self::ValueLength { .. } => Blame::Remote,
             Self::Bencode(_)
             | Self::Envelope(_)
             | Self::Method { .. }
@@ -99,6 +135,12 @@ impl KrpcError {
             }),
             Self::Method { transaction } => {
                 Some(Refusal { transaction, code: ErrorCode::METHOD, text: "unknown query" })
+            }
+            Self::SaltLength { transaction, .. } => {
+                Some(Refusal { transaction, code: ErrorCode::SALT, text: "salt too big" })
+            }
+            Self::ValueLength { transaction, .. } => {
+                Some(Refusal { transaction, code: ErrorCode::VALUE, text: "value too big" })
             }
             _ => None,
         }

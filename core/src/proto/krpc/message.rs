@@ -1,6 +1,6 @@
 //! What a message says, as types: nobody above the codec sees a dictionary.
 
-use super::{ErrorCode, Filter, Refusal, TEXT_MAX, TOKEN_MAX, TRANSACTION_MAX};
+use super::{ErrorCode, Filter, Kept, Put, Refusal, TEXT_MAX, TOKEN_MAX, TRANSACTION_MAX};
 use crate::id::{InfoHash, NodeId};
 use std::fmt;
 use std::net::SocketAddr;
@@ -111,6 +111,24 @@ pub enum Ask {
         /// libtorrent may tell the torrent's name.
         name: Option<Text>,
     },
+    /// What is stored under this target, and who is closest to it?
+    //= BEP 44 §get message
+    Get {
+        /// The target.
+        target: NodeId,
+        /// Of a mutable item, the value is only wanted if it is newer than this; never negative.
+        seq: Option<i64>,
+        /// As in `FindNode`.
+        want: Option<Want>,
+    },
+    /// Store this.
+    //= BEP 44 §put messages
+    Put {
+        /// From the reply to `Get`.
+        token: Token,
+        /// What, and on which condition.
+        put: Box<Put>,
+    },
     /// Which swarms do you know?
     //= BEP 51
     SampleInfohashes {
@@ -167,6 +185,8 @@ pub struct Reply {
     pub samples: Option<Samples>,
     /// The torrent's name as libtorrent remembers it.
     pub name: Option<Text>,
+    /// The item that was asked for, or how new it is.
+    pub kept: Option<Kept>,
 }
 
 /// A sample of the swarms that a node stores.
@@ -283,6 +303,7 @@ impl Reply {
             leeches: None,
             samples: None,
             name: None,
+            kept: None,
         }
     }
 }

@@ -43,8 +43,9 @@ pub const SLOTS_AUTO_MIN: usize = 4;
 /// Every doubling of the upload limit above this adds a slot: 4 at 100 KiB/s, 11 at 20 MiB/s, 25 at most. A slot
 /// gets faster as the uplink does, for a piece that leaves quickly is passed on quickly.
 pub const SLOTS_AUTO_RATE: BytesPerSec = BytesPerSec(100 * 1024);
-/// Automatic slots before anything was measured, without a limit (libtorrent: 8).
-pub const SLOTS_AUTO_START: usize = 8;
+/// Automatic slots before anything was measured, without a limit (libtorrent: 8). Few: of fifty leeches that start
+/// beside a fast seed, those that it does not serve yet fetch from each other, and it sends fewer copies.
+pub const SLOTS_AUTO_START: usize = SLOTS_AUTO_MIN;
 /// Most automatic slots.
 pub const SLOTS_AUTO_MAX: usize = 25;
 /// Without a limit there are as many slots as peers, fastest first, that take this much more each than the one
@@ -447,7 +448,8 @@ impl Choker {
                 let steps =
                     rates.iter().zip(1..).take_while(|(rate, nth)| rate.0 > SLOT_RATE_STEP.0 * nth);
                 let useful = (steps.count() + 1).clamp(SLOTS_AUTO_MIN, SLOTS_AUTO_MAX);
-                useful.clamp(self.slots.saturating_sub(1), self.slots + 1) // one rate is no trend
+                // One rate is no trend.
+                useful.clamp(self.slots.saturating_sub(1), self.slots + (self.slots / 2).max(1))
             }
             (Slots::Auto, None) => self.slots, // nothing is contended, so nothing is learned
         };

@@ -2,9 +2,10 @@
 
 use super::{
     Arrival, ENDGAME_COPIES_MAX, ENDGAME_LOOK, Mode, OPEN_BLOCKS_MAX, OPEN_BYTES_MAX,
-    OPEN_PER_PEER_HALVES, Open, Peer, Picker, PickerPolicy, RANDOM_FIRST, Rank, SAMPLE, WALK_MAX,
+    OPEN_BYTES_MAX_LARGE, OPEN_PER_PEER_HALVES, OPEN_SIZE_MAX, Open, Peer, Picker, PickerPolicy,
+    RANDOM_FIRST, Rank, SAMPLE, WALK_MAX,
 };
-use crate::geometry::{Block, PieceIndex};
+use crate::geometry::{BLOCK_LEN, Block, PieceIndex};
 use crate::swarm::PeerKey;
 use crate::swarm::picker::open::Slot;
 use std::cmp::Reverse;
@@ -166,8 +167,11 @@ impl Picker {
     }
 
     fn memory_is_full(&self) -> bool {
-        let bytes = self.open.len() as u64 * u64::from(self.geometry.piece_len());
-        !self.open.is_empty() && bytes >= OPEN_BYTES_MAX
+        let piece_len = u64::from(self.geometry.piece_len());
+        let in_hand: u64 = self.open.values().map(|open| u64::from(open.in_hand())).sum();
+        !self.open.is_empty()
+            && (in_hand * u64::from(BLOCK_LEN) >= open_bytes_max(piece_len)
+                || self.open.len() as u64 * piece_len >= OPEN_SIZE_MAX)
     }
 
     /// Whether rarity does not count at the moment.
@@ -315,4 +319,8 @@ impl Picker {
             self.partial.insert(block.piece);
         }
     }
+}
+
+fn open_bytes_max(piece_len: u64) -> u64 {
+    (8 * piece_len).clamp(OPEN_BYTES_MAX, OPEN_BYTES_MAX_LARGE)
 }

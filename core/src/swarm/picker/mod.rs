@@ -35,9 +35,15 @@ pub const RANDOM_FIRST: u32 = 4;
 pub const OPEN_PER_PEER_HALVES: usize = 3;
 /// The same in blocks: 32 MiB (libtorrent).
 pub const OPEN_BLOCKS_MAX: u64 = 2048;
-/// Bytes of all pieces in progress, those waiting for their hash included, beyond which none is begun: a peer that
-/// withholds one block of each must not fill the memory. One piece may always be begun.
-pub const OPEN_BYTES_MAX: u64 = 64 << 20;
+/// Bytes here or asked for of all pieces in progress, those waiting for their hash included, beyond which none is begun:
+/// with more memory in use everything gets slower. One piece may always be begun.
+pub const OPEN_BYTES_MAX: u64 = 16 << 20;
+/// The same for large pieces, of which eight are in progress: some arrive while others are hashed together.
+pub const OPEN_BYTES_MAX_LARGE: u64 = 32 << 20;
+/// Sizes of all pieces in progress, beyond which none is begun: peers that send a block of many pieces and withhold one
+/// of each must not fill the memory. It is far above the other bound, because peers that send a block of a piece that
+/// nobody else has, and leave, use it up until such a peer comes back.
+pub const OPEN_SIZE_MAX: u64 = 256 << 20;
 /// Peers that may be asked for the same block in endgame. At the bound nobody else is asked for it.
 pub const ENDGAME_COPIES_MAX: usize = 4;
 /// Pieces looked at for one duplicate request in endgame; beyond it the best of those seen is taken.

@@ -39,6 +39,11 @@ impl Open {
         self.free
     }
 
+    /// Blocks that are here or asked for.
+    pub(super) fn in_hand(&self) -> u32 {
+        self.slots.len() as u32 - self.free
+    }
+
     /// Whether every block is here, so that the piece is being checked.
     pub(super) fn is_whole(&self) -> bool {
         self.arrived as usize == self.slots.len()

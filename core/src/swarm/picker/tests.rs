@@ -285,3 +285,22 @@ fn a_large_torrent_costs_no_scan_per_reservation() {
     }
     assert!(picker.have().count() > 19_000);
 }
+
+#[test]
+fn peers_that_leave_after_a_block_stop_nobody() {
+    for (blocks, leavers) in [(1024, 2), (256, 8), (64, 16)] {
+        let pieces = 100;
+        let mut picker = warm(pieces, blocks, 1);
+        for peer in 0..leavers {
+            picker.peer_joined(PeerKey(peer), set(pieces, [10 + peer])); // the only one that has it
+        }
+        for peer in 0..leavers {
+            let got = reserve(&mut picker, peer, 1);
+            deliver(&mut picker, peer, &got);
+            picker.peer_left(PeerKey(peer));
+        }
+        let others = (4..pieces).filter(|piece| !(10..10 + leavers).contains(piece));
+        picker.peer_joined(PeerKey(99), set(pieces, others));
+        assert_eq!(reserve(&mut picker, 99, 50).len(), 50, "{leavers} left pieces of {blocks}");
+    }
+}

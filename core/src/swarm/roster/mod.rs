@@ -19,7 +19,8 @@ use crate::blame::Blame;
 use crate::clock::Instant;
 use crate::id::PeerId;
 use crate::rng::Rng;
-use priority::Sightings;
+use crate::scope::canonical;
+use priority::Ourselves;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -204,7 +205,7 @@ pub struct Roster {
     connections: BTreeMap<SocketAddr, Connection>,
     trust: Trust,
     own: VecDeque<SocketAddr>,
-    sightings: Sightings,
+    ourselves: Ourselves,
     dialling: usize,
     /// When the dials made so far are paid for, at `dials_per_s`.
     dials_paid_at: Instant,
@@ -227,7 +228,7 @@ impl Roster {
             connections: BTreeMap::new(),
             trust: Trust::default(),
             own: VecDeque::new(),
-            sightings: Sightings::default(),
+            ourselves: Ourselves::default(),
             dialling: 0,
             dials_paid_at: Instant::ZERO,
             idle_until: Instant::ZERO,
@@ -335,7 +336,8 @@ impl Roster {
     pub fn listens_on(&mut self, now: Instant, addr: SocketAddr, port: u16) {
         let addr = canonical(addr);
         let Some(id) = self.connections.get(&addr).map(|peer| peer.id) else { return };
-        let listens = SocketAddr::new(addr.ip(), port);
+        let mut listens = addr;
+        listens.set_port(port);
         self.add(now, Source::Incoming, listens);
         if let Some(candidate) = self.candidates.get_mut(&listens) {
             candidate.id = Some(id);
@@ -528,11 +530,6 @@ impl Roster {
         }
         worst.is_some()
     }
-}
-
-/// One form per address: IPv4 mapped into IPv6 is IPv4.
-fn canonical(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 fn is_broadcast(ip: IpAddr) -> bool {

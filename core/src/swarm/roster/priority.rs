@@ -6,12 +6,11 @@
 //= BEP 40
 
 use super::Roster;
+use crate::clock::Instant;
+use crate::external::{External, Sighting};
 use crate::hash::crc32c;
-use std::collections::BTreeMap;
+use crate::scope::Scope;
 use std::net::{IpAddr, SocketAddr};
-
-/// Peers whose word about our own address is remembered. At the bound others are not listened to.
-const SIGHTINGS_MAX: usize = 32;
 
 /// How much two peers should be connected, higher first; the same at both ends. 0 between families.
 //= BEP 40 §formula
@@ -39,48 +38,53 @@ fn of_ips<const N: usize>(a: [u8; N], b: [u8; N], whole: usize) -> u32 {
     crc32c(&[low, high].concat())
 }
 
-/// Our own address, as others see it.
+/// Our own address.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sightings {
-    /// What each peer said.
-    said: BTreeMap<IpAddr, IpAddr>,
+pub(super) struct Ourselves {
+    /// What the peers of this torrent say.
+    heard: External,
+    /// What was found out elsewhere, IPv4 and IPv6: under which address the whole world sees us.
+    told: [Option<IpAddr>; 2],
     port: u16,
-    /// What most of them say, by family: IPv4, IPv6.
-    ours: [Option<IpAddr>; 2],
 }
 
-impl Sightings {
-    fn hear(&mut self, by: IpAddr, us: SocketAddr) {
-        if self.said.len() >= SIGHTINGS_MAX && !self.said.contains_key(&by) {
-            return;
-        }
-        self.said.insert(by, us.ip());
-        self.port = us.port();
-        let family = usize::from(us.is_ipv6());
-        let mut votes = BTreeMap::<IpAddr, usize>::new();
-        for ip in self.said.values().filter(|ip| ip.is_ipv6() == us.is_ipv6()) {
-            *votes.entry(*ip).or_default() += 1;
-        }
-        self.ours[family] = votes.into_iter().max_by_key(|(_, votes)| *votes).map(|(ip, _)| ip);
+impl Ourselves {
+    /// Whom that address would connect to. In a private net we have another address than outside.
+    fn toward(&self, there: IpAddr) -> Option<SocketAddr> {
+        let far = Scope::of(there) == Some(Scope::Global);
+        let told = self.told[usize::from(there.is_ipv6())].filter(|_| far);
+        let ip = told.or_else(|| self.heard.address(there.is_ipv6()))?;
+        Some(SocketAddr::new(ip, self.port))
     }
 
     /// The priority of a connection between us and that address; 0 while nobody told us our own.
-    pub(super) fn priority(&self, there: SocketAddr) -> u32 {
-        let ours = self.ours[usize::from(there.is_ipv6())];
-        ours.map_or(0, |ip| canonical_priority(SocketAddr::new(ip, self.port), there))
+    fn priority(&self, there: SocketAddr) -> u32 {
+        self.toward(there.ip()).map_or(0, |us| canonical_priority(us, there))
     }
 }
 
 impl Roster {
-    /// A peer at `by` says where it sees us. Only a hint: it decides nothing but ties.
+    /// A peer says where it sees us. Only a hint: it decides nothing but ties.
     //= BEP 10 §handshake message (yourip)
-    pub fn seen_at(&mut self, by: IpAddr, us: SocketAddr) {
-        self.sightings.hear(by.to_canonical(), super::canonical(us));
+    pub fn seen_at(&mut self, now: Instant, sighting: Sighting, port: u16) {
+        self.ourselves.heard.hear(now, sighting);
+        self.ourselves.port = port;
+    }
+
+    /// Under which addresses everybody sees us, IPv4 and IPv6, as far as others than our peers have found out.
+    pub fn set_external(&mut self, addresses: [Option<IpAddr>; 2], port: u16) {
+        (self.ourselves.told, self.ourselves.port) = (addresses, port);
+    }
+
+    /// Whether this is where we listen, as far as anybody has told us.
+    pub fn is_us(&self, addr: SocketAddr) -> bool {
+        let addr = super::canonical(addr);
+        self.own.contains(&addr) || self.ourselves.toward(addr.ip()) == Some(addr)
     }
 
     /// How much we and this address should be connected, higher first; 0 while our own is unknown.
     pub fn priority(&self, there: SocketAddr) -> u32 {
-        self.sightings.priority(super::canonical(there))
+        self.ourselves.priority(super::canonical(there))
     }
 }
 
@@ -122,22 +126,20 @@ mod tests {
     }
 
     #[test]
-    fn our_own_address_is_what_most_say() {
+    fn our_own_address_is_what_most_say_and_far_away_what_all_say() {
         let addr = |text: &str| -> SocketAddr { text.parse().unwrap() };
-        let mut sightings = Sightings::default();
+        let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let mut ourselves = Ourselves { port: 5, ..Ourselves::default() };
         let there = addr("9.9.9.9:1");
-        assert_eq!(sightings.priority(there), 0);
-        for (by, us) in
-            [("1.1.1.1", "8.8.8.8:5"), ("1.1.1.2", "7.7.7.7:5"), ("1.1.1.3", "7.7.7.7:5")]
-        {
-            sightings.hear(by.parse().unwrap(), addr(us));
+        assert_eq!(ourselves.priority(there), 0);
+        for (by, us) in [("1.1.1.1", "8.8.8.8"), ("1.1.2.1", "7.7.7.7"), ("1.1.3.1", "7.7.7.7")] {
+            ourselves.heard.hear(Instant::ZERO, Sighting { by: ip(by), us: ip(us) });
         }
-        assert_eq!(sightings.priority(there), canonical_priority(addr("7.7.7.7:5"), there));
-        assert_eq!(sightings.priority(addr("[2001:db8::1]:1")), 0);
-        // One liar has one voice, however often he speaks; and ten thousand fill no memory.
-        for n in 0..10_000u32 {
-            sightings.hear(n.to_be_bytes().into(), addr("6.6.6.6:5"));
-        }
-        assert!(sightings.said.len() <= SIGHTINGS_MAX);
+        assert_eq!(ourselves.priority(there), canonical_priority(addr("7.7.7.7:5"), there));
+        assert_eq!(ourselves.priority(addr("[2001:db8::1]:1")), 0);
+        ourselves.told[0] = Some(ip("198.18.0.1"));
+        assert_eq!(ourselves.priority(there), canonical_priority(addr("198.18.0.1:5"), there));
+        let near = addr("192.168.1.9:1");
+        assert_eq!(ourselves.priority(near), canonical_priority(addr("7.7.7.7:5"), near));
     }
 }

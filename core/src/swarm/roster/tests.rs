@@ -1,6 +1,7 @@
 //! Candidates, connections and bans, one promise at a time.
 
 use super::*;
+use crate::external::Sighting;
 use proptest::prelude::{
     ProptestConfig, any, prop, prop_assert, prop_assert_eq, prop_assert_ne, prop_oneof, proptest,
 };
@@ -516,7 +517,8 @@ fn with_more_candidates_than_places_the_canonical_order_decides() {
     let config = RosterConfig { half_open_max: 3, ..RosterConfig::default() };
     let mut roster = roster(config);
     let us = addr("8.8.8.8:6881");
-    roster.seen_at(addr("9.9.9.9:1").ip(), us);
+    let by = addr("9.9.9.9:1").ip();
+    roster.seen_at(ms(0), Sighting { by, us: us.ip() }, us.port());
     let mut all: Vec<SocketAddr> = (1..=30).map(in_a_net_of_its_own).collect();
     for &at in &all {
         roster.add(ms(0), Source::Tracker, at);
@@ -530,7 +532,8 @@ fn with_more_candidates_than_places_the_canonical_order_decides() {
 fn at_the_bound_the_least_of_the_canonical_order_makes_room() {
     let mut roster = roster(RosterConfig { candidates_max: 10, ..RosterConfig::default() });
     let us = addr("8.8.8.8:6881");
-    roster.seen_at(addr("9.9.9.9:1").ip(), us);
+    let by = addr("9.9.9.9:1").ip();
+    roster.seen_at(ms(0), Sighting { by, us: us.ip() }, us.port());
     let mut all: Vec<SocketAddr> = (1..=10).map(in_a_net_of_its_own).collect();
     for &at in &all {
         roster.add(ms(0), Source::Pex, at);

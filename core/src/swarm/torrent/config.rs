@@ -1,5 +1,6 @@
 //! What a user may set for one torrent, and what a torrent says about itself.
 
+use crate::external::Sighting;
 use crate::geometry::PieceIndex;
 use crate::id::PeerId;
 use crate::storage::DiskFault;
@@ -55,6 +56,8 @@ pub enum Event {
     /// The info dictionary of a magnet, its hash already checked. The driver opens storage and
     /// answers with [`super::Torrent::set_content`].
     Metadata(Bytes),
+    /// A peer says where it sees us. Not told again while it says the same.
+    Seen(Sighting),
     /// A piece is verified and in its place.
     Verified(PieceIndex),
 }

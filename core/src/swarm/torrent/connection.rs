@@ -2,10 +2,12 @@
 
 use super::gossip::Gossip;
 use super::metadata::Exchange;
+use super::relay::Meetings;
 use crate::clock::Instant;
+use crate::external::Sighting;
 use crate::geometry::{Block, PieceIndex};
 use crate::id::PeerId;
-use crate::proto::extension::{ExtensionHandshake, REQQ_DEFAULT};
+use crate::proto::extension::{ExtensionHandshake, Ids, REQQ_DEFAULT};
 use crate::proto::peer::Session;
 use crate::swarm::pipeline::Pipeline;
 use crate::swarm::rate::Meter;
@@ -29,6 +31,9 @@ pub(super) struct Connection {
     pub(super) joined: Instant,
     pub(super) exchange: Exchange,
     pub(super) gossip: Gossip,
+    pub(super) meetings: Meetings,
+    /// The extensions that we have offered it.
+    pub(super) offered: Ids,
 
     // What we ask of them.
     pub(super) pipeline: Pipeline,
@@ -69,6 +74,8 @@ pub(super) struct Connection {
 
     /// What it says of itself: name, port, extensions.
     pub(super) theirs: ExtensionHandshake,
+    /// Where it says that it sees us.
+    pub(super) sighting: Option<Sighting>,
     /// We have asked the driver to close it: nothing it still sends counts.
     pub(super) closing: bool,
 }
@@ -89,6 +96,8 @@ impl Connection {
             joined: now,
             exchange: Exchange::default(),
             gossip: Gossip::new(now),
+            meetings: Meetings::default(),
+            offered: Ids::default(),
             pipeline: Pipeline::new(now, REQQ_DEFAULT.get()),
             asked: BTreeMap::new(),
             last_block: now,
@@ -112,6 +121,7 @@ impl Connection {
             last_sent: now,
             ports_told: 0,
             theirs: ExtensionHandshake::default(),
+            sighting: None,
             closing: false,
         }
     }

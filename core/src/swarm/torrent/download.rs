@@ -23,8 +23,8 @@ const STALE_AFTER: Duration = Duration::from_secs(40);
 const REJECTED_MAX: u32 = 64;
 /// A peer that chokes us and has the fast extension rejects what it will not answer; later, silence says the same.
 const REJECT_TIME: Duration = Duration::from_secs(5);
-/// Bytes of whole pieces that may wait for the disk. Beyond it nothing more is asked for.
-pub(super) const STORING_MAX: u64 = 32 << 20;
+/// Bytes of whole pieces that may wait for the disk, and two pieces in any case. Beyond it nothing more is asked for.
+const STORING_MAX: u64 = 12 << 20;
 /// Blocks nobody asked for that are tolerated; one more closes the connection.
 const UNASKED_MAX: u32 = 256;
 
@@ -98,13 +98,13 @@ impl Torrent {
 
     /// Asks this peer for as much as its pipeline takes.
     pub(super) fn fill_requests(&mut self, now: Instant, peer: PeerKey) {
-        let Some(content) = &mut self.content else { return };
-        let Some(connection) = self.peers.get_mut(&peer) else { return };
-        let choked = connection.session.they_choke() == Choke::Choked;
-        if self.storing >= STORING_MAX {
+        if self.disk_is_behind() {
             self.held_back = true;
             return;
         }
+        let Some(content) = &mut self.content else { return };
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        let choked = connection.session.they_choke() == Choke::Choked;
         if self.fault.is_some()
             || connection.session.we_want() == Interest::NotInterested
             || (choked && connection.allowed.is_empty())
@@ -146,6 +146,12 @@ impl Torrent {
         for block in blocks {
             self.send(now, peer, Message::Request(request_of(block)));
         }
+    }
+
+    /// Whether as much waits for the disk as may.
+    pub(super) fn disk_is_behind(&self) -> bool {
+        let piece_len = self.content.as_ref().map_or(0, |content| content.geometry.piece_len());
+        self.storing >= STORING_MAX.max(2 * u64::from(piece_len))
     }
 
     pub(super) fn fill_everyone(&mut self, now: Instant) {

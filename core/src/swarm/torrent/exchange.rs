@@ -4,11 +4,11 @@ use super::connection::REQUESTS_MAX;
 use super::metadata::{Arrived, Fetch};
 use super::{Event, PeerKey, Torrent};
 use crate::clock::Instant;
-use crate::proto::extension::{Extension, ExtensionHandshake, HANDSHAKE_ID, MetadataMessage};
+use crate::external::Sighting;
+use crate::proto::extension::{Extension, ExtensionHandshake, HANDSHAKE_ID, Ids, MetadataMessage};
 use crate::proto::peer::Message;
 use crate::swarm::roster::Direction;
 use bytes::Bytes;
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 impl Torrent {
@@ -34,11 +34,26 @@ impl Torrent {
         self.send(now, peer, Message::Extended { id: HANDSHAKE_ID, payload });
     }
 
+    /// The ids for our extension handshake to this peer. What it has been offered and is off now is taken back.
+    fn our_extensions(&mut self, peer: PeerKey) -> Ids {
+        let (exchanges, relays) = (self.exchanges_peers(), self.relays());
+        let off = |extension| match extension {
+            Extension::Pex => !exchanges,
+            Extension::Holepunch => !relays,
+            _ => false,
+        };
+        let ids = Ids::ours(off);
+        let Some(connection) = self.peers.get_mut(&peer) else { return ids };
+        connection.offered = ids.taking_back(connection.offered);
+        connection.offered
+    }
+
     pub(super) fn on_extended(&mut self, now: Instant, peer: PeerKey, id: u8, payload: &Bytes) {
         match Extension::from_our_id(id) {
             _ if id == HANDSHAKE_ID => self.on_extension_handshake(now, peer, payload),
             Some(Extension::Metadata) => self.on_metadata(now, peer, payload),
             Some(Extension::Pex) => self.on_pex(now, peer, payload),
+            Some(Extension::Holepunch) => self.on_holepunch(now, peer, payload),
             _ => {} // an extension we did not offer: ignored, as BEP 10 asks
         }
     }
@@ -52,8 +67,14 @@ impl Torrent {
         if let Some(reqq) = theirs.reqq {
             connection.pipeline.set_reqq(reqq.get());
         }
-        if let (Some(ip), Some(port)) = (theirs.your_ip, self.config.listen_port) {
-            self.roster.seen_at(connection.addr.ip(), SocketAddr::new(ip, port));
+        if let Some(us) = theirs.your_ip {
+            let sighting = Sighting { by: connection.addr.ip(), us };
+            self.roster.seen_at(now, sighting, self.config.listen_port.unwrap_or_default());
+            // Whoever calls us chose to; only those that we called count for more than the order of peers.
+            let called = connection.direction == Direction::Outgoing;
+            if connection.sighting.replace(sighting) != Some(sighting) && called {
+                self.events.push_back(Event::Seen(sighting));
+            }
         }
         let serves = theirs.ids.of(Extension::Metadata).is_some();
         connection.exchange.size = theirs.metadata_size.filter(|_| serves);

@@ -7,9 +7,9 @@
 use super::connection::Connection;
 use super::{Close, PeerKey, Torrent};
 use crate::clock::Instant;
-use crate::proto::extension::{Extension, Ids, PEX_MAX, PexFlags, PexMessage, PexPeer};
+use crate::proto::extension::{Extension, PEX_MAX, PexFlags, PexMessage, PexPeer};
 use crate::proto::peer::Message;
-use crate::scope::Scope;
+use crate::scope::{Scope, canonical};
 use crate::swarm::roster::{Direction, Source};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,8 +40,6 @@ pub(super) struct Gossip {
     heard: Option<Instant>,
     /// Messages too early, since then.
     early: u8,
-    /// We have told it that we listen to such messages.
-    offered: bool,
 }
 
 /// What to do with a message.
@@ -54,7 +52,7 @@ enum Hearing {
 
 impl Gossip {
     pub(super) fn new(now: Instant) -> Self {
-        Self { told: BTreeSet::new(), next: now + FIRST, heard: None, early: 0, offered: false }
+        Self { told: BTreeSet::new(), next: now + FIRST, heard: None, early: 0 }
     }
 
     fn hear(&mut self, now: Instant) -> Hearing {
@@ -71,21 +69,8 @@ impl Torrent {
     /// Whether peers are exchanged at all. Until the metadata of a magnet is known, nobody can tell that it is
     /// private; from then on nothing is said or heard.
     //= BEP 27
-    fn exchanges_peers(&self) -> bool {
+    pub(super) fn exchanges_peers(&self) -> bool {
         self.config.pex && !self.private
-    }
-
-    /// The ids for our extension handshake to this peer.
-    pub(super) fn our_extensions(&mut self, peer: PeerKey) -> Ids {
-        let exchanges = self.exchanges_peers();
-        let ids = Ids::ours(|extension| extension == Extension::Pex && !exchanges);
-        let Some(connection) = self.peers.get_mut(&peer) else { return ids };
-        if exchanges {
-            connection.gossip.offered = true;
-        } else if connection.gossip.offered {
-            return ids.with(Extension::Pex, 0); // taken back
-        }
-        ids
     }
 
     /// Tells whoever is due.
@@ -113,6 +98,7 @@ impl Torrent {
             let seed = c.theirs.upload_only == Some(true) || self.has_everything(peer);
             PexFlags::NONE
                 .with(PexFlags::SEED, seed)
+                .with(PexFlags::HOLEPUNCH, c.theirs.ids.of(Extension::Holepunch).is_some())
                 .with(PexFlags::REACHABLE, c.direction == Direction::Outgoing)
         };
         self.peers
@@ -128,7 +114,8 @@ impl Torrent {
         let (there, itself) = (connection.addr, listening(connection));
         let told = &mut connection.gossip.told;
         let is_for_it = |addr: &SocketAddr| {
-            *addr != there && Some(*addr) != itself && Scope::may_tell(there.ip(), addr.ip())
+            let told = Scope::may_tell(there.ip(), addr.ip()) && !is_of_one_wire(addr);
+            *addr != there && Some(*addr) != itself && told
         };
         let mut added: Vec<PexPeer> = present
             .iter()
@@ -169,9 +156,10 @@ impl Torrent {
         let us = connection.theirs.your_ip.map(|ip| SocketAddr::new(ip, port));
         let done = self.is_done();
         for PexPeer { addr, flags } in message.added {
-            let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+            let addr = canonical(addr);
             let of_no_use = done && flags.has(PexFlags::SEED);
-            if Scope::may_tell(from, addr.ip()) && Some(addr) != us && !of_no_use {
+            let credible = Scope::may_tell(from, addr.ip()) && !is_of_one_wire(&addr);
+            if credible && Some(addr) != us && !of_no_use {
                 self.roster.add(now, Source::Pex, addr);
             }
         }
@@ -179,14 +167,21 @@ impl Torrent {
 }
 
 /// Where others can reach a peer: where we did, or where it says that it listens.
-fn listening(connection: &Connection) -> Option<SocketAddr> {
+pub(super) fn listening(connection: &Connection) -> Option<SocketAddr> {
     match connection.direction {
         Direction::Outgoing => Some(connection.addr),
         Direction::Incoming => {
             let port = connection.theirs.port?;
-            Some(SocketAddr::new(connection.addr.ip(), port.get()))
+            let mut addr = connection.addr;
+            addr.set_port(port.get());
+            Some(addr)
         }
     }
+}
+
+/// Whether an address says nothing without the wire that it holds on, which a message does not carry.
+fn is_of_one_wire(addr: &SocketAddr) -> bool {
+    addr.is_ipv6() && Scope::of(addr.ip()) == Some(Scope::Link)
 }
 
 #[cfg(test)]

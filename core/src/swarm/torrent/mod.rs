@@ -10,6 +10,7 @@ mod exchange;
 mod gossip;
 mod metadata;
 mod peers;
+mod relay;
 mod spread;
 mod status;
 mod tour;
@@ -42,7 +43,7 @@ use connection::Connection;
 use metadata::Fetch;
 use spread::Spread;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tour::Tour;
 
@@ -252,6 +253,13 @@ impl Torrent {
                 self.read_failed(now, PeerKey(peer), &blocks, fault);
             }
         }
+    }
+
+    /// Under which addresses everybody sees us, IPv4 and IPv6, as far as it has been found out, and at which port others
+    /// can reach us. Peers that connect from now on hear of the port.
+    pub fn set_external(&mut self, addresses: [Option<IpAddr>; 2], port: u16) {
+        self.config.listen_port = Some(port);
+        self.roster.set_external(addresses, port);
     }
 
     /// Changes the rate limits of this torrent.

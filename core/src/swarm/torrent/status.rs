@@ -1,6 +1,5 @@
 //! Numbers for people and scripts. Reads everything, changes nothing that decides.
 
-use super::download::STORING_MAX;
 use super::{Status, Torrent, Waiting};
 use crate::bitfield::Bitfield;
 use crate::clock::Instant;
@@ -11,7 +10,7 @@ use crate::units::BytesPerSec;
 use std::net::SocketAddr;
 
 /// One live peer, in numbers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PeerStatus {
     /// Its connection.
     pub peer: PeerKey,
@@ -124,7 +123,7 @@ impl Torrent {
         if content.done {
             return Waiting::No;
         }
-        if self.fault.is_some() || self.storing >= STORING_MAX {
+        if self.fault.is_some() || self.disk_is_behind() {
             return Waiting::Disk;
         }
         if down.0 > 0 {

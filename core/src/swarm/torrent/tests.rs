@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 mod dht;
 mod gossip;
 mod magnet;
+mod relay;
 
 const PIECES: u32 = 12;
 

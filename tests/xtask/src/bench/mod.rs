@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: gaggle beside libtorrent, in a network of its own, on a file system in memory.
+//! `cargo xtask bench`: gaggle beside other clients, in a network of its own, on a file system in memory.
 
+mod beside;
 mod capped;
 mod dht;
 mod pair;
@@ -20,6 +21,8 @@ pub(crate) enum Bench {
     Capped(capped::Capped),
     /// One node of the DHT on one core: queries answered in a second
     Dht(dht::Dht),
+    #[command(flatten)]
+    Beside(beside::Beside),
 }
 
 /// What both measurements take.
@@ -66,6 +69,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<bool> {
         Bench::Pair(pair) => (&pair.common.gaggle, &pair.common.clients[..]),
         Bench::Capped(capped) => (&capped.common.gaggle, &capped.common.clients[..]),
         Bench::Dht(dht) => (&dht.gaggle, &[Client::Gaggle][..]),
+        Bench::Beside(beside) => (&beside.options().gaggle, &[Client::Gaggle][..]),
     };
     if !namespace::inside() {
         if program.is_none() && clients.contains(&Client::Gaggle) {
@@ -75,16 +79,22 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<bool> {
         return Ok(again.args(std::env::args_os().skip(1)).status()?.success());
     }
     let built = crate::step::repository().join("target/release/gaggle");
-    let gaggle = Gaggle::new(program.clone().unwrap_or(built));
-    if let Bench::Dht(dht) = bench {
-        return dht.run(&gaggle.with_dht());
-    }
-    let programs = Programs { gaggle, libtorrent: Libtorrent::find()? };
+    let program = program.clone().unwrap_or(built);
+    let gaggle = Gaggle::new(&program);
+    let programs = || -> anyhow::Result<Programs> {
+        Ok(Programs { gaggle: gaggle.clone(), libtorrent: Libtorrent::find()? })
+    };
     match bench {
-        Bench::Pair(pair) => pair.run(&programs),
-        Bench::Capped(capped) => capped.run(&programs),
-        Bench::Dht(_) => Ok(true), // has run above: it needs nobody else
+        Bench::Pair(pair) => pair.run(&programs()?),
+        Bench::Capped(capped) => capped.run(&programs()?),
+        Bench::Dht(dht) => dht.run(&gaggle.with_dht()),
+        Bench::Beside(beside) => beside.run(&program),
     }
+}
+
+/// Where `cargo xtask rivals` puts what no package has.
+pub(crate) fn rivals_folder() -> PathBuf {
+    crate::step::repository().join("target/rivals")
 }
 
 fn build_release() -> anyhow::Result<()> {

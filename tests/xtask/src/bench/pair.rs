@@ -114,6 +114,8 @@ impl Pair {
                     down: 0,
                     lsd: false,
                     dht: Vec::new(),
+                    utp: false,
+                    pex: true,
                 };
                 let from = part(&work.join("seed"), seed_at, vec![]);
                 seed = programs.libtorrent.start("seed", "seed", &from, here.path())?;

@@ -28,12 +28,13 @@ pub struct Gaggle {
     exe: PathBuf,
     lsd: bool,
     dht: bool,
+    upnp: bool,
 }
 
 impl Gaggle {
     /// The program at this path.
     pub fn new(exe: impl Into<PathBuf>) -> Self {
-        Self { exe: exe.into(), lsd: false, dht: false }
+        Self { exe: exe.into(), lsd: false, dht: false, upnp: false }
     }
 
     /// Speaks to the neighbours, which only a namespace may hear.
@@ -46,6 +47,12 @@ impl Gaggle {
     #[must_use]
     pub fn with_dht(self) -> Self {
         Self { dht: true, ..self }
+    }
+
+    /// Asks the router for ports, which must be one of the test's own.
+    #[must_use]
+    pub fn with_upnp(self) -> Self {
+        Self { upnp: true, ..self }
     }
 
     /// The bare program, without the user's configuration.
@@ -67,6 +74,9 @@ impl Gaggle {
         }
         // Whatever a test starts, nobody out there hears of it.
         command.env("GAGGLE_DHT_BOOTSTRAP", "none");
+        if !self.upnp {
+            command.env("GAGGLE_NO_UPNP", "1");
+        }
         command
     }
 
@@ -154,6 +164,13 @@ pub fn seeding(process: &mut Process, deadline: Deadline) -> anyhow::Result<Valu
 /// It ended, or is not complete at the deadline.
 pub fn complete(process: &mut Process, deadline: Deadline) -> anyhow::Result<(Said, Value)> {
     process.wait_line(deadline, |said| Some((said.clone(), event(said, "complete")?)))
+}
+
+/// A counter in the first `progress` object that says so; `None` if none did yet.
+pub fn counter_when(process: &Process, key: &str, says: impl Fn(&Value) -> bool) -> Option<u64> {
+    let said = process.said();
+    let mut progress = said.iter().filter_map(|said| event(said, "progress"));
+    progress.find(says).and_then(|object| object[key].as_u64())
 }
 
 /// The last value of a counter in the `progress` objects (or the `complete` one) so far.

@@ -33,6 +33,10 @@ pub struct Part {
     pub lsd: bool,
     /// Nodes of the DHT to begin with; without any it takes no part.
     pub dht: Vec<SocketAddr>,
+    /// Whether it speaks uTP, and says what it hears and says of holepunching.
+    pub utp: bool,
+    /// Whether it exchanges peers.
+    pub pex: bool,
 }
 
 impl Libtorrent {
@@ -82,10 +86,40 @@ impl Libtorrent {
         let config = json!({
             "mode": mode, "torrent": part.torrent, "dir": part.dir, "ip": part.listen.ip().to_string(),
             "listen": part.listen.to_string(), "peers": peers, "up": part.up,
-            "down": part.down, "lsd": part.lsd, "dht": dht,
+            "down": part.down, "lsd": part.lsd, "dht": dht, "utp": part.utp, "pex": part.pex,
         });
         let mut process = Process::start(name, self.script(&config), logs)?;
         process.wait_line(Deadline::after_secs(30), |said| event(said, "up"))?;
+        Ok(process)
+    }
+
+    /// Starts a session that takes part in the DHT and carries out orders about items: [`order`].
+    ///
+    /// # Errors
+    /// The script does not start, or knows nobody in the DHT at the deadline.
+    pub fn items(
+        &self,
+        name: &str,
+        listen: SocketAddr,
+        dht: Vec<SocketAddr>,
+        logs: &Path,
+        deadline: Deadline,
+    ) -> anyhow::Result<Process> {
+        let (torrent, dir) = (PathBuf::new(), PathBuf::new());
+        let part = Part {
+            torrent,
+            dir,
+            listen,
+            peers: Vec::new(),
+            up: 0,
+            down: 0,
+            lsd: false,
+            dht,
+            pex: false,
+            utp: false,
+        };
+        let mut process = self.start(name, "items", &part, logs)?;
+        process.wait_line(deadline, |said| event(said, "go"))?;
         Ok(process)
     }
 
@@ -117,6 +151,21 @@ impl Libtorrent {
 pub fn go(process: &mut Process) -> anyhow::Result<Said> {
     process.tell("go")?;
     process.wait_line(Deadline::after_secs(10), |said| event(said, "go"))
+}
+
+/// Lets a session put or get an item, as the script has it, and waits for what became of that.
+///
+/// # Errors
+/// The script ended, or has not answered at the deadline.
+pub fn order(process: &mut Process, order: &Value, deadline: Deadline) -> anyhow::Result<Value> {
+    let mut order = order.clone();
+    let number = process.said().len();
+    order["n"] = number.into();
+    process.tell(&order.to_string())?;
+    process.wait_line(deadline, |said| {
+        let answer: Value = serde_json::from_str(&said.text).ok()?;
+        (answer["type"] == "item" && answer["n"] == number).then_some(answer)
+    })
 }
 
 /// Waits until everything is there and verified.

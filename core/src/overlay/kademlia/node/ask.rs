@@ -1,22 +1,19 @@
 //! Questions of ours and what becomes of them: answered, stalled, unanswered.
 
-use super::{Event, Found, Node, PingId, side_of};
+use super::{Event, Node, PingId, side_of};
 use crate::clock::Instant;
+use crate::external::Sighting;
 use crate::id::NodeId;
-use crate::overlay::kademlia::K;
-use crate::overlay::kademlia::address::{may_name, plausible};
+use crate::overlay::kademlia::address::may_name;
 use crate::overlay::kademlia::id_fits;
-use crate::overlay::kademlia::lookup::{Goal, Lookup, LookupId, Patience, Soft};
-use crate::proto::krpc::{Ask, Body, Contact, Fault, Message, Query, Reply, TransactionId, Want};
+use crate::overlay::kademlia::lookup::{Goal, LookupId, Soft};
+use crate::proto::krpc::{Ask, Body, Contact, Fault, Message, Query, Reply, TransactionId};
+use crate::scope::Scope;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// When nothing at all has come in for this long, it is our line that is dead, and nobody is blamed.
 const OFFLINE_AFTER: Duration = Duration::from_secs(60);
-/// Bootstrap nodes asked at a time, of those that are configured: one that answers is enough.
-const ROUTERS_MAX: usize = 4;
-/// One in so many datagrams to new destinations is left to upkeep, which needs five a second at most.
-const UPKEEP_SHARE: u32 = 5;
 /// Peers taken from one answer.
 const PEERS_MAX: usize = 100;
 
@@ -25,11 +22,11 @@ const PEERS_MAX: usize = 100;
 pub(super) enum Purpose {
     /// Nobody waits for the answer any more.
     Abandoned,
-    Announce(LookupId),
     Lookup(LookupId),
     Ping(PingId),
     Probe,
     Router(LookupId),
+    Store(LookupId),
 }
 
 /// A question that is not answered yet.
@@ -57,221 +54,6 @@ enum Stage {
 }
 
 impl Node {
-    pub(super) fn start(
-        &mut self,
-        now: Instant,
-        side: usize,
-        goal: Goal,
-        target: NodeId,
-    ) -> LookupId {
-        let id = LookupId(self.fresh_id());
-        if let Goal::Peers(swarm) | Goal::Announce { swarm, .. } = goal
-            && let Some(peers) = self.sides[side].peers.some(now, swarm, false, &mut self.rng)
-        {
-            self.events.push_back(Event::Peers { lookup: id, from: None, peers });
-        }
-        let seeds = self.seeds(side, &target);
-        let nobody = seeds.is_empty();
-        self.lookups.insert(id, Lookup::new(now, side, goal, target, &seeds, Vec::new()));
-        if nobody && self.newcomers_hope(now, side) {
-            self.hold(now, id);
-        } else {
-            self.pump(now, id);
-        }
-        id
-    }
-
-    /// Starts the one lookup that may ask bootstrap nodes.
-    pub(super) fn start_bootstrap(&mut self, now: Instant, side: usize) -> LookupId {
-        let id = LookupId(self.fresh_id());
-        let target = self.sides[side].table.own();
-        let seeds = self.seeds(side, &target);
-        let mut routers = Vec::new();
-        if seeds.len() < K || self.is_lost(side) {
-            let here = |addr: &SocketAddr| side_of(addr) == side && plausible(addr);
-            routers.extend(self.config.bootstrap.iter().copied().filter(here));
-            self.rng.shuffle(&mut routers);
-            routers.truncate(ROUTERS_MAX);
-            let unnamed = self.suggested.iter().filter(|(id, _)| id.is_none());
-            routers.extend(unnamed.map(|&(_, addr)| addr).filter(here).take(K));
-        }
-        self.lookups.insert(id, Lookup::new(now, side, Goal::Nodes, target, &seeds, routers));
-        self.pump(now, id);
-        id
-    }
-
-    /// Nodes to begin a lookup with.
-    pub(super) fn seeds(&self, side: usize, target: &NodeId) -> Vec<Contact> {
-        let table = &self.sides[side].table;
-        let mut seeds = table.closest(target, K);
-        if seeds.len() < K {
-            seeds = table.closest_of_all(target, 2 * K);
-        }
-        if seeds.len() < K || self.is_lost(side) {
-            let saved = self.suggested.iter().filter(|(_, addr)| side_of(addr) == side);
-            seeds.extend(
-                saved.filter_map(|&(id, addr)| Some(Contact { id: id?, addr })).take(4 * K),
-            );
-        }
-        seeds
-    }
-
-    /// Whether the last look for neighbours found few: they may all be gone.
-    fn is_lost(&self, side: usize) -> bool {
-        self.sides[side].bootstrap_wait > super::upkeep::BOOTSTRAP_WAIT_MIN
-    }
-
-    /// Whether there is somebody to ask, and the bootstrap lookup will do so soon or does already.
-    fn newcomers_hope(&self, now: Instant, side: usize) -> bool {
-        let ready = &self.sides[side];
-        let soon = ready.bootstrap_at <= now + super::upkeep::BOOTSTRAP_WAIT_MIN;
-        let waiting = self.suggested.iter().map(|(_, addr)| addr);
-        let somebody =
-            || self.config.bootstrap.iter().chain(waiting).any(|addr| side_of(addr) == side);
-        ready.bootstrapping.is_some() || (soon && somebody())
-    }
-
-    /// Lets a lookup wait until the bootstrap lookup is over; begins that if it is due.
-    fn hold(&mut self, now: Instant, id: LookupId) {
-        let Some(lookup) = self.lookups.get_mut(&id) else { return };
-        lookup.patience = Patience::Waits;
-        let side = lookup.side;
-        let ready = &self.sides[side];
-        // Without upkeep nobody else begins it.
-        let due = ready.bootstrap_at <= now || !self.config.upkeep;
-        if ready.bootstrapping.is_none() && due {
-            self.look_around(now, side);
-        }
-    }
-
-    /// The bootstrap lookup is over: whoever waited for it begins now with what it has found.
-    pub(super) fn release(&mut self, now: Instant, side: usize) {
-        let waits = |lookup: &Lookup| lookup.side == side && lookup.patience == Patience::Waits;
-        let waiting: Vec<LookupId> =
-            self.lookups.iter().filter(|(_, lookup)| waits(lookup)).map(|(&id, _)| id).collect();
-        for id in waiting {
-            let target = self.lookups[&id].target();
-            let seeds = self.seeds(side, &target);
-            if let Some(lookup) = self.lookups.get_mut(&id) {
-                lookup.patience = Patience::Spent;
-                lookup.seed(&seeds);
-            }
-            self.pump(now, id);
-        }
-    }
-
-    /// Sends what a lookup wants to ask now, and ends it when it is over.
-    pub(super) fn pump(&mut self, now: Instant, id: LookupId) {
-        let Some(mut lookup) = self.lookups.remove(&id) else { return };
-        if lookup.patience == Patience::Waits && now < lookup.deadline() {
-            self.lookups.insert(id, lookup);
-            return;
-        }
-        while let Some(contact) = lookup.next(&self.config.policy) {
-            if !self.may_go(now, contact.addr) {
-                lookup.not_sent(&contact);
-                self.paced = true;
-                break;
-            }
-            let ask = self.question(&lookup);
-            self.sides[side_of(&contact.addr)].table.asked(now, &contact);
-            self.send(now, contact.addr, Some(contact.id), Purpose::Lookup(id), ask);
-        }
-        while let Some(router) = lookup.next_router() {
-            if !self.may_go(now, router) {
-                lookup.router_not_sent(router);
-                self.paced = true;
-                break;
-            }
-            let ask = self.question(&lookup);
-            self.counters.routers_asked += 1;
-            self.send(now, router, None, Purpose::Router(id), ask);
-        }
-        if lookup.is_done(&self.config.policy) || lookup.deadline() <= now {
-            self.end(now, id, lookup);
-        } else {
-            self.lookups.insert(id, lookup);
-        }
-    }
-
-    /// Whether a question of a lookup may go there now: at any time where a router on the way remembers us already.
-    fn may_go(&mut self, now: Instant, to: SocketAddr) -> bool {
-        self.recent.knows(now, to)
-            || self.pacer.take_leaving(now, &self.config.limits, self.kept_for_upkeep())
-    }
-
-    /// Of the datagrams of a second, those that lookups leave to upkeep: a fifth.
-    pub(super) fn kept_for_upkeep(&self) -> u32 {
-        if self.config.upkeep { self.config.limits.new_destinations / UPKEEP_SHARE } else { 0 }
-    }
-
-    /// A lookup that nobody has answered is begun again when the bootstrap lookup is over, once.
-    fn end(&mut self, now: Instant, id: LookupId, mut lookup: Lookup) {
-        let others = self.sides[lookup.side].bootstrapping.is_some_and(|other| other != id);
-        if others
-            && lookup.answered == 0
-            && lookup.patience == Patience::Full
-            && now < lookup.deadline()
-        {
-            lookup.patience = Patience::Waits;
-            self.lookups.insert(id, lookup);
-        } else {
-            self.finish(now, id, &lookup);
-        }
-    }
-
-    fn question(&self, lookup: &Lookup) -> Ask {
-        match lookup.goal {
-            Goal::Nodes => {
-                // Who joins both networks asks for nodes of both.
-                let both = self.sides[0].active && self.sides[1].active;
-                let want = both.then_some(Want { v4: true, v6: true });
-                Ask::FindNode { target: lookup.target(), want }
-            }
-            Goal::Peers(info_hash) | Goal::Announce { swarm: info_hash, .. } => Ask::GetPeers {
-                info_hash,
-                want: None,
-                no_seed: false,
-                scrape: false,
-                bootstrap: false,
-            },
-        }
-    }
-
-    fn finish(&mut self, now: Instant, id: LookupId, lookup: &Lookup) {
-        let found = Found {
-            closest: lookup.closest().map(|(contact, _)| contact).take(K).collect(),
-            asked: lookup.asked,
-            answered: lookup.answered,
-            peers: lookup.peers,
-            took: now.since(lookup.started),
-        };
-        self.settle_bootstrap(now, id, lookup.answered > 0);
-        self.events.push_back(Event::Done { lookup: id, found });
-        let Goal::Announce { swarm, port, seed } = lookup.goal else { return };
-        let willing =
-            lookup.closest().filter_map(|(contact, token)| Some((contact, token?.clone())));
-        let mut sent = 0;
-        for (contact, token) in willing.take(self.config.policy.announce_to) {
-            let ask = Ask::AnnouncePeer {
-                info_hash: swarm,
-                port: port.unwrap_or(contact.addr.port()),
-                implied_port: port.is_none(),
-                seed: Some(seed),
-                token,
-                name: None,
-            };
-            // They have just answered, so their way is open: nothing new for a router to remember.
-            self.send(now, contact.addr, Some(contact.id), Purpose::Announce(id), ask);
-            sent += 1;
-        }
-        if sent == 0 {
-            self.events.push_back(Event::Announced { lookup: id, stored: 0 });
-        } else {
-            self.announcing.insert(id, (sent, 0));
-        }
-    }
-
     pub(super) fn send_ping(
         &mut self,
         now: Instant,
@@ -368,7 +150,7 @@ impl Node {
             self.sides[side].bootstrap_at = now;
         }
         if let Some(seen) = reply.observed {
-            self.vote(now, from, seen);
+            self.vote(now, Sighting { by: from.ip(), us: seen.ip() });
         }
         let peers = self.credible_peers(from, reply.values.take());
         let nodes = self.credible_nodes(from, &reply);
@@ -382,6 +164,11 @@ impl Node {
                     self.events.push_back(Event::Peers { lookup: id, from, peers });
                 }
                 if let Some(lookup) = self.lookups.get_mut(&id) {
+                    if let Some((seeds, leeches)) = reply.seeds.take().zip(reply.leeches.take())
+                        && matches!(lookup.goal, Goal::Scrape(_))
+                    {
+                        self.events.push_back(Event::Scraped { lookup: id, seeds, leeches });
+                    }
                     lookup.peers += peers.len() as u32;
                     let same = nodes.into_iter().filter(|node| side_of(&node.addr) == side);
                     match open.id {
@@ -391,17 +178,23 @@ impl Node {
                             lookup.router_answered(contact, reply.token);
                         }
                     }
+                    if let Some(kept) = reply.kept
+                        && let Some(item) = lookup.offered(Some(from), kept)
+                    {
+                        let (from, item) = (Some(from), Box::new(item.clone()));
+                        self.events.push_back(Event::Item { lookup: id, from, item });
+                    }
                     lookup.named(same);
                 }
                 self.pump(now, id);
             }
             Purpose::Abandoned => {}
-            Purpose::Announce(id) => self.announce_settled(id, true),
             Purpose::Ping(ping) => {
                 let answer = Some((reply.id, rtt));
                 self.events.push_back(Event::Pong { ping, addr: from, answer });
             }
             Purpose::Probe => self.probed(true),
+            Purpose::Store(id) => self.store_settled(id, Ok(())),
         }
     }
 
@@ -410,17 +203,17 @@ impl Node {
         now: Instant,
         from: SocketAddr,
         transaction: TransactionId,
-        _fault: &Fault,
+        fault: &Fault,
     ) {
         let Some((open, _)) = self.close(now, from, transaction) else { return };
         self.counters.errors += 1;
         match open.purpose {
             // Somebody is there, so the table has nothing to learn; but he is of no use to a lookup.
-            Purpose::Announce(id) => self.announce_settled(id, false),
             Purpose::Lookup(_) | Purpose::Router(_) => self.drop_from_lookup(now, &open),
             Purpose::Ping(ping) => {
                 self.events.push_back(Event::Pong { ping, addr: from, answer: None });
             }
+            Purpose::Store(id) => self.store_settled(id, Err(Some(fault.code))),
             Purpose::Abandoned | Purpose::Probe => {}
         }
     }
@@ -491,12 +284,12 @@ impl Node {
     fn let_down(&mut self, now: Instant, open: &Open) {
         match open.purpose {
             Purpose::Abandoned => {}
-            Purpose::Announce(id) => self.announce_settled(id, false),
             Purpose::Lookup(_) | Purpose::Router(_) => self.drop_from_lookup(now, open),
             Purpose::Ping(ping) => {
                 self.events.push_back(Event::Pong { ping, addr: open.to, answer: None });
             }
             Purpose::Probe => self.probed(false),
+            Purpose::Store(id) => self.store_settled(id, Err(None)),
         }
     }
 
@@ -514,8 +307,8 @@ impl Node {
     /// Forgets a lookup, and what it still has to send.
     pub(super) fn abandon(&mut self, now: Instant, id: LookupId) {
         self.lookups.remove(&id);
-        self.announcing.remove(&id);
-        let mine = |purpose: Purpose| matches!(purpose, Purpose::Announce(of) | Purpose::Lookup(of) | Purpose::Router(of) if of == id);
+        self.storing.remove(&id);
+        let mine = |purpose: Purpose| matches!(purpose, Purpose::Lookup(of) | Purpose::Router(of) | Purpose::Store(of) if of == id);
         for open in self.open.values_mut().filter(|open| mine(open.purpose)) {
             open.purpose = Purpose::Abandoned;
         }
@@ -535,21 +328,10 @@ impl Node {
             false
         });
         self.events.retain(|event| {
-            !matches!(event, Event::Announced { lookup, .. } | Event::Done { lookup, .. } | Event::Peers { lookup, .. }
+            !matches!(event, Event::Done { lookup, .. } | Event::Item { lookup, .. } | Event::Peers { lookup, .. } | Event::Stored { lookup, .. }
                 if *lookup == id)
         });
         self.settle_bootstrap(now, id, false);
-    }
-
-    fn announce_settled(&mut self, id: LookupId, stored: bool) {
-        let Some((left, kept)) = self.announcing.get_mut(&id) else { return };
-        *left -= 1;
-        *kept += u32::from(stored);
-        if *left == 0 {
-            let stored = *kept;
-            self.announcing.remove(&id);
-            self.events.push_back(Event::Announced { lookup: id, stored });
-        }
     }
 
     /// What the sender may say of peers: of his own family, and no address that reaches less far than his.
@@ -570,15 +352,18 @@ impl Node {
     }
 
     /// Counts what somebody says about our address, and takes an id that fits when all agree.
-    fn vote(&mut self, now: Instant, from: SocketAddr, seen: SocketAddr) {
-        let side = side_of(&from);
-        let Some(ip) = self.sides[side].votes.add(now, from.ip(), seen.ip()) else { return };
+    pub(super) fn vote(&mut self, now: Instant, sighting: Sighting) {
+        if Scope::of(sighting.us) != Some(Scope::Global) {
+            return; // an id is bound to no other
+        }
+        let Some(ip) = self.external.hear(now, sighting) else { return };
         self.events.push_back(Event::External(ip));
-        let side = &mut self.sides[side];
-        if self.config.bind_id && !id_fits(&side.table.own(), ip) {
+        let side = &mut self.sides[usize::from(ip.is_ipv6())];
+        if side.active && self.config.bind_id && !id_fits(&side.table.own(), ip) {
             let own = crate::overlay::kademlia::id_for(ip, &mut self.rng);
             side.table.rehome(own);
             side.peers.rehome(own);
+            side.items.rehome(own);
             side.bootstrap_at = now;
         }
     }

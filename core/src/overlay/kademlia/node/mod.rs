@@ -4,29 +4,33 @@
 //! [`Node::handle_timeout`] at [`Node::poll_timeout`].
 
 mod ask;
+mod search;
 mod serve;
 mod status;
+mod storing;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 
 use super::address::plausible;
+use super::items::Items;
 use super::limits::{Limits, Pacer, ReplyBudget, Sources};
 use super::lookup::{Goal, Lookup, LookupId, LookupPolicy};
 use super::peers::{Peers, Terms};
 use super::recent::Recent;
 use super::rtt::RoundTrips;
-use super::table::Table;
+use super::table::{Table, WIDTH};
 use super::tokens::Tokens;
-use super::votes::Votes;
 use crate::clock::Instant;
+use crate::external::{External, Sighting};
 use crate::id::{InfoHash, NodeId};
-use crate::proto::krpc::{ClientTag, Contact, Message};
+use crate::proto::krpc::{ClientTag, Contact, ErrorCode, Filter, Item, Message, Put, Salt};
 use crate::rng::Rng;
 use ask::{Open, Purpose};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use storing::Storing;
 
 pub use status::{Counters, SideStatus, Status, Why};
 
@@ -57,6 +61,8 @@ pub struct Config {
     pub read_only: bool,
     /// What strangers may cost, and how fast we go.
     pub limits: Limits,
+    /// Places of the first bucket of a table, see [`super::places`].
+    pub table_width: usize,
     /// What is stored.
     pub terms: Terms,
     /// How lookups run.
@@ -78,6 +84,7 @@ impl Default for Config {
             families: Families { v4: true, v6: false },
             read_only: false,
             limits: Limits::default(),
+            table_width: WIDTH,
             terms: Terms::default(),
             policy: LookupPolicy::default(),
             bootstrap: Vec::new(),
@@ -114,6 +121,8 @@ pub struct Found {
     pub answered: u32,
     /// Peers that were named, with repetitions.
     pub peers: u32,
+    /// Nodes that had the newest item before the end. An immutable one is not looked for any further.
+    pub copies: u32,
     /// How long it took.
     pub took: Duration,
 }
@@ -121,14 +130,7 @@ pub struct Found {
 /// What the owner of a node should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
-    /// An announce is over.
-    Announced {
-        /// The lookup that led to it.
-        lookup: LookupId,
-        /// Nodes that have stored it.
-        stored: u32,
-    },
-    /// A lookup is over; an announce goes on from here.
+    /// A lookup is over; an announce or a put goes on from here.
     Done {
         /// Which.
         lookup: LookupId,
@@ -137,6 +139,15 @@ pub enum Event {
     },
     /// Others agree on the address that they see us at.
     External(IpAddr),
+    /// An item that was asked for: genuine, and newer than all that this lookup has brought before.
+    Item {
+        /// The lookup.
+        lookup: LookupId,
+        /// Who has it; `None` if it is stored here.
+        from: Option<SocketAddr>,
+        /// The item.
+        item: Box<Item>,
+    },
     /// Peers of a swarm that was asked for. Those of late answers may come after `Done`.
     Peers {
         /// The lookup.
@@ -145,6 +156,15 @@ pub enum Event {
         from: Option<SocketAddr>,
         /// Of one family.
         peers: Vec<SocketAddr>,
+    },
+    /// How large a swarm is that was asked for, as far as one node knows, or this one.
+    Scraped {
+        /// The lookup.
+        lookup: LookupId,
+        /// Who has everything.
+        seeds: Filter,
+        /// Who has not.
+        leeches: Filter,
     },
     /// A ping was answered, or not.
     Pong {
@@ -155,6 +175,15 @@ pub enum Event {
         /// The id and the round trip; `None` after silence.
         answer: Option<(NodeId, Duration)>,
     },
+    /// An announce or a put is over.
+    Stored {
+        /// The lookup that led to it.
+        lookup: LookupId,
+        /// Nodes that have stored it.
+        stored: u32,
+        /// The highest of the numbers that others refused it with: those above 300 say what is wrong with a put.
+        refused: Option<ErrorCode>,
+    },
 }
 
 /// One of the two networks as seen from here.
@@ -163,7 +192,7 @@ struct Side {
     active: bool,
     table: Table,
     peers: Peers,
-    votes: Votes,
+    items: Items,
     /// When to look for our neighbours again.
     bootstrap_at: Instant,
     bootstrap_wait: Duration,
@@ -188,12 +217,13 @@ pub struct Node {
     trips: RoundTrips,
     /// IPv4, IPv6.
     sides: [Side; 2],
+    external: External,
     open: BTreeMap<u32, Open>,
     /// When something is due about which question.
     due: BTreeSet<(Instant, u32)>,
     lookups: BTreeMap<LookupId, Lookup>,
-    /// Announces under way: how many nodes have yet to answer, and how many have stored it.
-    announcing: BTreeMap<LookupId, (u32, u32)>,
+    /// Announces and puts under way.
+    storing: BTreeMap<LookupId, Storing>,
     /// Nodes to ask whether they are there, some with the id that they had.
     suggested: VecDeque<(Option<NodeId>, SocketAddr)>,
     next_id: u64,
@@ -216,9 +246,9 @@ impl Node {
             let id = ids[i].unwrap_or_else(|| NodeId::random(&mut rng));
             Side {
                 active: active[i],
-                table: Table::new(id),
+                table: Table::new(id, config.table_width),
                 peers: Peers::new(id, config.terms),
-                votes: Votes::default(),
+                items: Items::new(id, config.terms),
                 bootstrap_at: now,
                 bootstrap_wait: upkeep::BOOTSTRAP_WAIT_MIN,
                 bootstrapping: None,
@@ -234,10 +264,11 @@ impl Node {
             config,
             rng,
             sides,
+            external: External::default(),
             open: BTreeMap::new(),
             due: BTreeSet::new(),
             lookups: BTreeMap::new(),
-            announcing: BTreeMap::new(),
+            storing: BTreeMap::new(),
             suggested: VecDeque::new(),
             next_id: 0,
             paced: false,
@@ -267,7 +298,7 @@ impl Node {
     /// Looks for peers of a swarm; one lookup for each active network. Those that are stored here come first: in a
     /// network of two nodes there is nobody else to know them.
     pub fn lookup_peers(&mut self, now: Instant, swarm: InfoHash) -> Vec<LookupId> {
-        self.start_all(now, Goal::Peers(swarm))
+        self.start_all(now, &Goal::Peers(swarm), swarm.into())
     }
 
     /// Looks for peers of a swarm and then joins it. `port` is where we take connections; `None` means at the port
@@ -279,17 +310,46 @@ impl Node {
         port: Option<u16>,
         seed: bool,
     ) -> Vec<LookupId> {
-        self.start_all(now, Goal::Announce { swarm, port, seed })
+        self.start_all(now, &Goal::Announce { swarm, port, seed }, swarm.into())
+    }
+
+    /// Looks for the item at a target: an immutable one that has this hash, or the newest of a mutable one whose owner and
+    /// salt lead there. One lookup for each active network; what is stored here comes first.
+    //= BEP 44 §get message
+    pub fn get_item(&mut self, now: Instant, target: NodeId, salt: &Salt) -> Vec<LookupId> {
+        self.start_all(now, &Goal::Get(salt.clone()), target)
+    }
+
+    /// Stores an item at the nodes closest to its target, for as long as they keep it; whoever wants it to stay puts it
+    /// again every hour. The condition is told only to nodes that have something there.
+    //= BEP 44 §put messages
+    pub fn put_item(&mut self, now: Instant, put: Put) -> Vec<LookupId> {
+        let target = put.target();
+        self.start_all(now, &Goal::Put(Box::new(put)), target)
+    }
+
+    /// Asks how large a swarm is: one lookup for each active network. A filter that comes is hearsay; whoever likes can say
+    /// that there are thousands.
+    //= BEP 33 §scrape
+    pub fn scrape(&mut self, now: Instant, swarm: InfoHash) -> Vec<LookupId> {
+        let lookups = self.start_all(now, &Goal::Scrape(swarm), swarm.into());
+        let active = self.sides.iter().filter(|side| side.active);
+        for (side, &lookup) in active.zip(&lookups) {
+            if let Some((seeds, leeches)) = side.peers.filters(now, swarm) {
+                // Before the end of a lookup that has nobody to ask.
+                self.events.push_front(Event::Scraped { lookup, seeds, leeches });
+            }
+        }
+        lookups
     }
 
     /// Looks for the nodes closest to any id.
     pub fn find_nodes(&mut self, now: Instant, target: NodeId) -> Vec<LookupId> {
-        let sides = (0..2).filter(|&side| self.sides[side].active).collect::<Vec<_>>();
-        sides.into_iter().map(|side| self.start(now, side, Goal::Nodes, target)).collect()
+        self.start_all(now, &Goal::Nodes, target)
     }
 
-    /// Ends a lookup, and the announce that it is for, without a word: no further question of it is sent, no
-    /// `announce_peer`, and no event tells of it. Questions that are already out still teach the table who is there.
+    /// Ends a lookup, and the announce or put that it is for, without a word: no further question of it is sent,
+    /// nothing is stored, and no event tells of it. Questions that are already out still teach the table who is there.
     pub fn cancel(&mut self, now: Instant, id: LookupId) {
         self.abandon(now, id);
     }
@@ -345,6 +405,13 @@ impl Node {
         wanted
     }
 
+    /// Somebody outside of the DHT says where he sees us. Every sighting is one vote, those of other nodes like his;
+    /// when enough agree, the id follows.
+    //= BEP 42
+    pub fn handle_sighting(&mut self, now: Instant, sighting: Sighting) {
+        self.vote(now, sighting);
+    }
+
     /// Notes a node that is known to be there and to have this id, as if it had answered.
     pub fn vouch(&mut self, now: Instant, contact: Contact, rtt: Duration) {
         self.sides[side_of(&contact.addr)].table.answered(now, contact, rtt);
@@ -395,9 +462,8 @@ impl Node {
         self.next_id
     }
 
-    fn start_all(&mut self, now: Instant, goal: Goal) -> Vec<LookupId> {
-        let (Goal::Peers(swarm) | Goal::Announce { swarm, .. }) = goal else { return Vec::new() };
+    fn start_all(&mut self, now: Instant, goal: &Goal, target: NodeId) -> Vec<LookupId> {
         let sides = (0..2).filter(|&side| self.sides[side].active).collect::<Vec<_>>();
-        sides.into_iter().map(|side| self.start(now, side, goal, swarm.into())).collect()
+        sides.into_iter().map(|side| self.start(now, side, goal.clone(), target)).collect()
     }
 }

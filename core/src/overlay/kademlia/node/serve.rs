@@ -3,10 +3,10 @@
 use super::{Node, side_of};
 use crate::clock::Instant;
 use crate::id::{InfoHash, NodeId};
-use crate::overlay::kademlia::K;
+use crate::overlay::kademlia::{K, Refused};
 use crate::proto::krpc::{
-    Ask, Body, Contact, DATAGRAM_MAX, ErrorCode, Message, Query, Refusal, Reply, Token,
-    TransactionId, Want,
+    Ask, Body, Contact, DATAGRAM_ITEM_MAX, DATAGRAM_MAX, ErrorCode, Kept, Message, Put, Query,
+    Refusal, Reply, Token, TransactionId, Want,
 };
 use crate::scope::Scope;
 use std::net::SocketAddr;
@@ -16,6 +16,8 @@ use std::net::SocketAddr;
 const AMPLIFICATION_MAX: usize = 8;
 /// Bytes of an answer besides what is listed below.
 const ANSWER_HEAD: usize = 90;
+/// Bytes of what belongs to an item besides its value.
+const ITEM_HEAD: usize = 140;
 /// Bytes of both filters with their keys.
 const FILTERS_LEN: usize = 2 * (6 + 4 + 256);
 
@@ -98,12 +100,18 @@ impl Node {
                 let port = if implied_port { from.port() } else { port };
                 let addr = SocketAddr::new(from.ip(), port);
                 let seed = seed.unwrap_or(false);
-                if let Err(text) = self.store(now, info_hash, addr, seed, &token) {
-                    self.refuse(
-                        now,
-                        from,
-                        Refusal { transaction, code: ErrorCode::PROTOCOL, text },
-                    );
+                if let Err((code, text)) = self.store(now, info_hash, addr, seed, &token) {
+                    self.refuse(now, from, Refusal { transaction, code, text });
+                    return;
+                }
+            }
+            Ask::Get { target, seq, want } => {
+                self.name_nodes(&mut reply, &target, want, from);
+                self.name_item(now, &mut reply, target, seq, from);
+            }
+            Ask::Put { token, put } => {
+                if let Err((code, text)) = self.store_item(now, *put, from, &token) {
+                    self.refuse(now, from, Refusal { transaction, code, text });
                     return;
                 }
             }
@@ -146,7 +154,7 @@ impl Node {
     ) {
         let peers = &self.sides[side_of(&from)].peers;
         if peers.would_store(swarm, from) {
-            reply.token = Some(self.tokens.issue(now, from.ip(), swarm));
+            reply.token = Some(self.tokens.issue(now, from.ip(), swarm.into()));
         }
         let left = room.saturating_sub(body_len(reply));
         if scrape {
@@ -170,16 +178,62 @@ impl Node {
         addr: SocketAddr,
         seed: bool,
         token: &Token,
-    ) -> Result<(), &'static str> {
-        if !self.tokens.accepts(now, addr.ip(), swarm, token) {
-            self.counters.bad_tokens += 1;
-            return Err("bad token");
-        }
+    ) -> Result<(), (ErrorCode, &'static str)> {
+        self.check_token(now, addr, swarm.into(), token)?;
         if !self.sides[side_of(&addr)].peers.store(now, swarm, addr, seed) {
-            return Err("storage full");
+            return Err((ErrorCode::PROTOCOL, "storage full"));
         }
         self.counters.stored += 1;
         Ok(())
+    }
+
+    /// The item, if it is newer than the one who asks has it, and the token to replace it with. It is sent whole, to
+    /// strangers as well, for a part of it is of no use: at most seventeen times the bytes of the query.
+    //= BEP 44 §get message
+    fn name_item(
+        &mut self,
+        now: Instant,
+        reply: &mut Reply,
+        target: NodeId,
+        known: Option<i64>,
+        from: SocketAddr,
+    ) {
+        let items = &self.sides[side_of(&from)].items;
+        if items.would_store(target, from.ip()) {
+            reply.token = Some(self.tokens.issue(now, from.ip(), target));
+        }
+        reply.kept = items.get(now, target).map(|item| match item.seq() {
+            Some(seq) if known.is_some_and(|known| known >= seq) => Kept::Seq(seq),
+            _ => Kept::Item(Box::new(item.clone())),
+        });
+    }
+
+    fn store_item(
+        &mut self,
+        now: Instant,
+        put: Put,
+        from: SocketAddr,
+        token: &Token,
+    ) -> Result<(), (ErrorCode, &'static str)> {
+        self.check_token(now, from, put.target(), token)?;
+        let items = &mut self.sides[side_of(&from)].items;
+        items.put(now, from.ip(), put).map_err(Refused::answer)?;
+        self.counters.stored += 1;
+        Ok(())
+    }
+
+    fn check_token(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        target: NodeId,
+        token: &Token,
+    ) -> Result<(), (ErrorCode, &'static str)> {
+        if self.tokens.accepts(now, from.ip(), target, token) {
+            return Ok(());
+        }
+        self.counters.bad_tokens += 1;
+        Err((ErrorCode::PROTOCOL, "bad token"))
     }
 
     fn refuse(&mut self, now: Instant, to: SocketAddr, refusal: Refusal) {
@@ -205,12 +259,19 @@ impl Node {
 /// About how many bytes an answer has; never less than it really has.
 fn body_len(reply: &Reply) -> usize {
     let list = |len: Option<usize>, each: usize| len.map_or(0, |len| 13 + len * each);
-    ANSWER_HEAD
+    let item = match &reply.kept {
+        Some(Kept::Item(item)) => ITEM_HEAD + item.value.as_bytes().len(),
+        Some(Kept::Seq(_)) => ITEM_HEAD,
+        None => 0,
+    };
+    let all = ANSWER_HEAD
+        + item
         + list(reply.nodes.as_ref().map(Vec::len), 26)
         + list(reply.nodes6.as_ref().map(Vec::len), 38)
         + list(reply.values.as_ref().map(Vec::len), 21)
         + list(reply.samples.as_ref().map(|samples| samples.hashes.len()), 20)
         + reply.samples.as_ref().map_or(0, |_| 50)
         + reply.token.as_ref().map_or(0, |token| 11 + token.as_bytes().len())
-        + reply.seeds.as_ref().map_or(0, |_| FILTERS_LEN)
+        + reply.seeds.as_ref().map_or(0, |_| FILTERS_LEN);
+    all.min(DATAGRAM_ITEM_MAX)
 }

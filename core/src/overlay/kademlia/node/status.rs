@@ -6,7 +6,7 @@ use crate::id::NodeId;
 use crate::overlay::kademlia::lookup::LookupId;
 use crate::overlay::kademlia::table::Census;
 use crate::proto::krpc::Message;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// What has happened since the start.
@@ -34,9 +34,9 @@ pub struct Counters {
     pub answers: u64,
     /// Answers not sent because the budget was used up.
     pub over_budget: u64,
-    /// Announces stored.
+    /// Announces and items stored.
     pub stored: u64,
-    /// Announces with a wrong or old token.
+    /// Announces and items with a wrong or old token.
     pub bad_tokens: u64,
     /// Datagrams that are no message.
     pub malformed: u64,
@@ -82,6 +82,8 @@ pub struct SideStatus {
     pub swarms: usize,
     /// Peers stored for others.
     pub peers: usize,
+    /// Items stored for others.
+    pub items: usize,
 }
 
 /// A node at one moment.
@@ -91,6 +93,8 @@ pub struct Status {
     pub v4: Option<SideStatus>,
     /// Likewise.
     pub v6: Option<SideStatus>,
+    /// Our addresses, IPv4 and IPv6, by what others say.
+    pub external: [Option<IpAddr>; 2],
     /// Set when there is no node in any table.
     pub why_nobody: Option<Why>,
     /// Lookups under way.
@@ -112,12 +116,14 @@ impl Node {
                 nodes: side.table.census(now),
                 swarms,
                 peers,
+                items: side.items.len(),
             })
         };
         let nobody = self.sides.iter().all(|side| side.table.is_empty());
         Status {
             v4: side(0),
             v6: side(1),
+            external: [false, true].map(|v6| self.external.address(v6)),
             why_nobody: nobody.then(|| self.why_nobody()),
             lookups: self.lookups.len(),
             soft_timeout: self.trips.soft_timeout(),
@@ -146,7 +152,7 @@ impl Node {
     }
 
     /// Bytes that the node holds for the network: tables, senders, questions, lookups, what waits to be asked or sent.
-    /// The stored peers are counted apart.
+    /// The stored peers and items are counted apart.
     pub fn state_bytes(&self) -> usize {
         let tables: usize = self.sides.iter().map(|side| side.table.heap_bytes()).sum();
         // A tree has about as much again for what holds it together.
@@ -155,9 +161,9 @@ impl Node {
         let suggested = self.suggested.capacity() * size_of::<(Option<NodeId>, SocketAddr)>();
         let outbox = self.outbox.capacity() * size_of::<(SocketAddr, Message)>();
         let events = self.events.capacity() * size_of::<Event>();
-        let announcing = self.announcing.len() * 2 * size_of::<(LookupId, (u32, u32))>();
+        let storing = self.storing.len() * 2 * size_of::<(LookupId, super::Storing)>();
         let senders = self.sources.heap_bytes() + self.recent.heap_bytes();
-        let waiting = suggested + outbox + events + announcing;
+        let waiting = suggested + outbox + events + storing;
         size_of::<Self>() + tables + senders + open + lookups + waiting
     }
 }

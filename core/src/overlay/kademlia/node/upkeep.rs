@@ -129,7 +129,10 @@ impl Node {
 
     /// One probe of each table, and whoever was suggested.
     fn upkeep(&mut self, now: Instant) {
-        self.sides.iter_mut().for_each(|side| side.peers.sweep(now));
+        for side in &mut self.sides {
+            side.peers.sweep(now);
+            side.items.sweep(now);
+        }
         for side in 0..2 {
             if !self.sides[side].active || self.pacer.ready_at(&self.config.limits) > now {
                 continue;

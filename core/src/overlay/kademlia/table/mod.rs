@@ -11,6 +11,7 @@ mod tests;
 
 use crate::clock::Instant;
 use crate::id::NodeId;
+use crate::overlay::kademlia::K;
 use crate::overlay::kademlia::address::subnet;
 use crate::proto::krpc::Contact;
 use crate::rng::Rng;
@@ -23,6 +24,13 @@ pub use entry::Standing;
 /// Buckets at most: 2³² nodes are more than there will be, and somebody who makes up ids near ours must not grow
 /// the table.
 const BUCKETS_MAX: usize = 32;
+/// Entries of one network in the last bucket, where our neighbours are.
+const NEAR_PER_NETWORK: usize = 2;
+/// Places of the first bucket, unless the owner wants others: each doubling saves half a hop there, and costs 14 KiB
+/// in all and nodes to keep an eye on.
+pub const WIDTH: usize = 128;
+/// More than this is never given to the first bucket.
+pub const WIDTH_MAX: usize = 1024;
 /// Failures in a row after which a node is forgotten even if nobody can take its place.
 const FORGET_AT: u8 = 5;
 /// Nobody is asked again within this time only to see whether he is still there.
@@ -54,18 +62,26 @@ pub struct Census {
     pub buckets: usize,
 }
 
+/// Places of the bucket of those who share `depth` bits with us, in a table whose first bucket has `width`: half as many
+/// with each bit, and 8 from where that would be fewer. The upper buckets are asked most.
+pub const fn places(width: usize, depth: usize) -> usize {
+    let places = if depth < usize::BITS as usize { width >> depth } else { 0 };
+    if places > K { places } else { K }
+}
+
 /// The nodes that a node knows, in buckets by how many leading bits they share with its own id.
 #[derive(Clone, Debug)]
 pub struct Table {
     own: NodeId,
+    width: usize,
     /// The last one holds everybody who shares that many bits or more.
     buckets: Vec<Bucket>,
 }
 
 impl Table {
-    /// Of a node that knows nobody.
-    pub fn new(own: NodeId) -> Self {
-        Self { own, buckets: vec![Bucket::default()] }
+    /// Of a node that knows nobody. `width` is that of [`places`]; it is at most [`WIDTH_MAX`].
+    pub fn new(own: NodeId, width: usize) -> Self {
+        Self { own, width: width.min(WIDTH_MAX), buckets: vec![Bucket::default()] }
     }
 
     /// The id that distances are counted from.
@@ -136,7 +152,8 @@ impl Table {
     /// Notes that a question of ours stayed without an answer.
     pub fn failed(&mut self, contact: &Contact) {
         let at = self.index(&contact.id);
-        self.buckets[at].failed(at, contact);
+        let places = self.places(at);
+        self.buckets[at].failed(places, contact);
     }
 
     /// Notes that a question is on its way.
@@ -195,7 +212,7 @@ impl Table {
         }
         let at = self.index(&contact.id);
         let bucket = &self.buckets[at];
-        if bucket.live.len() >= Bucket::capacity(at) && !bucket.spare.is_empty() {
+        if bucket.live.len() >= self.places(at) && !bucket.spare.is_empty() {
             return Some(Probe::Ping(contact));
         }
         Some(Probe::Find(contact, self.random_in(at, rng)))
@@ -210,7 +227,7 @@ impl Table {
 
     /// Whether a newcomer who answers gets a place: there is one, or the bucket is the one that is split for it.
     fn has_room(&self, at: usize) -> bool {
-        self.buckets[at].live.len() < Bucket::capacity(at) || at + 1 == self.buckets.len()
+        self.buckets[at].live.len() < self.places(at) || at + 1 == self.buckets.len()
     }
 
     /// Counts.
@@ -246,7 +263,7 @@ impl Table {
 
     /// The same nodes seen from another id.
     pub fn rehome(&mut self, own: NodeId) {
-        let old = std::mem::replace(self, Self::new(own));
+        let old = std::mem::replace(self, Self::new(own, self.width));
         let (live, spare): (Vec<_>, Vec<_>) =
             old.buckets.into_iter().map(|bucket| (bucket.live, bucket.spare)).unzip();
         for entry in live.into_iter().chain(spare).flatten() {
@@ -287,15 +304,24 @@ impl Table {
         self.buckets[at].spare.retain(|entry| entry.id != *id);
     }
 
-    /// One address has one node in the table, one network one in each bucket.
+    /// One address has one node in the table, one network one in each bucket; the last counts as the buckets that it
+    /// can still be divided into, so that it does not matter who came first. But it has room for [`NEAR_PER_NETWORK`] of
+    /// a network alone: our neighbours are not to be one customer's.
     fn admissible(&self, entry: &Entry) -> bool {
         let Some(net) = subnet(entry.ip()) else {
             return true;
         };
-        let at = self.index(&entry.id);
-        self.buckets.iter().enumerate().all(|(nth, bucket)| {
-            let mut others = bucket.all().filter(|old| old.id != entry.id);
-            others.all(|old| !old.same_ip(entry) && (nth != at || subnet(old.ip()) != Some(net)))
+        let depth = |entry: &Entry| self.own.shared_bits(&entry.id).min(BUCKETS_MAX as u32 - 1);
+        let last = self.buckets.len() - 1;
+        if self.index(&entry.id) == last {
+            let near = self.buckets[last].all().filter(|old| old.id != entry.id);
+            if near.filter(|old| subnet(old.ip()) == Some(net)).count() >= NEAR_PER_NETWORK {
+                return false;
+            }
+        }
+        let mut others = self.buckets.iter().flat_map(Bucket::all).filter(|old| old.id != entry.id);
+        others.all(|old| {
+            !old.same_ip(entry) && (subnet(old.ip()) != Some(net) || depth(old) != depth(entry))
         })
     }
 
@@ -321,13 +347,14 @@ impl Table {
         loop {
             let at = self.index(&entry.id);
             let last = at + 1 == self.buckets.len();
-            if self.buckets[at].live.len() < Bucket::capacity(at) {
-                self.buckets[at].seat(at, entry);
+            let places = self.places(at);
+            if self.buckets[at].live.len() < places {
+                self.buckets[at].seat(places, entry);
                 return true;
             }
             if !(last && self.split(&entry)) {
                 let first_bit = if last { at } else { at + 1 };
-                return self.buckets[at].contest(at, first_bit, entry);
+                return self.buckets[at].contest(places, first_bit, entry);
             }
         }
     }
@@ -368,10 +395,13 @@ impl Table {
     /// Spare nodes that have answered take the places that a split has freed.
     fn promote_all(&mut self, from: usize) {
         for at in from..self.buckets.len() {
-            while self.buckets[at].live.len() < Bucket::capacity(at) && self.buckets[at].promote(at)
-            {
-            }
+            let (places, bucket) = (self.places(at), &mut self.buckets[at]);
+            while bucket.live.len() < places && bucket.promote(places) {}
         }
+    }
+
+    fn places(&self, at: usize) -> usize {
+        places(self.width, at)
     }
 
     /// Any id of the range of a bucket.

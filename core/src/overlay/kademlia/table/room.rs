@@ -2,11 +2,8 @@
 
 use super::{BAD_AT, Entry, FORGET_AT};
 use crate::id::{Distance, NodeId};
-use crate::overlay::kademlia::K;
 use crate::proto::krpc::Contact;
 
-/// Places of the widest bucket. The upper buckets are asked most, and each doubling saves half a hop there.
-const WIDEST: usize = 128;
 /// Nodes that may wait for a place.
 const SPARE_MAX: usize = 8;
 
@@ -19,11 +16,6 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// 128, 64, 32, 16, and 8 from there on.
-    pub(super) fn capacity(at: usize) -> usize {
-        (WIDEST >> at.min(8)).max(K)
-    }
-
     pub(super) fn all(&self) -> impl Iterator<Item = &Entry> {
         self.live.iter().chain(&self.spare)
     }
@@ -49,18 +41,18 @@ impl Bucket {
         self.spare.push(entry);
     }
 
-    /// Gives a free place.
-    pub(super) fn seat(&mut self, at: usize, entry: Entry) {
+    /// Gives a free place, of so many.
+    pub(super) fn seat(&mut self, places: usize, entry: Entry) {
         // Exactly what is needed, in few steps: tables are most of what a node weighs.
         if self.live.len() == self.live.capacity() {
             let more = (self.live.len() / 2).clamp(4, 32);
-            self.live.reserve_exact(more.min(Self::capacity(at) - self.live.len()));
+            self.live.reserve_exact(more.min(places - self.live.len()));
         }
         self.live.push(entry);
     }
 
     /// Counts a failure. A bad node loses its place as soon as somebody who has answered waits for it.
-    pub(super) fn failed(&mut self, at: usize, contact: &Contact) {
+    pub(super) fn failed(&mut self, places: usize, contact: &Contact) {
         let is = |entry: &Entry| entry.id == contact.id && entry.addr() == contact.addr;
         if let Some(nth) = self.spare.iter().position(is) {
             self.spare.swap_remove(nth);
@@ -71,16 +63,16 @@ impl Bucket {
         let replaceable = self.spare.iter().any(|spare| spare.confirmed && spare.fails == 0);
         if entry.fails >= FORGET_AT || (entry.fails >= BAD_AT && replaceable) {
             self.live.swap_remove(nth);
-            self.promote(at);
+            self.promote(places);
         }
     }
 
     /// The best of those who wait and have answered takes a place.
-    pub(super) fn promote(&mut self, at: usize) -> bool {
+    pub(super) fn promote(&mut self, places: usize) -> bool {
         let ready = self.spare.iter().enumerate().filter(|(_, entry)| entry.presentable());
         let Some((nth, _)) = ready.max_by_key(|(_, entry)| entry.worth()) else { return false };
         let entry = self.spare.swap_remove(nth);
-        self.seat(at, entry);
+        self.seat(places, entry);
         true
     }
 
@@ -88,8 +80,8 @@ impl Bucket {
     ///
     /// A failing node goes first. Else the places are spread over the branches of the bucket's range: one of a
     /// crowded branch goes when the newcomer's is empty, and within a branch the better one stays.
-    pub(super) fn contest(&mut self, at: usize, first_bit: usize, entry: Entry) -> bool {
-        let bits = Self::capacity(at).ilog2() as usize;
+    pub(super) fn contest(&mut self, places: usize, first_bit: usize, entry: Entry) -> bool {
+        let bits = places.ilog2() as usize;
         let branch = |entry: &Entry| branch_of(&entry.id, first_bit, bits);
         let mine = branch(&entry);
         let least = |keep: &dyn Fn(&Entry) -> bool| {
@@ -100,7 +92,7 @@ impl Bucket {
         let loser = failing.or_else(|| match least(&|old| branch(old) == mine) {
             Some(nth) => entry.beats(&self.live[nth]).then_some(nth),
             None => {
-                let mut crowd = [0u8; WIDEST];
+                let mut crowd = vec![0u16; 1 << bits];
                 self.live.iter().for_each(|old| crowd[branch(old)] += 1);
                 least(&|old| crowd[branch(old)] > 1)
             }
@@ -125,6 +117,11 @@ fn branch_of(id: &NodeId, first: usize, bits: usize) -> usize {
 
 fn bit_of(id: &NodeId, bit: usize) -> usize {
     id.0.get(bit / 8).map_or(0, |byte| usize::from(byte >> (7 - bit % 8) & 1))
+}
+
+/// The first bytes of an id as a number, of which the distance begins with the difference.
+fn head(id: &NodeId) -> u64 {
+    id.0.first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
 /// Makes one bit of `id` that of `like`, or its opposite.
@@ -159,16 +156,22 @@ impl<'a> Closest<'a> {
             return;
         }
         self.group.clear();
-        for entry in buckets.flat_map(|bucket| &bucket.live).filter(|entry| entry.presentable()) {
-            let distance = self.target.distance(&entry.id);
-            if self.group.len() == missing {
-                if self.group.last().is_some_and(|(farthest, _)| distance >= *farthest) {
-                    continue;
-                }
-                self.group.pop();
+        // Nearly everybody in a wide bucket is ruled out by the first bytes alone.
+        let target = head(&self.target);
+        let mut farthest = u64::MAX;
+        for entry in buckets.flat_map(|bucket| &bucket.live) {
+            if head(&entry.id) ^ target > farthest || !entry.presentable() {
+                continue;
             }
+            let distance = self.target.distance(&entry.id);
             let at = self.group.partition_point(|(nearer, _)| *nearer < distance);
             self.group.insert(at, (distance, entry));
+            self.group.truncate(missing);
+            if let [.., (_, last)] = self.group[..]
+                && self.group.len() == missing
+            {
+                farthest = head(&last.id) ^ target;
+            }
         }
         self.done.extend(self.group.iter().map(|(_, entry)| entry.contact()));
     }

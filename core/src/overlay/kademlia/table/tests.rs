@@ -35,7 +35,7 @@ fn with_id_of(contact: Contact, addr: &str) -> Contact {
 }
 
 fn full_of(depth: usize, count: u16) -> Table {
-    let mut table = Table::new(OWN);
+    let mut table = Table::new(OWN, WIDTH);
     for nth in 0..count {
         table.answered(at(0), node(depth, nth), RTT);
     }
@@ -44,7 +44,7 @@ fn full_of(depth: usize, count: u16) -> Table {
 
 #[test]
 fn only_who_has_answered_gets_a_place_and_is_named() {
-    let mut table = Table::new(OWN);
+    let mut table = Table::new(OWN, WIDTH);
     table.heard_of(node(0, 1));
     table.queried_by(at(0), node(0, 2));
     assert!(table.is_empty() && table.closest(&OWN, 8).is_empty());
@@ -97,8 +97,27 @@ fn wide_buckets_far_away_and_a_replacement_when_one_turns_bad() {
 }
 
 #[test]
+fn a_wider_table_holds_a_thousand_and_a_narrow_one_no_more_than_its_places() {
+    let fill = |width: usize| {
+        let mut table = Table::new(OWN, width);
+        for depth in 0..40 {
+            for nth in 0..600 {
+                table.answered(at(0), node(depth, nth), RTT);
+            }
+        }
+        table
+    };
+    for (width, want) in [(WIDTH, 464), (512, 1216), (0, 256)] {
+        let (table, sum) = (fill(width), (0..BUCKETS_MAX).map(|depth| places(width, depth)).sum());
+        assert_eq!((table.len(), want), (want, sum), "width {width}");
+    }
+    assert_eq!(fill(1 << 40).buckets[0].live.len(), 600, "no more than there are");
+    assert_eq!((places(usize::MAX, 64), places(512, 1000)), (K, K));
+}
+
+#[test]
 fn one_entry_for_an_address_and_one_of_a_subnet_in_a_bucket() {
-    let mut table = Table::new(OWN);
+    let mut table = Table::new(OWN, WIDTH);
     assert!(table.answered(at(0), with_id_of(node(0, 1), "8.8.8.1:1"), RTT));
     assert!(!table.answered(at(0), with_id_of(node(0, 2), "8.8.8.1:2"), RTT), "the same address");
     assert!(!table.answered(at(0), with_id_of(node(0, 3), "8.8.8.2:1"), RTT), "the same /24");
@@ -107,12 +126,31 @@ fn one_entry_for_an_address_and_one_of_a_subnet_in_a_bucket() {
         !table.answered(at(0), with_id_of(node(0, 4), "9.9.9.9:1"), RTT),
         "a name that is taken"
     );
+    assert_eq!(table.buckets.len(), 1);
+    assert!(table.answered(at(0), with_id_of(node(1, 1), "8.8.8.3:1"), RTT), "of another bucket");
+    assert!(!table.answered(at(0), with_id_of(node(1, 2), "8.8.8.4:1"), RTT), "of the same");
     for (nth, addr) in ["10.0.0.1:1", "10.0.0.1:2", "10.0.0.2:1", "127.0.0.1:1", "127.0.0.1:2"]
         .into_iter()
         .enumerate()
     {
         assert!(table.answered(at(0), with_id_of(node(0, 10 + nth as u16), addr), RTT), "{addr}");
     }
+}
+
+#[test]
+fn one_network_does_not_become_all_our_neighbours() {
+    let mut table = Table::new(OWN, WIDTH);
+    for near in 0..8 {
+        let honest = with_id_of(node(12, near), &format!("9.9.{near}.1:1"));
+        table.answered(at(0), honest, RTT);
+    }
+    for depth in 12..31 {
+        let theirs = with_id_of(node(depth, 1), &format!("8.8.8.{depth}:1"));
+        table.answered(at(0), theirs, RTT);
+    }
+    let near = table.closest(&OWN, 8);
+    let theirs = near.iter().filter(|contact| contact.addr.to_string().starts_with("8.8.8."));
+    assert!(theirs.count() <= NEAR_PER_NETWORK, "{near:?}");
 }
 
 #[test]
@@ -181,7 +219,7 @@ proptest! {
     fn a_table_stays_sound(
         steps in proptest::collection::vec((0usize..20, 0u16..300, 0u8..5), 0..400), target: [u8; 20],
     ) {
-        let mut table = Table::new(OWN);
+        let mut table = Table::new(OWN, WIDTH);
         for (step, (depth, nth, what)) in steps.into_iter().enumerate() {
             let contact = node(depth, nth);
             let now = at(step as u64 * 10);
@@ -194,7 +232,7 @@ proptest! {
         }
         let mut all = Vec::new();
         for (at, bucket) in table.buckets.iter().enumerate() {
-            prop_assert!(bucket.live.len() <= Bucket::capacity(at) && bucket.spare.len() <= 8);
+            prop_assert!(bucket.live.len() <= places(WIDTH, at) && bucket.spare.len() <= 8);
             for entry in bucket.all() {
                 prop_assert_eq!(table.index(&entry.id), at);
                 all.push(entry.addr());

@@ -4,6 +4,7 @@ use super::crowd::Crowd;
 use super::{Known, NODE};
 use anyhow::{Context, ensure};
 use gaggle_core::id::{InfoHash, NodeId};
+use gaggle_core::overlay::kademlia::places;
 use gaggle_core::proto::krpc::{Ask, Body, Contact, Message, Query, Reply, Token};
 use gaggle_core::rng::Rng;
 use harness::gaggle::event;
@@ -11,6 +12,8 @@ use harness::{Process, Stopwatch};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 
+/// Networks of other nodes: the first /24 of the 512 is the node's own.
+const NETWORKS: usize = 511;
 /// Seconds that filling the table may take: a node asks five strangers a second.
 const TABLE_S: f64 = 600.0;
 /// The same of the store.
@@ -25,8 +28,9 @@ const AGAIN_S: f64 = 1.0;
 /// The address of the nth other node: neighbours in the list are in different networks.
 pub(super) fn host(nth: usize) -> Ipv4Addr {
     let nth = u32::try_from(nth).unwrap_or(u32::MAX);
-    let net = 1 + nth % 511; // network 0 is the node's own
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + (net << 8) + 1 + nth / 511)
+    let networks = NETWORKS as u32;
+    let net = 1 + nth % networks;
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + (net << 8) + 1 + nth / networks)
 }
 
 /// The nth address that asks.
@@ -37,8 +41,9 @@ pub(super) fn source(nth: u32) -> Ipv4Addr {
 
 /// Ids that fill a table: as many of each number of common leading bits as its bucket has places.
 pub(super) fn nodes(own: &NodeId, count: usize, rng: &mut Rng) -> Vec<(NodeId, Ipv4Addr)> {
-    let places = |bits: usize| (128usize >> bits.min(8)).max(8);
-    let shares = (0..150usize).flat_map(|bits| std::iter::repeat_n(bits, places(bits)));
+    // Of one /24 a bucket takes one node, and there are not more of them.
+    let room = |bits: usize| places(super::TABLE_WIDTH, bits).min(NETWORKS);
+    let shares = (0..150usize).flat_map(|bits| std::iter::repeat_n(bits, room(bits)));
     let id = |bits: usize, rng: &mut Rng| {
         let mut id = NodeId::random(rng);
         for bit in 0..=bits {

@@ -85,11 +85,11 @@ fn a_cancelled_announce_sends_nothing_more() {
         events.extend(std::iter::from_fn(|| node.poll_event()));
     }
     assert_eq!(announced, 8, "only those of the one that was kept");
-    assert!(events.contains(&Event::Announced { lookup: kept, stored: 8 }));
+    assert!(events.contains(&Event::Stored { lookup: kept, stored: 8, refused: None }));
     let of = |event: &Event| match event {
-        Event::Announced { lookup, .. }
-        | Event::Done { lookup, .. }
-        | Event::Peers { lookup, .. } => Some(*lookup),
+        Event::Done { lookup, .. } | Event::Peers { lookup, .. } | Event::Stored { lookup, .. } => {
+            Some(*lookup)
+        }
         _ => None,
     };
     assert!(events.iter().all(|event| of(event) == Some(kept)), "{events:?}");

@@ -1,4 +1,5 @@
 mod bounds;
+mod items;
 
 use super::*;
 use crate::proto::krpc::{Ask, Body, ErrorCode, Query, Reply, Token, TransactionId, Want};
@@ -155,13 +156,44 @@ fn a_lookup_reports_peers_and_announces_to_those_who_gave_a_token() {
     let [
         Event::Peers { peers, .. },
         Event::Done { found, .. },
-        Event::Announced { lookup: id, stored: 1 },
+        Event::Stored { lookup: id, stored: 1, refused: None },
     ] = &events[..]
     else {
         panic!("{events:?}")
     };
     assert_eq!((*id, &peers[..]), (lookup, &[addr("7.7.7.7:7")][..]));
     assert_eq!((found.asked, found.answered, found.peers), (1, 1, 1));
+}
+
+#[test]
+fn a_scrape_counts_what_nodes_say_and_what_is_stored_here() {
+    let filter = |hosts: &[&str]| {
+        let mut filter = Filter::new();
+        hosts.iter().for_each(|host| filter.insert(host.parse().unwrap()));
+        filter
+    };
+    let mut node = node(idle());
+    let token = reply_from(&mut node, at(0), "8.8.8.8:1", get_peers()).token.unwrap();
+    reply_from(&mut node, at(0), "8.8.8.8:1", announce(token, 5, false));
+    node.vouch(at(0), Contact { id: id(7), addr: addr("9.9.9.9:9") }, Duration::ZERO);
+    let lookups = node.scrape(at(0), SWARM);
+    let (seeds, leeches) = (filter(&["8.8.4.4"]), filter(&["1.1.1.1", "2.2.2.2"]));
+    let (_, query) = answer_next(&mut node, at(10), |reply| {
+        (reply.seeds, reply.leeches) = (Some(seeds.clone()), Some(leeches.clone()));
+    });
+    assert!(matches!(query.ask, Ask::GetPeers { scrape: true, .. }), "{query:?}");
+    let events: Vec<Event> = std::iter::from_fn(|| node.poll_event()).collect();
+    let ours =
+        Event::Scraped { lookup: lookups[0], seeds: filter(&["8.8.8.8"]), leeches: filter(&[]) };
+    assert_eq!(events[..2], [ours, Event::Scraped { lookup: lookups[0], seeds, leeches }]);
+    assert!(matches!(events[2..], [Event::Done { .. }]), "{events:?}");
+    // Nobody has asked for these.
+    node.lookup_peers(at(20), SWARM);
+    answer_next(&mut node, at(30), |reply| {
+        (reply.seeds, reply.leeches) = (Some(filter(&[])), Some(filter(&[])));
+    });
+    let mut events = std::iter::from_fn(|| node.poll_event());
+    assert!(events.all(|event| !matches!(event, Event::Scraped { .. })));
 }
 
 #[test]
@@ -290,6 +322,21 @@ fn the_id_follows_the_address_that_others_agree_on() {
     let told = std::iter::from_fn(|| node.poll_event()).any(|e| e == Event::External(seen.ip()));
     assert!(told && crate::overlay::kademlia::id_fits(&node.id(false), seen.ip()));
     assert_eq!(node.status(at(2)).v4.unwrap().nodes.good, 30, "nobody is forgotten over it");
+}
+
+#[test]
+fn trackers_peers_and_the_router_have_a_voice_about_our_address() {
+    let mut node = node(idle());
+    let ip = |text: &str| -> std::net::IpAddr { text.parse().unwrap() };
+    let us = ip("198.18.5.5");
+    node.handle_sighting(at(0), Sighting { by: ip("192.168.1.1"), us });
+    assert_eq!(node.status(at(0)).external, [Some(us), None]);
+    for n in 0..30 {
+        node.handle_sighting(at(0), Sighting { by: ip("10.0.0.1"), us: ip("10.0.0.2") });
+        node.handle_sighting(at(1), Sighting { by: [60, n, 1, 1].into(), us });
+    }
+    let told = std::iter::from_fn(|| node.poll_event()).any(|e| e == Event::External(us));
+    assert!(told && crate::overlay::kademlia::id_fits(&node.id(false), us));
 }
 
 #[test]
