@@ -1,11 +1,15 @@
 //! What must hold for any bytes whatever: the fuzz targets and `core/tests/corpus.rs` call these.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use gaggle_core::bencode::{self, Dict, Kind, Limits, List, Value};
 use gaggle_core::hash::{sha1, sha256};
 use gaggle_core::id::TorrentHashes;
 use gaggle_core::metainfo::{self, Magnet, Metainfo, names};
 use gaggle_core::proto::extension::{ExtensionHandshake, MetadataMessage, PEX_MAX, PexMessage};
+use gaggle_core::proto::fasttrack::mesh::{self, MeshMessage};
+use gaggle_core::proto::fasttrack::{
+    self as ft, Answer, Answered, Datagram, Frame, Hello, Session,
+};
 use gaggle_core::proto::krpc::{self, Body, Message};
 use gaggle_core::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, HASHES_MAX, MESSAGE_MAX};
 use serde_bencode::value::Value as Theirs;
@@ -196,4 +200,83 @@ pub(crate) fn krpc(data: &[u8]) {
             || data.len() > krpc::DATAGRAM_MAX
     );
     assert_eq!(again.encode(), written);
+}
+
+/// Whatever comes on a port of FastTrack is read or refused, within its bounds, and is the same when it is written
+/// again. The first byte says what the others are.
+pub(crate) fn fasttrack(data: &[u8]) {
+    let Some((&first, rest)) = data.split_first() else { return };
+    match first % 8 {
+        0 => packet(ft::From::Node, rest),
+        1 => packet(ft::From::Supernode, rest),
+        2 => session(Session::supernode(Answer::ours(1)), rest),
+        3 => session(Session::node(Hello::ours(1, 1)), rest),
+        4 => {
+            let mut buf = BytesMut::from(rest);
+            while let Ok(Some(message)) = MeshMessage::decode(&mut buf) {
+                let written = message.encode();
+                if written.len() <= mesh::MESSAGE_MAX {
+                    let again = MeshMessage::decode(&mut BytesMut::from(&written[..]));
+                    assert_eq!(again, Ok(Some(message)));
+                }
+            }
+        }
+        5 => {
+            if let Ok(datagram) = Datagram::parse(rest) {
+                assert_eq!(Datagram::parse(&datagram.encode()), Ok(datagram));
+            }
+        }
+        6 => {
+            let host = std::net::SocketAddrV4::new([9, 9, 9, 9].into(), ft::PORT);
+            if let Ok(Some((ask, len))) = ft::Ask::parse(rest) {
+                let head = ask.encode(host);
+                assert!(len <= rest.len());
+                assert_eq!(ft::Ask::parse(head.as_bytes()), Ok(Some((ask, head.len()))));
+            }
+            let _ = ft::parse_give(rest);
+        }
+        _ => {
+            if let Ok(Some((answer, len))) = Answered::parse(rest) {
+                assert!(len <= rest.len());
+                let span = answer.range.zip(answer.total);
+                assert!(span.is_none_or(
+                    |(range, total)| range.start() <= range.end() && *range.end() < total
+                ));
+            }
+        }
+    }
+}
+
+/// Two bytes of kind, then a payload.
+fn packet(from: ft::From, raw: &[u8]) {
+    let Some((kind, payload)) = raw.split_first_chunk() else { return };
+    let kind = u16::from_be_bytes(*kind);
+    let payload = Bytes::copy_from_slice(&payload[..payload.len().min(ft::payload_max(kind))]);
+    let Ok(message) = ft::Message::parse(from, &ft::Packet { kind, payload }) else { return };
+    if let ft::Message::Share(share) = &message {
+        let tags = &share.file.tags;
+        assert!(tags.iter().count() <= ft::TAGS_MAX);
+        assert!(tags.file_name().is_none_or(|name| names::is_safe(&name)));
+    }
+    let written = message.encode();
+    if written.payload.len() <= ft::payload_max(kind) {
+        assert_eq!(ft::Message::parse(from, &written), Ok(message));
+    }
+}
+
+/// The bytes as they come, and as they would come through the cipher.
+fn session(mut session: Session, raw: &[u8]) {
+    let mut frames = 0;
+    for part in raw.chunks(7) {
+        if session.handle_bytes(part).is_err() {
+            return;
+        }
+        while let Ok(Some(frame)) = session.poll_frame() {
+            frames += 1;
+            if let Frame::Packet(packet) = frame {
+                assert!(packet.payload.len() <= ft::payload_max(packet.kind));
+            }
+        }
+    }
+    assert!(frames <= raw.len());
 }

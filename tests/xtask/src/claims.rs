@@ -11,8 +11,8 @@ use std::time::Duration;
 /// Seconds that each fuzz target runs.
 const FUZZ_S: u32 = 60;
 /// The targets that must exist; others run too.
-const FUZZ_TARGETS: [&str; 7] =
-    ["bencode", "extension", "krpc", "lsd", "magnet", "metainfo", "peer_wire"];
+const FUZZ_TARGETS: [&str; 8] =
+    ["bencode", "extension", "fasttrack", "krpc", "lsd", "magnet", "metainfo", "peer_wire"];
 
 /// One promise.
 struct Claim {
