@@ -231,7 +231,10 @@ pub(crate) fn fasttrack(data: &[u8]) {
             if let Ok(Some((ask, len))) = ft::Ask::parse(rest) {
                 let head = ask.encode(host);
                 assert!(len <= rest.len());
-                assert_eq!(ft::Ask::parse(head.as_bytes()), Ok(Some((ask, head.len()))));
+                // An escaped name is longer than one that is not, and may be too long then.
+                if head.len() < 8 << 10 {
+                    assert_eq!(ft::Ask::parse(head.as_bytes()), Ok(Some((ask, head.len()))));
+                }
             }
             let _ = ft::parse_give(rest);
         }

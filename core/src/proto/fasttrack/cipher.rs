@@ -61,7 +61,7 @@ impl KeyStream {
         let mut number: [u8; 8 * WORDS] =
             std::array::from_fn(|i| if i < 255 { ((step() >> 17) % 0xe0) as u8 } else { 0 });
         number[255] = 1;
-        let pos = (step() >> 16) as usize * PAD >> 16;
+        let pos = ((step() >> 16) as usize * PAD) >> 16;
         let cube = cubed(&number);
         let mut pad: [u8; PAD] = std::array::from_fn(|i| (cube[i / 8] >> (8 * (i % 8))) as u8);
         if pad.iter().all(|byte| byte % 2 == 0) {

@@ -112,7 +112,10 @@ impl Ask {
                 head_only,
                 target: read_target(path.unwrap_or_default()).ok_or(WireError::Head("path"))?,
                 range: range.transpose()?,
-                user: clean_name(head.field("X-Kazaa-Username").unwrap_or_default().as_bytes()),
+                user: {
+                    let user = head.field("X-Kazaa-Username").unwrap_or_default();
+                    clean_name(user.as_bytes()).trim().to_owned()
+                },
                 supernode: head.field("X-Kazaa-SupernodeIP").and_then(|addr| addr.parse().ok()),
                 // mldonkey goes on with HTTP/1.0 as well, so only a word against it counts.
                 keep_alive: !head
