@@ -6,7 +6,7 @@
 
 mod world;
 
-use gaggle_core::overlay::fasttrack::Event;
+use gaggle_core::overlay::fasttrack::{Event, Supernode};
 use gaggle_core::proto::fasttrack::{File, Query, Share, Tags, UuHash, tag_kind};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -123,5 +123,5 @@ fn claim_search_fasttrack_survives_half_of_its_supernodes() {
 }
 
 fn most_children(world: &World) -> usize {
-    world.supernodes().map(|supernode| supernode.children()).max().unwrap_or(0)
+    world.supernodes().map(Supernode::children).max().unwrap_or(0)
 }

@@ -258,11 +258,9 @@ impl Node {
             }
             Message::QueryEnd(id) => self.end_search(id),
             Message::PushOrder(order) => self.on_order(now, home, order),
-            Message::PingMe(addr) => {
-                // A datagram to a third party is for him who can prove that he is there, and that is the supernode.
-                if addr.ip() == home.ip() {
-                    self.outbox.push_back(NodeOutput::Datagram(addr, Datagram::Knock));
-                }
+            // A datagram to a third party is for him who can prove that he is there, and that is the supernode.
+            Message::PingMe(addr) if addr.ip() == home.ip() => {
+                self.outbox.push_back(NodeOutput::Datagram(addr, Datagram::Knock));
             }
             Message::Promote => self.events.push_back(Event::Promoted),
             Message::Score(score) if score.score.is_some() => {
@@ -275,7 +273,7 @@ impl Node {
     /// When to call [`Node::handle_timeout`].
     pub fn poll_timeout(&self) -> Instant {
         let search = self.searches.values().map(|(_, ends_at)| *ends_at).min();
-        let survey = self.survey.as_ref().map(|survey| survey.until());
+        let survey = self.survey.as_ref().map(Survey::until);
         [Some(self.home.due()).filter(|_| self.survey.is_none()), search, survey]
             .into_iter()
             .flatten()

@@ -109,7 +109,6 @@ impl Supernode {
         self.search(now, guid, asker, left, TTL, query.realm, query.terms);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
     pub(super) fn search_for_mate(
         &mut self,
         now: Instant,
@@ -128,7 +127,6 @@ impl Supernode {
     }
 
     /// Answers from the index, and goes on with `ttl` further steps if that is not enough.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
     fn search(
         &mut self,
         now: Instant,
@@ -150,7 +148,7 @@ impl Supernode {
         let found: Vec<Hit> = found.collect();
         let enough = left.min(ENOUGH).saturating_sub(found.len());
         let left = left - found.len();
-        self.give(asker, guid, self.config.addr, found);
+        self.give(asker, guid, self.config.addr, &found);
         let mut to_ask = if ttl > 0 && enough > 0 && self.searches.len() < SEARCHES_MAX {
             self.promising(asker)
         } else {
@@ -230,7 +228,7 @@ impl Supernode {
         if !is_mate && supernode != self.config.addr && self.routes.len() < ROUTES_MAX {
             self.routes.insert(supernode, link);
         }
-        self.give(asker, guid, supernode, hits);
+        self.give(asker, guid, supernode, &hits);
         if done {
             self.settle(now, guid, link);
             self.finish(guid);
@@ -294,7 +292,7 @@ impl Supernode {
         }
     }
 
-    fn give(&mut self, asker: Asker, guid: Guid, supernode: SocketAddrV4, hits: Vec<Hit>) {
+    fn give(&mut self, asker: Asker, guid: Guid, supernode: SocketAddrV4, hits: &[Hit]) {
         for hits in hits.chunks(HITS_AT_ONCE) {
             let hits = hits.to_vec();
             match asker {
