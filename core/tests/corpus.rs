@@ -89,6 +89,11 @@ fn lsd() {
 }
 
 #[test]
+fn fasttrack() {
+    replay("fasttrack", laws::fasttrack);
+}
+
+#[test]
 fn krpc() {
     replay("krpc", laws::krpc);
 }
