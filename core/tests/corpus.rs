@@ -45,6 +45,11 @@ fn peak_kib() -> Option<u64> {
 }
 
 #[test]
+fn gnutella() {
+    replay("gnutella", laws::gnutella);
+}
+
+#[test]
 fn bencode() {
     replay("bencode", laws::bencode);
 }
@@ -81,6 +86,11 @@ fn lsd() {
         let said = Announcement::parse(&captured("lsd", client)).unwrap();
         assert_eq!((said.port.get(), said.hashes.len()), (6881, 1), "{client}");
     }
+}
+
+#[test]
+fn fasttrack() {
+    replay("fasttrack", laws::fasttrack);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What must hold for any bytes whatever: the fuzz targets and `core/tests/corpus.rs` call these.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use gaggle_core::bencode::{self, Dict, Kind, Limits, List, Value};
 use gaggle_core::hash::{sha1, sha256};
 use gaggle_core::id::TorrentHashes;
@@ -8,11 +8,16 @@ use gaggle_core::metainfo::{self, Magnet, Metainfo, names};
 use gaggle_core::proto::extension::{
     ExtensionHandshake, HolepunchMessage, MetadataMessage, PEX_MAX, PexMessage,
 };
+use gaggle_core::proto::fasttrack::mesh::{self, MeshMessage};
+use gaggle_core::proto::fasttrack::{self as ft, Answer, Answered, Datagram, Hello, Session};
+use gaggle_core::proto::gnutella::{
+    self, Bye, Descriptor, Giv, Handshake, Ping, Pong, Push, Qrp, Query, QueryHit, Vendor,
+};
 use gaggle_core::proto::krpc::{self, Body, Message};
 use gaggle_core::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, HASHES_MAX, MESSAGE_MAX};
 use gaggle_core::proto::napster::{
-    FRAME_MAX, Frame, FrameDecoder, PeerRequest, REQUEST_MAX, Request, SizeAnswer, ToClient,
-    ToServer, btih_of, btih_path, parse_list_line, read_server, read_size,
+    self, FRAME_MAX, FrameDecoder, PeerRequest, REQUEST_MAX, SizeAnswer, ToClient, ToServer,
+    btih_of, btih_path, parse_list_line, read_server, read_size,
 };
 use serde_bencode::value::Value as Theirs;
 use std::collections::BTreeSet;
@@ -204,6 +209,152 @@ pub(crate) fn krpc(data: &[u8]) {
     assert_eq!(again.encode(), written);
 }
 
+/// Whatever comes on a port of FastTrack is read or refused, within its bounds, and is the same when it is written
+/// again. The first byte says what the others are.
+pub(crate) fn fasttrack(data: &[u8]) {
+    let Some((&first, rest)) = data.split_first() else { return };
+    match first % 8 {
+        0 => packet(ft::From::Node, rest),
+        1 => packet(ft::From::Supernode, rest),
+        2 => session(Session::supernode(Answer::ours(1)), rest),
+        3 => session(Session::node(Hello::ours(1, 1)), rest),
+        4 => {
+            let mut buf = BytesMut::from(rest);
+            while let Ok(Some(message)) = MeshMessage::decode(&mut buf) {
+                let written = message.encode();
+                if written.len() <= mesh::MESSAGE_MAX {
+                    let again = MeshMessage::decode(&mut BytesMut::from(&written[..]));
+                    assert_eq!(again, Ok(Some(message)));
+                }
+            }
+        }
+        5 => {
+            if let Ok(datagram) = Datagram::parse(rest) {
+                assert_eq!(Datagram::parse(&datagram.encode()), Ok(datagram));
+            }
+        }
+        6 => {
+            let host = std::net::SocketAddrV4::new([9, 9, 9, 9].into(), ft::PORT);
+            if let Ok(Some((ask, len))) = ft::Ask::parse(rest) {
+                let head = ask.encode(host);
+                assert!(len <= rest.len());
+                // An escaped name is longer than one that is not, and may be too long then.
+                if head.len() < 8 << 10 {
+                    assert_eq!(ft::Ask::parse(head.as_bytes()), Ok(Some((ask, head.len()))));
+                }
+            }
+            let _ = ft::parse_give(rest);
+        }
+        _ => {
+            if let Ok(Some((answer, len))) = Answered::parse(rest) {
+                assert!(len <= rest.len());
+                let span = answer.range.zip(answer.total);
+                assert!(span.is_none_or(
+                    |(range, total)| range.start() <= range.end() && *range.end() < total
+                ));
+            }
+        }
+    }
+}
+
+/// Two bytes of kind, then a payload.
+fn packet(from: ft::From, raw: &[u8]) {
+    let Some((kind, payload)) = raw.split_first_chunk() else { return };
+    let kind = u16::from_be_bytes(*kind);
+    let payload = Bytes::copy_from_slice(&payload[..payload.len().min(ft::payload_max(kind))]);
+    let Ok(message) = ft::Message::parse(from, &ft::Packet { kind, payload }) else { return };
+    if let ft::Message::Share(share) = &message {
+        let tags = &share.file.tags;
+        assert!(tags.iter().count() <= ft::TAGS_MAX);
+        assert!(tags.file_name().is_none_or(|name| names::is_safe(&name)));
+    }
+    let written = message.encode();
+    if written.payload.len() <= ft::payload_max(kind) {
+        assert_eq!(ft::Message::parse(from, &written), Ok(message));
+    }
+}
+
+/// The bytes as they come, and as they would come through the cipher.
+fn session(mut session: Session, raw: &[u8]) {
+    let mut frames = 0;
+    for part in raw.chunks(7) {
+        if session.handle_bytes(part).is_err() {
+            return;
+        }
+        while let Ok(Some(frame)) = session.poll_frame() {
+            frames += 1;
+            if let ft::Frame::Packet(packet) = frame {
+                assert!(packet.payload.len() <= ft::payload_max(packet.kind));
+            }
+        }
+    }
+    assert!(frames <= raw.len());
+}
+
+/// Whatever the first byte makes of the rest: lines or descriptors are within their bounds, and what is read of them is
+/// the same when it is written and read again.
+pub(crate) fn gnutella(data: &[u8]) {
+    let mut stream = BytesMut::from(data);
+    if let Ok(Some(block)) = Handshake::decode(&mut stream) {
+        assert!(data.len() - stream.len() <= gnutella::HANDSHAKE_MAX);
+        let written = block.encode();
+        let again = Handshake::decode(&mut BytesMut::from(&written[..]));
+        // Names and values may become longer than one block when bad bytes are replaced.
+        if let Ok(again) = again {
+            assert_eq!(again.expect("a whole block").encode(), written);
+        }
+    }
+    if let Ok(Some(giv)) = Giv::decode(&mut BytesMut::from(data)) {
+        let written = giv.encode();
+        if let Ok(again) = Giv::decode(&mut BytesMut::from(&written[..])) {
+            assert_eq!(again.expect("a whole line").encode(), written);
+        }
+    }
+    let mut stream = BytesMut::from(data);
+    while let Ok(Some(descriptor)) = Descriptor::decode(&mut stream) {
+        assert!(descriptor.payload.len() <= descriptor.header.kind.payload_max());
+        let mut written = BytesMut::from(&descriptor.encode()[..]);
+        assert_eq!(Descriptor::decode(&mut written), Ok(Some(descriptor.clone())));
+        payload(descriptor.header.kind, &descriptor.payload);
+    }
+}
+
+/// What is written of what was read is read as the same.
+fn payload(kind: gnutella::Kind, raw: &Bytes) {
+    #[track_caller]
+    fn stable<T, E: std::fmt::Debug>(
+        read: Result<T, E>,
+        write: impl Fn(&T) -> Vec<u8>,
+        parse: impl Fn(&Bytes) -> Result<T, E>,
+    ) {
+        let Ok(read) = read else { return };
+        let written = write(&read);
+        let again = parse(&written.clone().into()).expect("what we write is well-formed");
+        assert_eq!(write(&again), written);
+    }
+    match kind {
+        gnutella::Kind::PING => {
+            assert_eq!(Ping::parse(&Ping::parse(raw).encode()), Ping::parse(raw));
+        }
+        gnutella::Kind::PONG => stable(Pong::parse(raw), Pong::encode, |raw| Pong::parse(raw)),
+        gnutella::Kind::PUSH => stable(Push::parse(raw), Push::encode, |raw| Push::parse(raw)),
+        gnutella::Kind::BYE => stable(Bye::parse(raw), Bye::encode, |raw| Bye::parse(raw)),
+        gnutella::Kind::QUERY => {
+            let read = Query::parse(raw);
+            if let Ok(query) = &read {
+                assert!(query.extensions.urns.len() <= gnutella::STRINGS_MAX);
+            }
+            stable(read, Query::encode, |raw| Query::parse(raw));
+        }
+        gnutella::Kind::QUERY_HIT => {
+            stable(QueryHit::parse(raw), QueryHit::encode, |raw| QueryHit::parse(raw));
+        }
+        gnutella::Kind::QRP => stable(Qrp::parse(raw), Qrp::encode, Qrp::parse),
+        gnutella::Kind::VENDOR => stable(Vendor::parse(raw), Vendor::encode, Vendor::parse),
+        _ => {}
+    }
+}
+
 /// Frames that are read mean the same when they are written again, in whichever direction they travel; so do the
 /// requests of clients, and lengths that are found lie within.
 pub(crate) fn napster(data: &[u8]) {
@@ -217,9 +368,9 @@ pub(crate) fn napster(data: &[u8]) {
         said(&frame);
     }
     match PeerRequest::parse(data) {
-        Ok(Request::More) => assert!(data.len() < REQUEST_MAX),
-        Ok(Request::Maybe(request)) => asked(&request),
-        Ok(Request::Whole(request, len)) => {
+        Ok(napster::Request::More) => assert!(data.len() < REQUEST_MAX),
+        Ok(napster::Request::Maybe(request)) => asked(&request),
+        Ok(napster::Request::Whole(request, len)) => {
             assert!(len <= data.len());
             asked(&request);
         }
@@ -231,7 +382,7 @@ pub(crate) fn napster(data: &[u8]) {
     let _ = (parse_list_line(data), read_server(data));
 }
 
-fn said(frame: &Frame) {
+fn said(frame: &napster::Frame) {
     if let Ok(said) = ToServer::parse(frame) {
         if let ToServer::Download(_, path) = &said
             && let Some(hash) = btih_of(path)
@@ -247,7 +398,9 @@ fn said(frame: &Frame) {
 
 fn asked(request: &PeerRequest) {
     match PeerRequest::parse(&request.encode().concat()) {
-        Ok(Request::Maybe(again) | Request::Whole(again, _)) => assert_eq!(&again, request),
+        Ok(napster::Request::Maybe(again) | napster::Request::Whole(again, _)) => {
+            assert_eq!(&again, request);
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -51,13 +51,17 @@ const ROOMS: &[Room] = &[
     room("core::proto::tracker_udp", 4, &[]),
     room("core::proto::krpc", 4, &[]),
     room("core::proto::lsd", 4, &[]),
+    room("core::proto::fasttrack", 4, &[]),
     room("core::proto::napster", 4, &[]),
+    room("core::proto::gnutella", 4, &[]),
     room("core::proto::extension", 4, &["core::proto::peer"]),
     room("core::storage", 5, &[]),
     room("core::swarm", 5, &["core::storage"]),
     // An overlay knows its wire, and neither swarms nor another overlay.
     room("core::overlay::kademlia", 5, &[]),
+    room("core::overlay::fasttrack", 5, &[]),
     room("core::overlay::napster", 5, &[]),
+    room("core::overlay::gnutella", 5, &[]),
     room("core::lab", 6, &[]),
     // The tracker server knows the values and the wire, not the swarm.
     room("tracker", 5, &[]),

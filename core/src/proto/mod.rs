@@ -2,6 +2,8 @@
 
 pub mod announce;
 pub mod extension;
+pub mod fasttrack;
+pub mod gnutella;
 pub mod krpc;
 pub mod lsd;
 pub mod napster;

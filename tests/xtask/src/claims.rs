@@ -11,9 +11,11 @@ use std::time::Duration;
 /// Seconds that each fuzz target runs.
 const FUZZ_S: u32 = 60;
 /// The targets that must exist; others run too.
-const FUZZ_TARGETS: [&str; 9] = [
+const FUZZ_TARGETS: [&str; 11] = [
     "bencode",
     "extension",
+    "fasttrack",
+    "gnutella",
     "krpc",
     "lsd",
     "magnet",
