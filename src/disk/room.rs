@@ -18,8 +18,8 @@ use std::os::unix::fs::FileExt;
 /// How room is made for files that are to be written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Preallocate {
-    /// Space is reserved, so that a full disk shows at the start. Sparse where the file system cannot do that;
-    /// zeros are never written.
+    /// Space is reserved, so that a full disk shows at the start. Sparse where the file system cannot do that, and
+    /// in memory (tmpfs), where it only has to be free; zeros are never written.
     #[default]
     Full,
     /// Files grow as pieces arrive.
@@ -27,6 +27,9 @@ pub enum Preallocate {
     /// Files get their size, but no space.
     Sparse,
 }
+
+/// The file system in memory, by its number in statfs(2).
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 /// A checked torrent just before it is written to.
 pub(super) struct Room<'a> {
@@ -86,6 +89,7 @@ impl Room<'_> {
         for at in self.layout.empty_files() {
             self.make_one(at, made)?;
         }
+        let mut promised = 0;
         for (at, spec) in self.layout.files().iter().enumerate() {
             let complete =
                 || self.layout.pieces_of(at).all(|piece| self.have.has(PieceIndex(piece)));
@@ -94,7 +98,7 @@ impl Room<'_> {
                 continue;
             }
             let file = self.make_one(at, made)?;
-            reserve(&file, spec.len, how).map_err(fault_at(&self.files.path(Holder::File(at))))?;
+            reserve(&file, spec.len, how, &mut promised).map_err(fault_at(&self.files.path(Holder::File(at))))?;
         }
         Ok(())
     }
@@ -184,22 +188,38 @@ impl Room<'_> {
 
 /// Gives the file its size, and space if asked. A longer file stays as it is. When the disk is full the file gets
 /// its old size back.
-fn reserve(file: &File, len: u64, how: Preallocate) -> Result<(), Errno> {
+fn reserve(file: &File, len: u64, how: Preallocate, promised: &mut u64) -> Result<(), Errno> {
     let meta = rustix::fs::fstat(file)?;
     let old = meta.st_size as u64;
-    if how == Preallocate::Full && (old < len || (meta.st_blocks as u64).saturating_mul(512) < len)
-    {
-        loop {
-            match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
-                Ok(()) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => break,
-                Err(errno) => {
-                    rustix::fs::ftruncate(file, old)?;
-                    return Err(errno);
-                }
+    let lacks = len.saturating_sub((meta.st_blocks as u64).saturating_mul(512));
+    if how == Preallocate::Full && (old < len || lacks > 0) {
+        let system = rustix::fs::fstatfs(file)?;
+        if system.f_type == TMPFS {
+            // Room is memory here: to reserve it is to clear every page, for a piece that overwrites all of it.
+            *promised += lacks;
+            let free = system.f_bavail.saturating_mul(system.f_bsize as u64);
+            // A tmpfs without a limit says that it has no blocks at all.
+            if system.f_blocks > 0 && free < *promised {
+                return Err(Errno::NOSPC);
             }
+        } else if allocate(file, old, len)? {
+            return Ok(());
         }
     }
     if old < len { rustix::fs::ftruncate(file, len) } else { Ok(()) }
+}
+
+/// `Ok(false)` if the file system cannot reserve space.
+fn allocate(file: &File, old: u64, len: u64) -> Result<bool, Errno> {
+    loop {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => return Ok(true),
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(false),
+            Err(errno) => {
+                rustix::fs::ftruncate(file, old)?;
+                return Err(errno);
+            }
+        }
+    }
 }
