@@ -133,7 +133,7 @@ class Bench:
             for number, name in enumerate(names):
                 peers = [address] if name.startswith("null") else []
                 leech = self.start(name, "leech", [torrent], os.path.join(out, str(number)), LEECH_IP % (number + 1),
-                                   peers=peers, cap=cap, stay=len(names) > 1)
+                                   peers=peers, cap=cap, stay=len(names) > 1, held=len(names) > 1)
                 leeches.append(leech)
                 running.append(leech)
             begins = [leech.begin() for leech in leeches]

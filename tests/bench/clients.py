@@ -24,11 +24,13 @@ PLACES = {}
 class Job:
     """What one client is to do, and where."""
 
-    def __init__(self, role, torrents, folder, ip, port, work, peers=(), cap=0, stay=False, wrap=(), extra=()):
+    def __init__(self, role, torrents, folder, ip, port, work, peers=(), cap=0, stay=False, held=False,
+                 wrap=(), extra=()):
         self.role = role  # "seed", "leech" or "check"
         self.torrents, self.folder, self.ip, self.port, self.work = torrents, folder, ip, port, work
         self.peers, self.cap = list(peers), cap  # "IP:PORT" to dial at once; bytes per second to send, 0 is no cap
         self.stay = stay  # whether a leech goes on to serve others
+        self.held = held  # whether a command-line client waits for `begin`
         self.wrap, self.extra = list(wrap), list(extra)  # a command that runs the client; more flags for it
         os.makedirs(work, exist_ok=True)
         os.makedirs(folder, exist_ok=True)
@@ -57,7 +59,7 @@ class Gaggle(Process):
                 argv += ["--seed", "forever" if job.stay else "never"]
         argv += ["--state-dir", os.path.join(job.work, "state"), "--json", *job.extra]
         alone = {"GAGGLE_NO_LSD": "1", "GAGGLE_NO_DHT": "1", "GAGGLE_DHT_BOOTSTRAP": "none"}
-        super().__init__(argv, job.work, env=alone)
+        super().__init__(argv, job.work, env=alone, held=job.held)
         self.seen, self.complete_at = 0, None
 
     def ready(self, timeout):
@@ -170,7 +172,7 @@ class Rqbit(Process):
                 "--ipv4-only", "--peer-limit", "500", "-v", "info",
                 "download", "-o", job.folder, "--overwrite", "--disable-http-api"]
         argv += ["-e"] if job.role != "seed" else []
-        super().__init__(argv + job.files, job.work)
+        super().__init__(argv + job.files, job.work, held=job.held)
 
     def ready(self, timeout):
         if not self.tracker.seed_announced(self.job.ip, timeout):

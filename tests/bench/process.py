@@ -22,8 +22,10 @@ class Process:
     stop_wait_s = 8
     poll_s = 0.01
 
-    def __init__(self, argv, work, env=None, stdin=None):
-        self.name, self.work = os.path.basename(argv[0]), work
+    def __init__(self, argv, work, env=None, stdin=None, held=False):
+        self.name, self.work, self.held = os.path.basename(argv[0]), work, held
+        if held:  # until `begin`: many that start together must not start one after the other
+            argv, stdin = ["sh", "-c", 'read _; exec "$@"', "sh", *argv], subprocess.PIPE
         self.log = os.path.join(work, "log")
         # The user's own configuration has no part in this, nor have the settings of a gaggle beside it.
         clean = {key: value for key, value in os.environ.items() if not key.startswith("GAGGLE_")}
@@ -121,6 +123,10 @@ class Process:
 
     def begin(self):
         """Starts the clock: command-line clients work from their start."""
+        if self.held:
+            self.mark()
+            self.started_at = time.monotonic()
+            self.child.stdin.close()
         return self.started_at
 
     def done_at(self):
