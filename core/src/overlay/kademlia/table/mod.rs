@@ -117,10 +117,8 @@ impl Table {
 
     /// Whether this node has answered at this address, and did so last time.
     pub fn trusts(&self, contact: &Contact) -> bool {
-        let bucket = &self.buckets[self.index(&contact.id)];
-        bucket
-            .all()
-            .find(|entry| entry.id == contact.id)
+        self.buckets[self.index(&contact.id)]
+            .find(&contact.id)
             .is_some_and(|entry| entry.presentable() && entry.addr() == contact.addr)
     }
 
@@ -295,7 +293,7 @@ impl Table {
 
     fn find(&mut self, id: &NodeId) -> Option<&mut Entry> {
         let at = self.index(id);
-        self.buckets[at].all_mut().find(|entry| entry.id == *id)
+        self.buckets[at].find_mut(id)
     }
 
     fn remove(&mut self, id: &NodeId) {

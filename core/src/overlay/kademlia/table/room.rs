@@ -24,6 +24,16 @@ impl Bucket {
         self.live.iter_mut().chain(&mut self.spare)
     }
 
+    /// Whoever has this id.
+    pub(super) fn find(&self, id: &NodeId) -> Option<&Entry> {
+        self.all().find(has(id))
+    }
+
+    pub(super) fn find_mut(&mut self, id: &NodeId) -> Option<&mut Entry> {
+        let has = has(id);
+        self.all_mut().find(|entry| has(&&**entry))
+    }
+
     pub(super) fn spare_is_full(&self) -> bool {
         self.spare.len() >= SPARE_MAX
     }
@@ -122,6 +132,12 @@ fn bit_of(id: &NodeId, bit: usize) -> usize {
 /// The first bytes of an id as a number, of which the distance begins with the difference.
 fn head(id: &NodeId) -> u64 {
     id.0.first_chunk().copied().map_or(0, u64::from_be_bytes)
+}
+
+/// The first bytes are compared first: a wide bucket has hundreds of others, and every query looks for its sender.
+fn has(id: &NodeId) -> impl Fn(&&Entry) -> bool {
+    let first = head(id);
+    move |entry| head(&entry.id) == first && entry.id == *id
 }
 
 /// Makes one bit of `id` that of `like`, or its opposite.
