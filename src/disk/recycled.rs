@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 
 /// Bytes that wait to be used again. What comes back beyond it is freed.
-const FREE_MAX: usize = 4 << 20;
+const FREE_MAX: usize = 2 << 20;
 /// Smaller buffers are not worth it.
 const FREE_MIN: usize = 16 << 10;
 

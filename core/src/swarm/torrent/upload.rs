@@ -15,9 +15,9 @@ use std::time::Duration;
 /// Bytes of one read: adjacent blocks are read and sent together.
 const READ_MAX: u64 = 256 << 10;
 /// Bytes read for one peer and not yet on the wire, when it is slow.
-const SENDING_MIN: u64 = 512 << 10;
+const SENDING_MIN: u64 = 256 << 10;
 /// The same when it is fast: more would only be memory.
-const SENDING_MAX: u64 = 4 << 20;
+const SENDING_MAX: u64 = 2 << 20;
 /// A peer that was just choked may not have heard of it: its requests are no flood for so long.
 const CHOKE_GRACE: Duration = Duration::from_secs(2);
 /// Requests refused after the grace; one more closes the connection (libtorrent allows 300).
@@ -132,8 +132,8 @@ impl Torrent {
         if connection.queue.is_empty() {
             return false;
         }
-        let half_second = connection.up.rate(now).times(Duration::from_millis(500));
-        let watermark = half_second.clamp(SENDING_MIN, SENDING_MAX);
+        let ahead = connection.up.rate(now).times(Duration::from_millis(200));
+        let watermark = ahead.clamp(SENDING_MIN, SENDING_MAX);
         if connection.sending >= watermark {
             return false;
         }
