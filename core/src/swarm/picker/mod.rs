@@ -37,7 +37,7 @@ pub const OPEN_PER_PEER_HALVES: usize = 3;
 pub const OPEN_BLOCKS_MAX: u64 = 2048;
 /// Bytes here or asked for of all pieces in progress, those waiting for their hash included, beyond which none is begun:
 /// with more memory in use everything gets slower. One piece may always be begun.
-pub const OPEN_BYTES_MAX: u64 = 6 << 20;
+pub const OPEN_BYTES_MAX: u64 = 7 << 20;
 /// The same for large pieces, of which eight are in progress: some arrive while others are hashed together.
 pub const OPEN_BYTES_MAX_LARGE: u64 = 32 << 20;
 /// Sizes of all pieces in progress, beyond which none is begun: peers that send a block of many pieces and withhold one
