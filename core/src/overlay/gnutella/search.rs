@@ -113,6 +113,11 @@ impl Search {
         self.got = files;
     }
 
+    /// A neighbour has the question already: it came from there, too, and would be dropped there.
+    pub(super) fn knows(&mut self, link: LinkId) {
+        self.asked.insert(link);
+    }
+
     /// What to do now, of those that can be asked.
     pub(super) fn step(&mut self, now: Instant, mut candidates: Vec<Candidate>) -> Step {
         candidates.retain(|candidate| !self.asked.contains(&candidate.link));
@@ -224,6 +229,14 @@ mod tests {
         search.found(200);
         search.found(-195);
         assert!(matches!(search.step(search.due(), candidates(10)), Step::Ask { .. }));
+    }
+
+    #[test]
+    fn who_has_the_question_is_not_asked() {
+        let mut search = search(Origin::Own, 0);
+        let _ = search.step(Instant::ZERO, candidates(10));
+        search.knows(LinkId(2));
+        assert_eq!(asked(search.step(search.due(), candidates(10))), [(3, 4)]);
     }
 
     #[test]

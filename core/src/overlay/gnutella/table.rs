@@ -52,8 +52,12 @@ impl Table {
 
     /// Takes over every word of another table, whatever its size.
     pub fn merge(&mut self, other: &Self) {
+        if other.log2 == self.log2 {
+            self.bits.iter_mut().zip(&other.bits).for_each(|(mine, theirs)| *mine |= theirs);
+            return;
+        }
         for slot in (0..1 << other.log2).filter(|&slot| other.has_slot(slot)) {
-            if other.log2 >= self.log2 {
+            if other.log2 > self.log2 {
                 self.set(slot >> (other.log2 - self.log2), true);
             } else {
                 let wide = self.log2 - other.log2;

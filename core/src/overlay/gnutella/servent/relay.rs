@@ -209,6 +209,8 @@ impl Servent {
         }
         if self.queries.get(now, &guid).is_some() {
             self.counters.duplicates += 1;
+            let searched = self.searches.iter_mut().find(|search| search.guid == guid);
+            searched.into_iter().for_each(|search| search.knows(id));
             return Ok(());
         }
         let Some(open) = self.links.get_mut(&id).and_then(|link| link.open_mut()) else {

@@ -1,10 +1,13 @@
-//! One directory and its users on virtual time, and how much the directory does on one core.
+//! Whole networks to search in, of production machines on virtual time: what a search finds and what it costs.
 //!
 //! The ordinary run is small; `GAGGLE_FULL=1` has the sizes of the claims. `GAGGLE_SEED=17` replays one seed.
 
-mod network;
-mod speed;
-mod world;
+mod agenda;
+mod fasttrack;
+mod gnutella;
+mod napster;
+
+use std::time::Duration;
 
 fn full() -> bool {
     std::env::var("GAGGLE_FULL").is_ok_and(|value| value == "1")
@@ -22,8 +25,21 @@ fn seeds() -> Vec<u64> {
     }
 }
 
-fn figure(text: &str) {
-    println!("FIGURE napster {text}");
+fn figure(network: &str, text: &str) {
+    println!("FIGURE search {network}, {text}");
+}
+
+const fn secs(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// In percent.
+fn percent(some: usize, all: usize) -> f64 {
+    100.0 * some as f64 / all as f64
 }
 
 /// The value that this share of all does not exceed.

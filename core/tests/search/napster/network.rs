@@ -3,11 +3,10 @@
 //! Method: most users share nothing and a third cannot be reached; some leave; then searches for words that one in a
 //! hundred shares, that one user shares, and that nobody shares, one after another, from users chosen at random.
 
-use crate::world::{World, file};
-use crate::{figure, quantile, seeds, sized};
+use super::world::{World, file};
+use crate::{figure, ms, percent, quantile, secs, seeds, sized};
 use gaggle_core::overlay::napster::{ClientEvent, DirectoryConfig, Limits, SearchEnd, Shareable};
 use gaggle_core::proto::napster::Query;
-use std::time::Duration;
 
 struct Tally {
     found: usize,
@@ -24,14 +23,14 @@ fn search(world: &mut World, searchers: &[usize], words: impl Fn(usize, usize) -
     for (nth, &host) in searchers.iter().enumerate() {
         // Nothing else is on the way to this user: once a minute everybody is told how many there are.
         while world.now.as_micros() % 60_000_000 > 50_000_000 {
-            world.run(Duration::from_secs(1));
+            world.run(secs(1));
         }
         world.hosts[host].events.clear();
         let before =
             (world.hosts[host].sent, world.hosts[host].received, world.hosts[host].received_bytes);
         let began = world.now;
         world.act(host, |client, now| client.search(now, Query::for_words(&words(nth, host))));
-        world.run(Duration::from_secs(5));
+        world.run(secs(5));
         let this = &world.hosts[host];
         tally.asked += 1;
         tally.sent += this.sent - before.0;
@@ -55,7 +54,7 @@ fn populated(seed: u64, users: usize, files: usize) -> World {
         let port = if world.rng.below(3) == 0 { 0 } else { 6699 };
         let host = world.join(port);
         if world.rng.below(10) < 7 {
-            world.run(Duration::from_millis(2));
+            world.run(ms(2));
             continue;
         }
         for nth in 0..files {
@@ -65,7 +64,7 @@ fn populated(seed: u64, users: usize, files: usize) -> World {
             let shared = Shareable { file: file(&path), size, btih: None };
             world.act(host, |client, _| client.share(shared));
         }
-        world.run(Duration::from_millis(20));
+        world.run(ms(20));
     }
     // What one in a hundred has, freeloader or not: 20 things.
     for thing in 0..20 {
@@ -79,12 +78,12 @@ fn populated(seed: u64, users: usize, files: usize) -> World {
             world.act(host, |client, _| client.share(shared));
         }
     }
-    world.run(Duration::from_secs(10));
+    world.run(secs(10));
     world
 }
 
 #[test]
-fn claim_napster_every_search_is_one_pair_of_messages() {
+fn claim_search_napster_every_search_is_one_pair_of_messages() {
     let (users, files, searches) = sized((400, 5, 40), (10_000, 20, 400));
     for seed in seeds() {
         let mut world = populated(seed, users, files);
@@ -115,20 +114,23 @@ fn claim_napster_every_search_is_one_pair_of_messages() {
             format!("track user{}", others.next().unwrap())
         });
         let wrong = search(&mut world, &searchers[2], |nth, _| format!("famuos hit{}", nth % 20));
-        let share = |tally: &Tally| 100.0 * tally.found as f64 / tally.asked as f64;
-        figure(&format!(
-            "{users} users, {shared} files, seed {seed}: popular words found in {:.1} %, rare in {:.1} %, misspelled in \
+        let share = |tally: &Tally| percent(tally.found, tally.asked);
+        figure(
+            "napster",
+            &format!(
+                "{users} users, {shared} files, seed {seed}: popular words found in {:.1} %, rare in {:.1} %, misspelled in \
              {:.1} %; {:.2} messages up and {:.2} down a search, {:.1} kB an answer to popular words; first hit p50 {:.0} \
              ms, p99 {:.0} ms",
-            share(&popular),
-            share(&rare),
-            share(&wrong),
-            popular.sent as f64 / popular.asked as f64,
-            popular.received as f64 / popular.asked as f64,
-            popular.bytes as f64 / popular.asked as f64 / 1000.0,
-            1000.0 * quantile(&mut popular.took, 0.5),
-            1000.0 * quantile(&mut popular.took, 0.99),
-        ));
+                share(&popular),
+                share(&rare),
+                share(&wrong),
+                popular.sent as f64 / popular.asked as f64,
+                popular.received as f64 / popular.asked as f64,
+                popular.bytes as f64 / popular.asked as f64 / 1000.0,
+                1000.0 * quantile(&mut popular.took, 0.5),
+                1000.0 * quantile(&mut popular.took, 0.99),
+            ),
+        );
         assert!(share(&popular) >= 90.0, "seed {seed}: popular {}", share(&popular));
         assert_eq!(rare.found, rare.asked, "seed {seed}: rare");
         assert_eq!(wrong.found, 0);

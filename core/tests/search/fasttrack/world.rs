@@ -1,6 +1,7 @@
 //! Production nodes and supernodes on virtual time. Messages pass typed, in order, after the delay between two hosts;
 //! a supernode that is switched off closes its connections, as its system would, and answers no datagram.
 
+use crate::agenda::Agenda;
 use gaggle_core::clock::Instant;
 use gaggle_core::overlay::fasttrack::{
     Cache, Event, Limits, LinkKey, Node, NodeConfig, NodeOutput, Supernode, SupernodeConfig,
@@ -9,8 +10,7 @@ use gaggle_core::overlay::fasttrack::{
 use gaggle_core::proto::fasttrack::mesh::MeshMessage;
 use gaggle_core::proto::fasttrack::{Datagram, Message};
 use gaggle_core::rng::Rng;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -94,12 +94,11 @@ pub(crate) struct World {
     rng: Rng,
     nodes: Vec<Attached>,
     hubs: Vec<Hub>,
-    agenda: BinaryHeap<Reverse<(Instant, u64)>>,
-    happenings: BTreeMap<u64, What>,
-    count: u64,
+    agenda: Agenda<What>,
+    keys: u64,
     events: Vec<(Instant, usize, Event)>,
-    /// Messages between supernodes, and between nodes and supernodes.
-    pub(crate) sent: (u64, u64),
+    /// Messages, of supernodes and of nodes.
+    pub(crate) sent: u64,
 }
 
 impl World {
@@ -109,11 +108,10 @@ impl World {
             rng: Rng::seeded(seed),
             nodes: Vec::new(),
             hubs: Vec::new(),
-            agenda: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
-            count: 0,
+            agenda: Agenda::new(),
+            keys: 0,
             events: Vec::new(),
-            sent: (0, 0),
+            sent: 0,
         }
     }
 
@@ -192,14 +190,9 @@ impl World {
 
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some(&Reverse((at, id))) = self.agenda.peek()
-            && at <= end
-        {
-            self.agenda.pop();
+        while let Some((at, what)) = self.agenda.next(end) {
             self.now = at;
-            if let Some(what) = self.happenings.remove(&id) {
-                self.happen(what);
-            }
+            self.happen(what);
         }
         self.now = end;
     }
@@ -221,18 +214,12 @@ impl World {
     }
 
     fn after(&mut self, delay: Duration, what: What) {
-        self.at(self.now + delay, what);
-    }
-
-    fn at(&mut self, at: Instant, what: What) {
-        self.agenda.push(Reverse((at, self.count)));
-        self.happenings.insert(self.count, what);
-        self.count += 1;
+        self.agenda.put(self.now + delay, what);
     }
 
     fn fresh_key(&mut self) -> LinkKey {
-        self.count += 1;
-        LinkKey(self.count)
+        self.keys += 1;
+        LinkKey(self.keys)
     }
 
     fn happen(&mut self, what: What) {
@@ -382,7 +369,7 @@ impl World {
             }
         };
         if wake != before && wake < Instant::FAR_FUTURE {
-            self.at(wake, What::Wake(host));
+            self.agenda.put(wake, What::Wake(host));
         }
     }
 
@@ -405,7 +392,7 @@ impl World {
             }
             NodeOutput::Say(message) => {
                 let Some((key, to)) = self.nodes[n as usize].link else { return };
-                self.sent.1 += 1;
+                self.sent += 1;
                 let delay = self.delay(from, Host::Supernode(to));
                 self.after(delay, What::ToSupernode { to, key, message });
             }
@@ -443,13 +430,13 @@ impl World {
             }
             SupernodeOutput::Mesh(key, message) => {
                 let Some(&(to, key)) = self.hubs[n as usize].mates.get(&key) else { return };
-                self.sent.0 += 1;
+                self.sent += 1;
                 let delay = self.delay(from, Host::Supernode(to));
                 self.after(delay, What::Mesh { to, key, message });
             }
             SupernodeOutput::Node(key, message) => {
                 let Some(&node) = self.hubs[n as usize].children.get(&key) else { return };
-                self.sent.1 += 1;
+                self.sent += 1;
                 self.after(self.delay(from, Host::Node(node)), What::ToNode { node, key, message });
             }
         }

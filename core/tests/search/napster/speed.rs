@@ -46,7 +46,7 @@ fn drain(server: &mut Directory) -> usize {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "measures real time")]
-fn claim_napster_directory_on_one_core() {
+fn claim_search_napster_directory_on_one_core() {
     let (users, files, searches) = sized((20, 1000, 300), (200, 5000, 20_000));
     let config = DirectoryConfig { limits: Limits::off(), ..DirectoryConfig::default() };
     let mut server = Directory::new(Instant::ZERO, config, [], Rng::seeded(1));
@@ -89,11 +89,14 @@ fn claim_napster_directory_on_one_core() {
     let searching = searches as f64 / took.iter().sum::<f64>();
     let (p50, p99) = (1000.0 * quantile(&mut took, 0.5), 1000.0 * quantile(&mut took, 0.99));
     let worst = 1000.0 * quantile(&mut took, 1.0);
-    figure(&format!(
-        "directory of {total} files on one core: {rate:.0} files/s indexed, {searching:.0} searches/s, p50 {p50:.3} ms, p99 \
+    figure(
+        "napster",
+        &format!(
+            "directory of {total} files on one core: {rate:.0} files/s indexed, {searching:.0} searches/s, p50 {p50:.3} ms, p99 \
          {p99:.2} ms, worst {worst:.1} ms, {:.1} kB an answer",
-        bytes as f64 / searches as f64 / 1000.0
-    ));
+            bytes as f64 / searches as f64 / 1000.0
+        ),
+    );
     assert!(answered > searches / 5, "{answered} of {searches}");
     if full() {
         assert!(rate >= 50_000.0, "{rate:.0} files/s");

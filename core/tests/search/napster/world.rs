@@ -1,17 +1,16 @@
 //! A directory and many clients, the same machines as in production, with a wire between them that takes time.
 
+use crate::agenda::Agenda;
 use gaggle_core::clock::Instant;
 use gaggle_core::overlay::napster::{
     Client, ClientConfig, ClientEvent, Directory, DirectoryConfig, Password, UserId,
 };
 use gaggle_core::proto::napster::{File, FileHash, Nick};
 use gaggle_core::rng::Rng;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-#[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Happening {
     ToServer(usize, Vec<u8>),
     ToClient(usize, Vec<u8>),
@@ -40,8 +39,7 @@ pub(crate) struct World {
     pub(crate) server: Directory,
     pub(crate) hosts: Vec<Host>,
     by_id: BTreeMap<UserId, usize>,
-    agenda: BinaryHeap<Reverse<(Instant, u64, Happening)>>,
-    scheduled: u64,
+    agenda: Agenda<Happening>,
     server_wake: Instant,
 }
 
@@ -63,8 +61,7 @@ impl World {
             rng,
             hosts: Vec::new(),
             by_id: BTreeMap::new(),
-            agenda: BinaryHeap::new(),
-            scheduled: 0,
+            agenda: Agenda::new(),
             server_wake: Instant::FAR_FUTURE,
         }
     }
@@ -121,8 +118,7 @@ impl World {
 
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
-        while self.agenda.peek().is_some_and(|Reverse((at, ..))| *at <= end) {
-            let Some(Reverse((at, _, what))) = self.agenda.pop() else { break };
+        while let Some((at, what)) = self.agenda.next(end) {
             self.now = at;
             match what {
                 Happening::ToServer(host, bytes) => {
@@ -155,16 +151,11 @@ impl World {
         self.now = end;
     }
 
-    fn schedule(&mut self, at: Instant, what: Happening) {
-        self.agenda.push(Reverse((at, self.scheduled, what)));
-        self.scheduled += 1;
-    }
-
     fn settle_client(&mut self, host: usize) {
         let at = self.now + self.hosts[host].delay;
         while let Some(bytes) = self.hosts[host].client.poll_transmit() {
             self.hosts[host].sent += 1;
-            self.schedule(at, Happening::ToServer(host, bytes));
+            self.agenda.put(at, Happening::ToServer(host, bytes));
         }
         let now = self.now;
         let this = &mut self.hosts[host];
@@ -176,7 +167,7 @@ impl World {
         let wake = this.client.poll_timeout().unwrap_or(Instant::FAR_FUTURE).max(now);
         if wake != this.wake_at {
             this.wake_at = wake;
-            self.schedule(wake, Happening::WakeClient(host));
+            self.agenda.put(wake, Happening::WakeClient(host));
         }
     }
 
@@ -187,13 +178,13 @@ impl World {
             this.received += 1;
             this.received_bytes += bytes.len() as u64;
             let at = self.now + this.delay;
-            self.schedule(at, Happening::ToClient(host, bytes));
+            self.agenda.put(at, Happening::ToClient(host, bytes));
         }
         while self.server.poll_event().is_some() {}
         let wake = self.server.poll_timeout().unwrap_or(Instant::FAR_FUTURE).max(self.now);
         if wake != self.server_wake {
             self.server_wake = wake;
-            self.schedule(wake, Happening::WakeServer);
+            self.agenda.put(wake, Happening::WakeServer);
         }
     }
 }
