@@ -14,8 +14,9 @@ use crate::units::BytesPerSec;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Most requests outstanding toward one peer, 8 MiB (libtorrent: 500). A peer's `reqq` may lower it.
-pub const MAX_DEPTH: usize = 512;
+/// Most requests outstanding toward one peer, 16 MiB: what 1 Gbit/s delivers in 130 ms (libtorrent: 500). A peer's
+/// `reqq` may lower it.
+pub const MAX_DEPTH: usize = 1024;
 /// Fewest, except when the peer is snubbed: the next block is under way while one is answered (libtorrent: 2).
 pub const MIN_DEPTH: usize = 2;
 /// Requests of the first batch after an unchoke: 256 KiB, about what the first round trip of TCP can carry.
@@ -155,6 +156,13 @@ impl Pipeline {
     /// Smoothed time from a request to its block; zero before the first one.
     pub const fn service_time(&self) -> Duration {
         self.service
+    }
+
+    /// About how many bytes are on the path to us at a time, and those that follow when some of them are lost. They
+    /// take no memory of ours yet.
+    pub fn on_the_way(&self, now: Instant) -> u64 {
+        let most = self.depth() as u64 * u64::from(BLOCK_LEN);
+        self.base.map_or(0, |base| 2 * self.rate(now).times(base)).min(most)
     }
 
     /// Payload per second over the last [`RATE_WINDOW`].

@@ -170,7 +170,7 @@ impl Picker {
         let piece_len = u64::from(self.geometry.piece_len());
         let in_hand: u64 = self.open.values().map(|open| u64::from(open.in_hand())).sum();
         !self.open.is_empty()
-            && (in_hand * u64::from(BLOCK_LEN) >= open_bytes_max(piece_len)
+            && (in_hand * u64::from(BLOCK_LEN) >= open_bytes_max(piece_len) + self.on_the_way
                 || self.open.len() as u64 * piece_len >= OPEN_SIZE_MAX)
     }
 

@@ -36,10 +36,13 @@ pub const OPEN_PER_PEER_HALVES: usize = 3;
 /// The same in blocks: 32 MiB (libtorrent).
 pub const OPEN_BLOCKS_MAX: u64 = 2048;
 /// Bytes here or asked for of all pieces in progress, those waiting for their hash included, beyond which none is begun:
-/// with more memory in use everything gets slower. One piece may always be begun.
+/// with more memory in use everything gets slower. What long paths hold comes on top; see [`Picker::set_on_the_way`].
+/// One piece may always be begun.
 pub const OPEN_BYTES_MAX: u64 = 7 << 20;
 /// The same for large pieces, of which eight are in progress: some arrive while others are hashed together.
 pub const OPEN_BYTES_MAX_LARGE: u64 = 32 << 20;
+/// The most that is asked for on top of these.
+pub const ON_THE_WAY_MAX: u64 = 64 << 20;
 /// Sizes of all pieces in progress, beyond which none is begun: peers that send a block of many pieces and withhold one
 /// of each must not fill the memory. It is far above the other bound, because peers that send a block of a piece that
 /// nobody else has, and leave, use it up until such a peer comes back.
@@ -156,6 +159,7 @@ pub struct Picker {
     spread: Vec<u32>,
     wanted_left: u64,
     in_flight: u64,
+    on_the_way: u64,
 }
 
 impl Picker {
@@ -179,6 +183,7 @@ impl Picker {
             spread: vec![pieces - have.count(), have.count()],
             wanted_left: 0,
             in_flight: 0,
+            on_the_way: 0,
             have,
         };
         new.recompute_wanted();
@@ -188,6 +193,11 @@ impl Picker {
     /// Chooses how untouched pieces are picked from now on.
     pub fn set_policy(&mut self, policy: PickerPolicy) {
         self.policy = policy;
+    }
+
+    /// Says how many of the bytes that are asked for are on long paths rather than about to be here.
+    pub fn set_on_the_way(&mut self, bytes: u64) {
+        self.on_the_way = bytes.min(ON_THE_WAY_MAX);
     }
 
     /// Sets what is wanted. Blocks already asked for still count when they come.

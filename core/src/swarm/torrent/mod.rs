@@ -318,6 +318,10 @@ impl Torrent {
     fn tick(&mut self, now: Instant) {
         self.expire_metadata(now);
         self.gossip(now);
+        if let Some(content) = &mut self.content {
+            let on_the_way = self.peers.values().map(|peer| peer.pipeline.on_the_way(now)).sum();
+            content.picker.set_on_the_way(on_the_way);
+        }
         let peers: Vec<PeerKey> = self.peers.keys().copied().collect();
         for peer in peers {
             self.expire_requests(now, peer);
