@@ -194,12 +194,13 @@ impl Peers {
         self.swarms.take(swarm.into(), addr.ip(), Swarm { peers: vec![peer] })
     }
 
-    /// Some peers of a swarm, from a random place on; `None` if there are none.
+    /// Some peers of a swarm, at most so many, from a random place on; `None` if there are none.
     pub fn some(
         &self,
         now: Instant,
         swarm: InfoHash,
         no_seed: bool,
+        most: usize,
         rng: &mut Rng,
     ) -> Option<Vec<SocketAddr>> {
         let peers = &self.swarms.find(swarm.into())?.peers;
@@ -208,7 +209,7 @@ impl Peers {
         let found: Vec<_> = there
             .filter(|peer| !(no_seed && peer.seed))
             .map(|peer| peer.addr)
-            .take(self.terms.answer_max)
+            .take(self.terms.answer_max.min(most))
             .collect();
         (!found.is_empty()).then_some(found)
     }
@@ -304,12 +305,18 @@ mod tests {
         assert!(peers.store(at(0), swarm(1), peer(2, 10), true));
         assert!(peers.store(at(60), swarm(1), peer(1, 11), false));
         assert_eq!(peers.len(), (1, 2));
-        let mut found = peers.some(at(61), swarm(1), false, &mut rng).unwrap();
+        let mut found = peers.some(at(61), swarm(1), false, usize::MAX, &mut rng).unwrap();
         found.sort();
         assert_eq!(found, [peer(1, 11), peer(2, 10)]);
-        assert_eq!(peers.some(at(61), swarm(1), true, &mut rng), Some(vec![peer(1, 11)]));
-        assert_eq!(peers.some(at(61), swarm(2), false, &mut rng), None);
-        assert_eq!(peers.some(at(45 * 60), swarm(1), false, &mut rng), Some(vec![peer(1, 11)]));
+        assert_eq!(
+            peers.some(at(61), swarm(1), true, usize::MAX, &mut rng),
+            Some(vec![peer(1, 11)])
+        );
+        assert_eq!(peers.some(at(61), swarm(2), false, usize::MAX, &mut rng), None);
+        assert_eq!(
+            peers.some(at(45 * 60), swarm(1), false, usize::MAX, &mut rng),
+            Some(vec![peer(1, 11)])
+        );
         peers.sweep(at(45 * 60 + 60));
         assert!(peers.is_empty());
     }
@@ -331,7 +338,7 @@ mod tests {
         assert!(!peers.would_store(swarm(4), peer(0, 1)), "farther than all of them");
         assert!(peers.store(at(0), swarm(0), peer(0, 1), false), "nearer: the farthest gives way");
         assert_eq!(
-            (peers.len(), peers.some(at(0), swarm(3), false, &mut Rng::seeded(1))),
+            (peers.len(), peers.some(at(0), swarm(3), false, usize::MAX, &mut Rng::seeded(1))),
             ((3, 3), None)
         );
     }
@@ -343,7 +350,7 @@ mod tests {
         (0..100).for_each(|n| assert!(peers.store(at(0), swarm(1), peer(n, 1), n % 2 == 0)));
         let seen: std::collections::BTreeSet<_> = (0..300)
             .flat_map(|_| {
-                let some = peers.some(at(1), swarm(1), false, &mut rng).unwrap();
+                let some = peers.some(at(1), swarm(1), false, usize::MAX, &mut rng).unwrap();
                 assert_eq!(some.len(), 10);
                 some
             })
@@ -362,7 +369,7 @@ mod tests {
         assert_eq!(peers.sample(at(100), &mut rng).hashes, first.hashes);
         assert_ne!(peers.sample(at(22_000), &mut rng).hashes, first.hashes);
         peers.rehome(NodeId([7; 20]));
-        assert!(peers.some(at(1), swarm(99), false, &mut rng).is_some());
+        assert!(peers.some(at(1), swarm(99), false, usize::MAX, &mut rng).is_some());
     }
 
     fn v6(site: u16, net: u16, host: u16) -> SocketAddr {

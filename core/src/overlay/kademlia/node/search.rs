@@ -25,7 +25,8 @@ impl Node {
     ) -> LookupId {
         let id = LookupId(self.fresh_id());
         if let Goal::Peers(swarm) | Goal::Announce { swarm, .. } = goal
-            && let Some(peers) = self.sides[side].peers.some(now, swarm, false, &mut self.rng)
+            && let Some(peers) =
+                self.sides[side].peers.some(now, swarm, false, usize::MAX, &mut self.rng)
         {
             self.events.push_back(Event::Peers { lookup: id, from: None, peers });
         }

@@ -80,10 +80,9 @@ impl Node {
             return; // our own words, thrown back
         }
         let sender = Contact { id: query.id, addr: from };
-        let trusted = self.sides[side].table.trusts(&sender);
-        if !query.read_only {
-            self.sides[side].table.queried_by(now, sender);
-        }
+        let table = &mut self.sides[side].table;
+        let trusted =
+            if query.read_only { table.trusts(&sender) } else { table.queried_by(now, sender) };
         let room = if trusted { DATAGRAM_MAX } else { (AMPLIFICATION_MAX * len).min(DATAGRAM_MAX) };
         let mut reply = Reply::new(own);
         reply.observed = Some(from);
@@ -170,10 +169,8 @@ impl Node {
             }
             return;
         }
-        if let Some(mut some) = peers.some(now, swarm, no_seed, &mut self.rng) {
-            some.truncate(left / if from.is_ipv4() { 8 } else { 21 });
-            reply.values = Some(some);
-        }
+        let most = left / if from.is_ipv4() { 8 } else { 21 };
+        reply.values = peers.some(now, swarm, no_seed, most, &mut self.rng);
     }
 
     fn store(

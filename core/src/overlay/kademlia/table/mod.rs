@@ -103,16 +103,17 @@ impl Table {
     }
 
     /// Notes a query. It is a sign of life from somebody who has answered before, and hearsay from anybody else.
-    pub fn queried_by(&mut self, now: Instant, contact: Contact) {
-        match self.find(&contact.id) {
-            Some(entry) if entry.addr() == contact.addr => {
-                if entry.confirmed {
-                    entry.heard = Secs::of(now);
-                }
-            }
-            Some(_) => {}
-            None => self.heard_of(contact),
+    /// Returns what [`Self::trusts`] says of its sender.
+    pub fn queried_by(&mut self, now: Instant, contact: Contact) -> bool {
+        let Some(entry) = self.find(&contact.id) else {
+            self.heard_of(contact);
+            return false;
+        };
+        let same = entry.addr() == contact.addr;
+        if same && entry.confirmed {
+            entry.heard = Secs::of(now);
         }
+        same && entry.presentable()
     }
 
     /// Whether this node has answered at this address, and did so last time.

@@ -226,7 +226,7 @@ proptest! {
             match what {
                 0 => table.heard_of(contact),
                 1 => table.failed(&contact),
-                2 => table.queried_by(now, contact),
+                2 => { table.queried_by(now, contact); }
                 _ => { table.answered(now, contact, RTT); }
             }
         }
