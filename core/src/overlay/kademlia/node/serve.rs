@@ -107,11 +107,6 @@ impl Node {
             Ask::Get { target, seq, want } => {
                 self.name_nodes(&mut reply, &target, want, from);
                 self.name_item(now, &mut reply, target, seq, from);
-                if reply.kept.is_some() && body_len(&reply) > room {
-                    // Half an item is of no use, but who has it whole needs nobody closer: a stranger gets at most
-                    // thirteen times the bytes of the query.
-                    (reply.nodes, reply.nodes6) = (None, None);
-                }
             }
             Ask::Put { token, put } => {
                 if let Err((code, text)) = self.store_item(now, *put, from, &token) {
@@ -189,7 +184,8 @@ impl Node {
         Ok(())
     }
 
-    /// The item, if it is newer than the one who asks has it, and the token to replace it with.
+    /// The item, if it is newer than the one who asks has it, and the token to replace it with. It is sent whole, to
+    /// strangers as well, for a part of it is of no use: at most seventeen times the bytes of the query.
     //= BEP 44 §get message
     fn name_item(
         &mut self,
