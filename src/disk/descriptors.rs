@@ -151,3 +151,49 @@ impl Drop for Share {
         self.close_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(file: usize) -> Key {
+        Key::Holder(Holder::File(file))
+    }
+
+    fn keep(share: &Share, file: usize, mode: Open) {
+        share.keep(key(file), mode, tempfile::tempfile().unwrap());
+    }
+
+    #[track_caller]
+    fn is_open(share: &Share, files: &[usize]) {
+        let cache = held(&share.all.cache);
+        let open: Vec<_> =
+            (0..9).filter(|&at| cache.open.contains_key(&(share.owner, key(at)))).collect();
+        assert_eq!(open, files);
+        let turns: Vec<_> = cache.open.iter().map(|(at, entry)| (entry.turn, *at)).collect();
+        assert_eq!(cache.order, turns.into_iter().collect());
+    }
+
+    #[test]
+    fn the_one_unused_for_longest_is_closed_and_what_was_written_last() {
+        let all = Descriptors::at_most(3);
+        let (ours, theirs) = (all.share(), all.share());
+        keep(&ours, 0, Open::Write);
+        keep(&ours, 1, Open::Read);
+        keep(&ours, 2, Open::Read);
+        assert!(ours.find(key(1), Open::Read).is_some());
+        keep(&ours, 3, Open::Read);
+        is_open(&ours, &[0, 1, 3]);
+        assert!(ours.find(key(1), Open::Write).is_none(), "it is open for reading alone");
+        keep(&theirs, 1, Open::Write);
+        is_open(&ours, &[0, 3]);
+        keep(&ours, 3, Open::Write); // the same again: nothing is lost by it
+        is_open(&ours, &[0, 3]);
+        ours.close(key(0));
+        ours.close(key(7));
+        is_open(&ours, &[3]);
+        drop(theirs);
+        is_open(&ours, &[3]);
+        assert_eq!(all.open(), 1);
+    }
+}

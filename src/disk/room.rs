@@ -11,7 +11,7 @@ use gaggle_core::geometry::PieceIndex;
 use gaggle_core::storage::{Extent, Layout, Place};
 use rustix::fs::{FallocateFlags, SeekFrom, seek};
 use rustix::io::Errno;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -89,7 +89,7 @@ impl Room<'_> {
         for at in self.layout.empty_files() {
             self.make_one(at, made)?;
         }
-        let mut promised = 0;
+        let mut promised = BTreeMap::new();
         for (at, spec) in self.layout.files().iter().enumerate() {
             let complete =
                 || self.layout.pieces_of(at).all(|piece| self.have.has(PieceIndex(piece)));
@@ -188,8 +188,13 @@ impl Room<'_> {
 }
 
 /// Gives the file its size, and space if asked. A longer file stays as it is. When the disk is full the file gets
-/// its old size back.
-fn reserve(file: &File, len: u64, how: Preallocate, promised: &mut u64) -> Result<(), Errno> {
+/// its old size back. `promised` is what other files were told they have, by device.
+fn reserve(
+    file: &File,
+    len: u64,
+    how: Preallocate,
+    promised: &mut BTreeMap<u64, u64>,
+) -> Result<(), Errno> {
     let meta = rustix::fs::fstat(file)?;
     let old = meta.st_size as u64;
     let lacks = len.saturating_sub((meta.st_blocks as u64).saturating_mul(512));
@@ -197,6 +202,7 @@ fn reserve(file: &File, len: u64, how: Preallocate, promised: &mut u64) -> Resul
         let system = rustix::fs::fstatfs(file)?;
         if system.f_type == TMPFS {
             // Room is memory here: to reserve it is to clear every page, for a piece that overwrites all of it.
+            let promised = promised.entry(meta.st_dev).or_default();
             *promised += lacks;
             let free = system.f_bavail.saturating_mul(system.f_bsize as u64);
             // A tmpfs without a limit says that it has no blocks at all.

@@ -158,11 +158,10 @@ impl Pipeline {
         self.service
     }
 
-    /// About how many bytes are on the path to us at a time, and those that follow when some of them are lost. They
-    /// take no memory of ours yet.
+    /// Of the bytes asked for, about those that the path holds, and as many again for when it loses some.
     pub fn on_the_way(&self, now: Instant) -> u64 {
-        let most = self.depth() as u64 * u64::from(BLOCK_LEN);
-        self.base.map_or(0, |base| 2 * self.rate(now).times(base)).min(most)
+        let outstanding = self.waiting as u64 * u64::from(BLOCK_LEN);
+        self.base.map_or(0, |base| 2 * self.rate(now).times(base)).min(outstanding)
     }
 
     /// Payload per second over the last [`RATE_WINDOW`].
@@ -314,7 +313,24 @@ mod tests {
         check(100_000, 60, 1, 2..=5);
         check(5_000, 60, 1, 2..=6);
         check(400_000, 20, 1000, 20..=90); // served once a second only
-        check(500_000_000, 1, 1, 512..=512);
+        check(500_000_000, 1, 1, MAX_DEPTH..=MAX_DEPTH);
+    }
+
+    #[test]
+    fn what_a_long_path_holds_is_known_and_a_choke_forgets_it() {
+        let mut pipe = Pipeline::new(Instant::ZERO, 2000);
+        let mut now = Instant::ZERO;
+        pipe.sent(now, 64);
+        now += ms(100);
+        for left in (0..64).rev() {
+            pipe.arrived(now, BLOCK_LEN, left);
+        }
+        pipe.sent(now, 64);
+        let held = pipe.on_the_way(now);
+        let path = pipe.rate(now).times(ms(100));
+        assert!((path..=2 * path).contains(&held) && held <= 64 * u64::from(BLOCK_LEN), "{held}");
+        pipe.choked(now);
+        assert_eq!(pipe.on_the_way(now), 0);
     }
 
     #[test]

@@ -59,4 +59,10 @@ fn fill(small: &Path) {
     assert!(matches!(refused, Some(StorageError::Disk(DiskFault::NoSpace(_)))), "{refused:?}");
     let left = std::fs::read_dir(small.join("out/top/d0")).unwrap().count();
     assert_eq!(left, 0, "what could not be used is not left behind");
+
+    let two = Sandbox::new(&[20 * i64::from(PIECE_LEN); 2]);
+    let refused = open_spec(StorageSpec { out_dir: small.join("two"), ..two.spec() }).err();
+    assert!(matches!(refused, Some(StorageError::Disk(DiskFault::NoSpace(_)))), "{refused:?}");
+    let one = Sandbox::new(&[20 * i64::from(PIECE_LEN)]);
+    open_spec(StorageSpec { out_dir: small.join("one"), ..one.spec() }).unwrap().close();
 }

@@ -166,9 +166,15 @@ impl Picker {
         open * 2 > self.peers.len() * OPEN_PER_PEER_HALVES || open as u64 * blocks > OPEN_BLOCKS_MAX
     }
 
-    fn memory_is_full(&self) -> bool {
+    /// Whether no piece may be begun until one in progress is done. Pieces that nobody here can finish do not count: they
+    /// may be in hand for long.
+    pub fn memory_is_full(&self) -> bool {
         let piece_len = u64::from(self.geometry.piece_len());
-        let in_hand: u64 = self.open.values().map(|open| u64::from(open.in_hand())).sum();
+        let goes_on = |piece: PieceIndex, open: &Open| {
+            open.free() == 0 || self.seeds > 0 || self.availability[piece.idx()] > 0
+        };
+        let open = self.open.iter().filter(|&(&piece, open)| goes_on(piece, open));
+        let in_hand: u64 = open.map(|(_, open)| u64::from(open.in_hand())).sum();
         !self.open.is_empty()
             && (in_hand * u64::from(BLOCK_LEN) >= open_bytes_max(piece_len) + self.on_the_way
                 || self.open.len() as u64 * piece_len >= OPEN_SIZE_MAX)

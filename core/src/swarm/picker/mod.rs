@@ -23,6 +23,7 @@ use crate::geometry::{Block, Geometry, PieceIndex};
 use crate::rng::Rng;
 use crate::storage::Verdict;
 use crate::swarm::PeerKey;
+use crate::swarm::pipeline::MAX_DEPTH;
 use open::Open;
 use rarity::{Rank, Rarity};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -55,9 +56,9 @@ pub const ENDGAME_LOOK: usize = 256;
 pub const WALK_MAX: usize = 1024;
 /// Pieces compared when the walk found nothing; the rarest of the sample is taken.
 pub const SAMPLE: usize = 256;
-/// Released or cancelled blocks remembered per peer, because they may still be on their way. At the bound the
-/// oldest is forgotten and would count as unasked.
-pub const LATE_MAX: usize = 512;
+/// Released or cancelled blocks remembered per peer, because they may still be on their way: all that it can owe. At the
+/// bound the oldest is forgotten and would count as unasked.
+pub const LATE_MAX: usize = MAX_DEPTH;
 
 /// How much a piece is wanted. Higher ones go first, whatever their rarity.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]

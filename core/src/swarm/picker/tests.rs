@@ -287,20 +287,39 @@ fn a_large_torrent_costs_no_scan_per_reservation() {
 }
 
 #[test]
-fn peers_that_leave_after_a_block_stop_nobody() {
-    for (blocks, leavers) in [(1024, 2), (256, 8), (64, 16)] {
-        let pieces = 100;
-        let mut picker = warm(pieces, blocks, 1);
-        for peer in 0..leavers {
-            picker.peer_joined(PeerKey(peer), set(pieces, [10 + peer])); // the only one that has it
+fn peers_that_leave_with_pieces_begun_stop_nobody() {
+    let cases = [(1024, 2), (256, 8), (64, 16)];
+    for (blocks, leavers) in cases {
+        // They send one block, or all but one.
+        for sent in [1, blocks as usize - 1] {
+            let pieces = 100;
+            let mut picker = warm(pieces, blocks, 1);
+            for peer in 0..leavers {
+                picker.peer_joined(PeerKey(peer), set(pieces, [10 + peer])); // the only one that has it
+            }
+            for peer in 0..leavers {
+                let got = reserve(&mut picker, peer, sent);
+                deliver(&mut picker, peer, &got);
+                picker.peer_left(PeerKey(peer));
+            }
+            let others = (4..pieces).filter(|piece| !(10..10 + leavers).contains(piece));
+            picker.peer_joined(PeerKey(99), set(pieces, others));
+            let got = reserve(&mut picker, 99, 50).len();
+            assert_eq!(got, 50, "{leavers} left pieces of {blocks} with {sent} blocks here");
         }
-        for peer in 0..leavers {
-            let got = reserve(&mut picker, peer, 1);
-            deliver(&mut picker, peer, &got);
-            picker.peer_left(PeerKey(peer));
-        }
-        let others = (4..pieces).filter(|piece| !(10..10 + leavers).contains(piece));
-        picker.peer_joined(PeerKey(99), set(pieces, others));
-        assert_eq!(reserve(&mut picker, 99, 50).len(), 50, "{leavers} left pieces of {blocks}");
     }
+}
+
+#[test]
+fn what_long_paths_hold_does_not_fill_the_memory() {
+    let mut picker = warm(100, 16, 1);
+    picker.peer_joined(PeerKey(1), Bitfield::full(100));
+    let most = (OPEN_BYTES_MAX / u64::from(BLOCK_LEN)) as usize;
+    let first = reserve(&mut picker, 1, 2 * most).len();
+    assert!((most..most + 16).contains(&first), "{first} of {most}");
+    picker.set_on_the_way(4 << 20);
+    assert_eq!(reserve(&mut picker, 1, 2 * most).len(), 256);
+    picker.set_on_the_way(0);
+    assert!(picker.memory_is_full());
+    assert_eq!(reserve(&mut picker, 1, 16), []);
 }

@@ -1,7 +1,7 @@
 //! Asking peers for blocks, and judging what they send.
 
 use super::connection::ALLOWED_MAX;
-use super::{Close, Event, PeerKey, Torrent};
+use super::{Close, Content, Event, PeerKey, Torrent};
 use crate::clock::Instant;
 use crate::geometry::{BLOCK_LEN, Block, PieceIndex};
 use crate::proto::peer::{Choke, Interest, Message, Request};
@@ -14,9 +14,9 @@ use std::time::Duration;
 /// A peer that owes blocks and has sent none for so long is snubbed.
 //= BEP 3 §choking (anti-snubbing: a minute)
 const SNUB_AFTER: Duration = Duration::from_secs(60);
-/// In endgame a peer that owes blocks and has sent none for so long is passed over until it sends one. Without this,
-/// the last block waits a minute for as many silent peers as it may be asked of.
-const ENDGAME_PATIENCE: Duration = Duration::from_secs(10);
+/// In endgame, and when the pieces in progress fill the memory, a peer that owes blocks and has sent none for so long is
+/// passed over until it sends one. Without this, the others wait a minute for each silent peer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A request that is not answered while others are is given up after this.
 const STALE_AFTER: Duration = Duration::from_secs(40);
 /// Requests that a peer rejects without sending a block in between, before it counts as snubbing us.
@@ -215,8 +215,12 @@ impl Torrent {
         if !choked && now.since(connection.last_block) >= SNUB_AFTER {
             return self.snub(now, peer);
         }
-        let endgame = self.content.as_ref().is_some_and(|c| c.picker.mode() == Mode::Endgame);
-        if !choked && endgame && now.since(connection.last_block) >= ENDGAME_PATIENCE {
+        // What it owes is all that is left to ask for, or fills the memory.
+        let others_wait = |content: &Content| {
+            content.picker.mode() == Mode::Endgame || content.picker.memory_is_full()
+        };
+        let waited_for = self.content.as_ref().is_some_and(others_wait);
+        if !choked && waited_for && now.since(connection.last_block) >= PATIENCE {
             return self.pass_over(now, peer);
         }
         // A peer that serves others of our requests but never this one must not hold it for ever.
@@ -237,7 +241,7 @@ impl Torrent {
         self.fill_everyone(now);
     }
 
-    /// The end waits for a peer that may have vanished: others are asked first. It is not choked for that, and its
+    /// Everybody waits for a peer that may have vanished: others are asked first. It is not choked for that, and its
     /// requests stand, for it may just be slow, and the only one.
     fn pass_over(&mut self, now: Instant, peer: PeerKey) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
