@@ -39,7 +39,7 @@ pub const OPEN_BLOCKS_MAX: u64 = 2048;
 /// Bytes here or asked for of all pieces in progress, those waiting for their hash included, beyond which none is begun:
 /// with more memory in use everything gets slower. What long paths hold comes on top; see [`Picker::set_on_the_way`].
 /// One piece may always be begun.
-pub const OPEN_BYTES_MAX: u64 = 7 << 20;
+pub const OPEN_BYTES_MAX: u64 = 6 << 20;
 /// The same for large pieces, of which eight are in progress: some arrive while others are hashed together.
 pub const OPEN_BYTES_MAX_LARGE: u64 = 32 << 20;
 /// The most that is asked for on top of these.
