@@ -26,7 +26,7 @@ fn seeds() -> Vec<u64> {
 }
 
 fn figure(network: &str, text: &str) {
-    println!("FIGURE search {network}, {text}");
+    println!("FIGURE search_{network} {text}");
 }
 
 const fn secs(s: u64) -> Duration {

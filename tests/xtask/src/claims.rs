@@ -75,6 +75,21 @@ const CLAIMS: &[Claim] = &[
     Claim { number: 23, says: "long and lossy links", kept_by: KeptBy::Beside("links") },
     Claim { number: 24, says: "a start costs nothing", kept_by: KeptBy::Beside("latency") },
     Claim { number: 25, says: "memory, 1 000 idle torrents", kept_by: KeptBy::Beside("memory") },
+    Claim {
+        number: 26,
+        says: "Napster: a pair a search, speed",
+        kept_by: KeptBy::Tests("search_napster"),
+    },
+    Claim {
+        number: 27,
+        says: "Gnutella: beside a flood",
+        kept_by: KeptBy::Tests("search_gnutella"),
+    },
+    Claim {
+        number: 28,
+        says: "FastTrack: half the supernodes",
+        kept_by: KeptBy::Tests("search_fasttrack"),
+    },
 ];
 
 /// Runs the check and every claim, or only the claims that were `asked` for, and prints the verdicts.

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Neighbours that are asked first, to see how common it is.
+/// Neighbours that are asked first, to see how common it is; of few, no more than half, because nobody can be asked
+/// twice, and those who are left are asked further.
 const PROBES: usize = 3;
 /// How long answers may take for each link that a question crosses.
 const WAIT_PER_HOP: Duration = Duration::from_millis(2_400);
@@ -133,8 +134,9 @@ impl Search {
         // Whose table meets it comes first; then the order is that of the links.
         candidates.sort_by_key(|candidate| !candidate.meets);
         let first = self.asked.is_empty();
-        let whom: Vec<(LinkId, u8)> = if first {
-            candidates.iter().take(PROBES).map(|one| (one.link, probe_ttl(one))).collect()
+        let probes = if first { PROBES.min(candidates.len() / 2) } else { 0 };
+        let whom: Vec<(LinkId, u8)> = if probes > 0 {
+            candidates.iter().take(probes).map(|one| (one.link, probe_ttl(one))).collect()
         } else {
             candidates
                 .iter()
@@ -147,8 +149,7 @@ impl Search {
             self.horizon += horizon(candidate.degree, ttl);
         }
         let far = whom.iter().map(|&(_, ttl)| ttl).max().unwrap_or(1);
-        let probes = if first { whom.len() as u32 } else { 0 };
-        self.due = now + WAIT_PER_HOP * u32::from(far) + WAIT_PER_PROBE * probes;
+        self.due = now + WAIT_PER_HOP * u32::from(far) + WAIT_PER_PROBE * probes as u32;
         let leaf =
             matches!(self.origin, Origin::Leaf(_)) && self.query.flags & Query::LEAF_GUIDED != 0;
         Step::Ask { whom, guide: leaf && self.asked.len().is_multiple_of(GUIDED_EVERY) }
@@ -242,7 +243,9 @@ mod tests {
     #[test]
     fn it_ends_without_anybody_to_ask_and_after_its_time() {
         let mut one = search(Origin::Own, 0);
-        let _ = one.step(Instant::ZERO, candidates(3));
+        assert_eq!(asked(one.step(Instant::ZERO, candidates(3))), [(0, 2)], "two are left");
+        assert_eq!(asked(one.step(one.due(), candidates(3))), [(1, 4)]);
+        assert_eq!(asked(one.step(one.due(), candidates(3))), [(2, 4)]);
         assert_eq!(one.step(one.due(), candidates(3)), Step::End);
         let mut one = search(Origin::Own, 0);
         assert_eq!(one.step(Instant::ZERO + LIFE, candidates(3)), Step::End);

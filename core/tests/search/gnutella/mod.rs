@@ -55,7 +55,8 @@ fn searches(network: &mut Network, words: Words, count: usize, wanted: u16) -> T
         // Nobody asks the same twice within five seconds: that would be dropped.
         network.world.run(ms(300));
     }
-    network.world.run(network.over_after);
+    // By its rules a search that asks one after another ends after 180 s.
+    network.world.run(if network.dynamic { secs(200) } else { secs(20) });
     let all: Vec<Search> = std::mem::take(&mut network.world.tap.searches).into_values().collect();
     network.world.tap.clear();
     assert_eq!(network.world.tap.twice, 0, "a descriptor crossed a link twice");
@@ -123,18 +124,22 @@ fn claim_search_gnutella_asks_few_where_a_flood_asks_all() {
         ("dynamic and cached, leaves and ultrapeers", Shape::Tiers, quiet),
     ];
     for seed in seeds() {
-        let mut flooded = f64::NAN;
+        // What the cheapest flood costs.
+        let mut flooded = f64::INFINITY;
         for (name, shape, rules) in networks {
             let mut network = Network::new(seed, servents, shape, secs(30), rules);
             let mut tally = searches(&mut network, Words::Popular, count, wanted);
             tally.show(&network, seed, name, Words::Popular);
-            if shape == Shape::Even(7) {
-                assert!(tally.reach > 95.0, "seed {seed}: a flood reaches {} %", tally.reach);
-                flooded = tally.messages;
+            if network.dynamic {
+                let fewer = tally.messages * 3.0 <= flooded;
+                assert!(fewer, "seed {seed}, {name}: {} of {flooded}", tally.messages);
+            } else {
+                flooded = flooded.min(tally.messages);
             }
-            if shape == Shape::Tiers {
-                assert!(tally.in_time * 10 >= count * 9, "seed {seed}, {name}: {}", tally.in_time);
-                assert!(tally.messages * 3.0 <= flooded, "seed {seed}, {name}: {}", tally.messages);
+            match shape {
+                Shape::Even(_) => assert!(tally.reach > 95.0, "seed {seed}: {}", tally.reach),
+                Shape::Tiers => assert!(tally.in_time * 10 >= count * 9, "seed {seed}, {name}"),
+                Shape::Flat => {}
             }
             searches(&mut network, Words::Rare, count, wanted).show(
                 &network,

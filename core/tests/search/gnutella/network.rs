@@ -35,8 +35,8 @@ pub(crate) struct Network {
     pub(crate) rare: Vec<BTreeSet<usize>>,
     /// Links of all who relay to others who do, of one on the average.
     pub(crate) degree: f64,
-    /// How long it may be until nothing more comes of a search.
-    pub(crate) over_after: Duration,
+    /// They ask some neighbours at a time.
+    pub(crate) dynamic: bool,
 }
 
 /// Numbers of links from 3 to `most`, with a share of k to the power of -2.5.
@@ -93,7 +93,7 @@ impl Network {
         adjust: impl Fn(&mut Config),
     ) -> Self {
         let mut world = World::new(seed);
-        let mut over_after = secs(20);
+        let mut dynamic = false;
         let mut order: Vec<usize> = (0..servents).collect();
         world.rng.shuffle(&mut order);
         let sharers = &order[..servents * 3 / 10];
@@ -119,9 +119,7 @@ impl Network {
                 (config.links, config.links_max) = (links, links);
             }
             adjust(&mut config);
-            if config.dynamic {
-                over_after = secs(200);
-            }
+            dynamic = config.dynamic;
             let mut names = Vec::new();
             if sharers.contains(&host) {
                 let band = |rng: &mut Rng| format!("band{}", rng.below(500));
@@ -151,13 +149,12 @@ impl Network {
             world.connect(from, to);
             world.run(gap);
         }
-        world.run(secs(1));
-        world.pings_lost = false;
         // Tables that have changed are told once a minute.
         world.run(secs(70));
+        world.pings_lost = false;
         assert_eq!(world.closed.first(), None, "a link ended");
         world.tap.clear();
-        Self { world, servents, popular, rare, degree, over_after }
+        Self { world, servents, popular, rare, degree, dynamic }
     }
 }
 

@@ -31,6 +31,8 @@ use std::time::Duration;
 
 /// How long it is remembered which link brought a query, and how many.
 const QUERY_ROUTES: (Duration, usize) = (Duration::from_secs(600), 100_000);
+/// How long it is remembered that an answer has passed, and how many: those that neighbours have kept come within seconds.
+const ANSWERS: (Duration, usize) = (Duration::from_secs(60), 20_000);
 /// How long it is remembered which link leads to a servent, and how many.
 const PUSH_ROUTES: (Duration, usize) = (Duration::from_secs(3_600), 50_000);
 /// Searches of our own and of leaves at once; beyond it a leaf's is dropped and ours refused.
@@ -220,6 +222,8 @@ pub struct Servent {
     links: BTreeMap<LinkId, Link>,
     next_link: u64,
     queries: Routes<Question>,
+    /// Answers that have passed, by their digests.
+    answers: Routes,
     pings: Routes,
     pushes: Routes,
     pongs: Pongs,
@@ -257,6 +261,7 @@ impl Servent {
             links: BTreeMap::new(),
             next_link: 0,
             queries: Routes::new(QUERY_ROUTES.0, QUERY_ROUTES.1),
+            answers: Routes::new(ANSWERS.0, ANSWERS.1),
             pings: Routes::new(QUERY_ROUTES.0, QUERY_ROUTES.1),
             pushes: Routes::new(PUSH_ROUTES.0, PUSH_ROUTES.1),
             pongs: Pongs::default(),

@@ -10,6 +10,7 @@ use super::super::{
 };
 use super::{Event, LinkId, Role, Servent, Why};
 use crate::clock::Instant;
+use crate::hash::sha1;
 use crate::proto::gnutella::{
     Bye, Descriptor, Ggep, GnutellaError, Guid, Header, Kind, Ping, Pong, Push, Qrp, Query,
     QueryHit, Trailer, Vendor,
@@ -21,6 +22,12 @@ use std::net::IpAddr;
 const PACKED_MAX: usize = 10;
 /// The name under which a query of our own is remembered: no link has it.
 pub(super) const OWN: LinkId = LinkId(u64::MAX);
+
+/// Names an answer to a query.
+fn digest(answer: &Descriptor) -> Guid {
+    let digest = sha1([&answer.header.guid.0[..], &answer.payload]);
+    Guid(*digest.first_chunk().expect("20 bytes"))
+}
 
 impl Servent {
     /// One descriptor of a neighbour.
@@ -248,7 +255,9 @@ impl Servent {
             self.counters.cached += 1;
             let ttl = descriptor.header.hops.saturating_add(2).min(LIFE_MAX);
             for payload in payloads {
-                self.send(now, id, &Descriptor::new(guid, Kind::QUERY_HIT, ttl, payload));
+                let answer = Descriptor::new(guid, Kind::QUERY_HIT, ttl, payload);
+                self.answers.learn(now, digest(&answer), id, ());
+                self.send(now, id, &answer);
             }
             return Ok(());
         }
@@ -360,6 +369,11 @@ impl Servent {
             return Ok(());
         }
         let question = question.clone();
+        // Who keeps answers may give one that its author gives, too.
+        if !self.answers.learn(now, digest(descriptor), id, ()) {
+            self.counters.duplicates += 1;
+            return Ok(());
+        }
         self.pushes.relearn(now, hit.servent, id, ());
         let files = hit.hits.len();
         if let Some(search) = self.searches.iter_mut().find(|search| search.guid == guid) {

@@ -379,6 +379,7 @@ fn a_reader_that_is_too_slow_is_told_and_then_left() {
     let mut desk = Desk::of(Role::Ultrapeer);
     let (a, b) = (desk.join(true), desk.join(true));
     desk.give(a, &query(1, "some words", 3));
+    desk.give(a, &query(3, "other words", 3));
     // The driver takes nothing off: hits pile up for the asker.
     for n in 0..230u8 {
         desk.give(b, &hit(1, n, 3));
@@ -387,7 +388,7 @@ fn a_reader_that_is_too_slow_is_told_and_then_left() {
     desk.give(a, &query(2, "more words", 3));
     assert_eq!(desk.servent.counters().refused, 1, "its queries are dropped");
     for n in 0..200u8 {
-        desk.give(b, &hit(1, n, 3));
+        desk.give(b, &hit(3, n, 3));
     }
     let why = desk.closed();
     assert_eq!(why, Why::Ours(502));

@@ -159,7 +159,7 @@ fn pings_are_answered_from_what_was_heard() {
 fn a_search_of_a_leaf_is_carried_on_for_it() {
     let mut desk = Desk::of(Role::Ultrapeer);
     let leaf = desk.join(false);
-    let ups: Vec<LinkId> = (0..5).map(|_| desk.join(true)).collect();
+    let ups: Vec<LinkId> = (0..6).map(|_| desk.join(true)).collect();
     let ask = Query { flags: Query::FLAGS | Query::LEAF_GUIDED, ..Query::words("violet light") };
     desk.give(leaf, &Descriptor::new(Guid([1; 16]), Kind::QUERY, 4, ask.encode()));
     let sent = desk.sent();
@@ -183,6 +183,20 @@ fn a_search_of_a_leaf_is_carried_on_for_it() {
     // Whatever still comes goes to the leaf.
     desk.give(ups[0], &hit(1, 7, 3));
     assert_eq!(desk.sent()[0].0, leaf);
+}
+
+#[test]
+fn an_answer_that_two_neighbours_have_passes_once() {
+    let mut desk = Desk::of(Role::Ultrapeer);
+    let (asker, a, b) = (desk.join(true), desk.join(true), desk.join(true));
+    desk.give(asker, &query(1, "violet light", 4));
+    desk.sent();
+    // One has kept it since somebody else asked, the other brings it from its author.
+    desk.give(a, &hit(1, 7, 3));
+    desk.give(b, &travelled(hit(1, 7, 3), 2));
+    desk.give(b, &hit(1, 8, 3));
+    assert_eq!(desk.sent_of(Kind::QUERY_HIT).len(), 2);
+    assert_eq!(desk.servent.counters().duplicates, 1);
 }
 
 #[test]
