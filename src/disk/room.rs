@@ -98,7 +98,8 @@ impl Room<'_> {
                 continue;
             }
             let file = self.make_one(at, made)?;
-            reserve(&file, spec.len, how, &mut promised).map_err(fault_at(&self.files.path(Holder::File(at))))?;
+            reserve(&file, spec.len, how, &mut promised)
+                .map_err(fault_at(&self.files.path(Holder::File(at))))?;
         }
         Ok(())
     }
