@@ -3,8 +3,8 @@
 //! Never decides whom to ask when: the announcer of core does.
 
 use super::api::{AddTorrent, EngineError, Snapshot, What};
+use super::command::{Command, Reach};
 use super::engine::Shared;
-use super::task::Command;
 use crate::locate::{Announcing, AnnouncingSetup, Mapped, Progress, is_near};
 use crate::net::os_rng;
 use gaggle_core::id::InfoHash;
@@ -12,11 +12,9 @@ use gaggle_core::swarm::announce::{Pace, TrackerStatus};
 use gaggle_core::swarm::roster::Source;
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// Lists of peers that may wait for the torrent; more are dropped, the next announce brings others.
-const PEERS_QUEUE: usize = 16;
 /// With fewer peers than this, connected or known, trackers are asked as often as they allow.
 const PEERS_ENOUGH: usize = 30;
 /// What a magnet says is missing while nobody knows how much that is.
@@ -47,7 +45,7 @@ pub(super) fn start(
     shared: &Arc<Shared>,
     add: &AddTorrent,
     info_hash: InfoHash,
-    commands: mpsc::WeakSender<Command>,
+    torrent: Reach,
     snapshots: &watch::Receiver<Snapshot>,
 ) -> Result<Handle, EngineError> {
     let rng = os_rng().map_err(|error| EngineError::System(error.to_string()))?;
@@ -71,39 +69,32 @@ pub(super) fn start(
             _ = &mut stopped => return,
         };
         let Ok(begun) = begun else { return };
-        let (tell, told) = watch::channel(begun);
-        let (found, mut peers) = mpsc::channel(PEERS_QUEUE);
-        let announcing = Announcing::start(setup, trackers, clock, rng, told, found);
-        let mut status = announcing.watch_status();
+        let mut announcing = Announcing::new(setup, trackers, clock, rng, begun);
         let mut ports = shared.watch_ports();
         loop {
-            shown.send_replace(status.borrow_and_update().clone());
+            shown.send_replace(announcing.status());
             tokio::select! {
                 biased;
                 _ = &mut stopped => break,
-                Some(peers) = peers.recv() => {
-                    // A torrent that does not listen has ended, or is busy enough as it is.
-                    if let Some(commands) = commands.upgrade() {
-                        let _ = commands.try_send(Command::AddPeers(Source::Tracker, peers));
+                peers = announcing.step() => {
+                    if !peers.is_empty() {
+                        torrent.tell(Command::AddPeers(Source::Tracker, peers));
                     }
                 }
-                Ok(()) = status.changed() => {}
                 // Of a quiet torrent there is no new snapshot to tell it by.
                 () = changed(&mut ports) => {
-                    let now = progress(&snapshots.borrow(), shared.mapped_port());
-                    tell.send_if_modified(|told| std::mem::replace(told, now) != now);
+                    announcing.set_progress(progress(&snapshots.borrow(), shared.mapped_port()));
                 }
                 changed = snapshots.changed() => match changed {
                     Ok(()) => {
                         let now = progress(&snapshots.borrow_and_update(), shared.mapped_port());
-                        tell.send_if_modified(|told| std::mem::replace(told, now) != now);
+                        announcing.set_progress(now);
                     }
                     Err(_) => break,
                 },
             }
         }
-        announcing.stop().await;
-        shown.send_replace(status.borrow().clone());
+        Box::pin(announcing.stop()).await; // or all of its steps would take room from the start
     });
     Ok(Handle { statuses, stop, task })
 }

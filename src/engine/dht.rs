@@ -5,8 +5,8 @@
 //= BEP 27
 
 use super::api::{AddTorrent, DhtSeen, Snapshot, What};
+use super::command::{Command, Reach};
 use super::engine::Shared;
-use super::task::Command;
 use crate::locate::{Ask, AskId, Dht, Found, Locator, is_near_host};
 use gaggle_core::id::InfoHash;
 use gaggle_core::metainfo::{Metainfo, PeerHint};
@@ -47,7 +47,7 @@ struct Seeking {
     shared: Arc<Shared>,
     dht: Dht,
     info_hash: InfoHash,
-    commands: mpsc::WeakSender<Command>,
+    torrent: Reach,
     snapshots: watch::Receiver<Snapshot>,
     seen: watch::Sender<Option<DhtSeen>>,
     known: BTreeSet<SocketAddr>,
@@ -60,7 +60,7 @@ pub(super) fn start(
     shared: &Arc<Shared>,
     add: &AddTorrent,
     info_hash: InfoHash,
-    commands: mpsc::WeakSender<Command>,
+    torrent: Reach,
     snapshots: &watch::Receiver<Snapshot>,
 ) -> Option<Handle> {
     let dht = shared.dht.clone()?;
@@ -79,7 +79,7 @@ pub(super) fn start(
         shared: Arc::clone(shared),
         dht,
         info_hash,
-        commands,
+        torrent,
         snapshots: snapshots.clone(),
         seen: show,
         known: BTreeSet::new(),
@@ -164,9 +164,7 @@ impl Seeking {
                 self.known.extend(peers.iter().copied().take(room));
                 let count = self.known.len();
                 self.show(|seen| seen.peers = count);
-                if let Some(commands) = self.commands.upgrade() {
-                    let _ = commands.try_send(Command::AddPeers(Source::Dht, peers));
-                }
+                self.torrent.tell(Command::AddPeers(Source::Dht, peers));
                 return false;
             }
             Some(Found::Searched { asked, answered, stored, .. }) => {

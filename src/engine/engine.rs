@@ -2,8 +2,9 @@
 
 use super::announce;
 use super::api::{AddTorrent, DownloadEvent, EngineConfig, EngineError, Snapshot, What};
+use super::command::{self, Command, Owner, Reach};
 use super::external::{Ends, Judge};
-use super::task::{Command, Inputs, Outputs, TorrentTask};
+use super::task::{Outputs, TorrentTask};
 use super::{dht, nearby};
 use crate::disk::Pool;
 use crate::locate::{Dht, DhtConfig, Lsd, Mapped, PortMap, Ports, Trackers, TrackersConfig};
@@ -31,10 +32,8 @@ use tokio::task::{JoinHandle, JoinSet};
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Events a user of the engine may leave unread; more are dropped, the snapshot carries the state.
 pub(super) const EVENTS_MAX: usize = 4096;
-/// Connections with a finished handshake that may wait for their torrent.
+/// Connections with a finished handshake that may wait to be given to their torrents.
 const INCOMING_MAX: usize = 64;
-/// Commands that may wait.
-const COMMANDS_MAX: usize = 64;
 /// How often a common limit is shared out anew.
 const SHARE_EVERY: Duration = Duration::from_millis(500);
 
@@ -76,9 +75,7 @@ type Routes = BTreeMap<InfoHash, Route>;
 #[derive(Clone)]
 struct Route {
     ours: Handshake,
-    incoming: mpsc::Sender<Box<Connected>>,
-    /// Weak, so that a torrent whose handle is dropped ends.
-    commands: mpsc::WeakSender<Command>,
+    torrent: Reach,
     snapshots: watch::Receiver<Snapshot>,
 }
 
@@ -86,7 +83,7 @@ struct Route {
 pub struct Download {
     info_hash: InfoHash,
     shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
+    commands: Owner,
     events: mpsc::Receiver<Box<DownloadEvent>>,
     pub(super) snapshots: watch::Receiver<Snapshot>,
     announcer: announce::Handle,
@@ -195,20 +192,17 @@ impl Engine {
             What::Magnet(_) => None,
             What::Metainfo(metainfo) => Some(Arc::clone(metainfo)),
         };
-        let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
-        let (incoming, incoming_queue) = mpsc::channel(INCOMING_MAX);
+        let (owner, reach, commands) = command::queue();
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let (snapshots_in, snapshots) = watch::channel(Snapshot::default());
-        let announcer =
-            announce::start(&shared, &add, info_hash, commands.downgrade(), &snapshots)?;
-        let nearby = nearby::start(&shared, info_hash, commands.downgrade(), &snapshots);
-        let dht = dht::start(&shared, &add, info_hash, commands.downgrade(), &snapshots);
+        let announcer = announce::start(&shared, &add, info_hash, reach.clone(), &snapshots)?;
+        let nearby = nearby::start(&shared, info_hash, reach.clone(), &snapshots);
+        let dht = dht::start(&shared, &add, info_hash, reach.clone(), &snapshots);
         let private = metainfo.as_ref().is_some_and(|metainfo| metainfo.info.private);
         let reserved = shared.reserved(private);
         let route = Route {
             ours: Handshake { info_hash, peer_id: shared.our_id, reserved },
-            incoming,
-            commands: commands.downgrade(),
+            torrent: reach.clone(),
             snapshots: snapshots.clone(),
         };
         let mut taken = false;
@@ -225,20 +219,12 @@ impl Engine {
         let config = shared.torrent_config();
         let torrent = Torrent::new(shared.clock.now(), config, hashes, rng);
         let outputs = Outputs { events: events_in, snapshots: snapshots_in };
-        let task = TorrentTask::new(
-            Arc::clone(&shared),
-            hashes,
-            add,
-            torrent,
-            commands.downgrade(),
-            outputs,
-        );
-        let inputs = Inputs { commands: command_queue, incoming: incoming_queue };
-        let task = tokio::spawn(Box::new(task).run(inputs, metainfo));
+        let task = TorrentTask::new(Arc::clone(&shared), hashes, add, torrent, reach, outputs);
+        let task = tokio::spawn(Box::new(task).run(commands, metainfo));
         Ok(Download {
             info_hash,
             shared,
-            commands,
+            commands: owner,
             events,
             snapshots,
             announcer,
@@ -276,7 +262,7 @@ impl Download {
 
     /// Tells the torrent of more peers.
     pub async fn add_peers(&self, peers: Vec<SocketAddr>) {
-        let _ = self.commands.send(Command::AddPeers(Source::Explicit, peers)).await;
+        let _ = self.commands.send(Box::new(Command::AddPeers(Source::Explicit, peers))).await;
     }
 
     /// Saves everything, tells the trackers, and ends.
@@ -284,7 +270,7 @@ impl Download {
         let Self { info_hash, shared, commands, announcer, task, .. } = self;
         let (done, is_done) = oneshot::channel();
         let saved = async {
-            if commands.send(Command::Stop(done)).await.is_ok() {
+            if commands.send(Box::new(Command::Stop(done))).await.is_ok() {
                 let _ = is_done.await;
             }
             let _ = task.await;
@@ -353,10 +339,9 @@ async fn accept(listener: Listener, routes: watch::Receiver<Routes>) {
     let lookup = move |info_hash| known.borrow().get(&info_hash).map(|route| route.ours);
     let deliver = async {
         while let Some(connection) = connected.recv().await {
-            let route = routes.borrow().get(&connection.ours.info_hash).cloned();
-            // A torrent that has this many waiting is busy; the peer will try again.
-            if let Some(route) = route {
-                let _ = route.incoming.try_send(Box::new(connection));
+            // A torrent that does not take it is busy; the peer will try again.
+            if let Some(route) = routes.borrow().get(&connection.ours.info_hash) {
+                route.torrent.tell(Command::Incoming(Box::new(connection)));
             }
         }
     };
@@ -388,9 +373,7 @@ async fn share_limits(
         let downs = part(down, now.iter().map(|s| demand(s.status.down)).collect());
         let ups = part(up, now.iter().map(|s| demand(s.status.up)).collect());
         for ((route, down), up) in running.iter().zip(downs).zip(ups) {
-            if let Some(commands) = route.commands.upgrade() {
-                let _ = commands.try_send(Command::SetLimits(down, up));
-            }
+            route.torrent.tell(Command::SetLimits(down, up));
         }
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! Decides how many names are looked up and how often: a link comes from anywhere. Never holds a torrent up.
 
-use super::task::Command;
+use super::command::{Command, Reach};
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::swarm::roster::Source;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Names of one link that are looked up; the rest is left out.
@@ -28,25 +27,22 @@ pub(super) fn sort(hints: &[PeerHint]) -> (Vec<SocketAddr>, Vec<PeerHint>) {
 }
 
 /// Looks them up side by side, until each has an address. Dropping the set ends it.
-pub(super) fn look_up(names: Vec<PeerHint>, commands: &mpsc::WeakSender<Command>) -> JoinSet<()> {
+pub(super) fn look_up(names: Vec<PeerHint>, torrent: &Reach) -> JoinSet<()> {
     let mut lookups = JoinSet::new();
     for name in names {
-        lookups.spawn(one(name, commands.clone()));
+        lookups.spawn(one(name, torrent.clone()));
     }
     lookups
 }
 
-async fn one(hint: PeerHint, commands: mpsc::WeakSender<Command>) {
+async fn one(hint: PeerHint, torrent: Reach) {
     let mut wait = RETRY_FIRST;
     loop {
         let found = tokio::net::lookup_host((hint.host.as_str(), hint.port));
         match tokio::time::timeout(LOOKUP_TIMEOUT, found).await {
             Ok(Ok(found)) => {
                 let peers = found.take(ADDRESSES_MAX).collect();
-                if let Some(commands) = commands.upgrade() {
-                    let _ = commands.send(Command::AddPeers(Source::Magnet, peers)).await;
-                }
-                return;
+                return torrent.insist(Command::AddPeers(Source::Magnet, peers)).await;
             }
             Ok(Err(error)) => tracing::debug!(%hint, %error, "the link's peer is unknown"),
             Err(_) => tracing::debug!(%hint, "the link's peer is not found in time"),
@@ -58,6 +54,7 @@ async fn one(hint: PeerHint, commands: mpsc::WeakSender<Command>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::command;
     use super::*;
 
     fn hint(text: &str) -> PeerHint {
@@ -75,10 +72,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_becomes_a_peer_of_the_link() {
-        let (commands, mut heard) = mpsc::channel(4);
-        let _lookups = look_up(vec![hint("localhost:4711")], &commands.downgrade());
-        let said = tokio::time::timeout(LOOKUP_TIMEOUT, heard.recv()).await;
-        let Ok(Some(Command::AddPeers(Source::Magnet, peers))) = said else { panic!("no peers") };
+        let (_owner, torrent, mut commands) = command::queue();
+        let _lookups = look_up(vec![hint("localhost:4711")], &torrent);
+        let said = tokio::time::timeout(LOOKUP_TIMEOUT, commands.recv()).await.unwrap().unwrap();
+        let Command::AddPeers(Source::Magnet, peers) = *said else { panic!("no peers") };
         assert!(peers.iter().all(|peer| peer.ip().is_loopback() && peer.port() == 4711));
     }
 }

@@ -5,6 +5,7 @@
 mod announce;
 mod api;
 mod assembly;
+mod command;
 mod content;
 mod dht;
 #[expect(clippy::module_inception, reason = "the engine itself, beside what it is made of")]

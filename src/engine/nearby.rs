@@ -4,8 +4,8 @@
 //= BEP 27
 
 use super::api::Snapshot;
+use super::command::{Command, Reach};
 use super::engine::Shared;
-use super::task::Command;
 use crate::locate::{Ask, AskId, Found, Locator};
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::announce::{Announce, Event};
@@ -43,7 +43,7 @@ impl Drop for Handle {
 pub(super) fn start(
     shared: &Arc<Shared>,
     info_hash: InfoHash,
-    commands: mpsc::WeakSender<Command>,
+    torrent: Reach,
     snapshots: &watch::Receiver<Snapshot>,
 ) -> Option<Handle> {
     shared.lsd.as_ref()?;
@@ -71,9 +71,7 @@ pub(super) fn start(
                         known.extend(new);
                         known.truncate(COUNTED_MAX);
                         count.send_replace(known.len());
-                        if let Some(commands) = commands.upgrade() {
-                            let _ = commands.try_send(Command::AddPeers(Source::Lsd, peers));
-                        }
+                        torrent.tell(Command::AddPeers(Source::Lsd, peers));
                     }
                     Some(Found::Done { outcome, .. }) => {
                         return tracing::debug!(?outcome, "local discovery has ended");

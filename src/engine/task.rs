@@ -6,6 +6,7 @@
 
 use super::api::{AddTorrent, DownloadEvent, EngineError, Snapshot};
 use super::assembly::Assembly;
+use super::command::{Command, Commands, Reach};
 use super::content::{Content, Opened, Opening};
 use super::engine::{EVENTS_MAX, Shared};
 use super::hints;
@@ -27,12 +28,11 @@ use gaggle_core::swarm::PeerKey;
 use gaggle_core::swarm::picker::Priority;
 use gaggle_core::swarm::roster::{Direction, Source};
 use gaggle_core::swarm::torrent::{Event, Fate, Hello, Torrent, Transmit};
-use gaggle_core::units::BytesPerSec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// Time for connections to take what was said before a stop.
@@ -44,23 +44,10 @@ const READS_PER_DRAIN: usize = 32;
 /// More than the disk may have under way for one torrent, so that its threads never wait for us.
 pub(super) const DISK_QUEUE: usize = 8192;
 
-/// What others ask of a running torrent.
-pub(super) enum Command {
-    /// Peers somebody knows of.
-    AddPeers(Source, Vec<SocketAddr>),
-    /// New limits, down and up.
-    SetLimits(Option<BytesPerSec>, Option<BytesPerSec>),
-    /// Save everything and end; answered when that is done.
-    Stop(oneshot::Sender<()>),
-}
+/// Peers that may wait until the check is over; others will try again.
+const EARLY_MAX: usize = 64;
 
-/// The ends of the channels that lead into the task from outside.
-pub(super) struct Inputs {
-    pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) incoming: mpsc::Receiver<Box<Connected>>,
-}
-
-/// The ends of the channels that lead out of it.
+/// The ends of the channels that lead out of the task.
 pub(super) struct Outputs {
     /// Boxed, because the queue makes room for 32 at a time.
     pub(super) events: mpsc::Sender<Box<DownloadEvent>>,
@@ -86,14 +73,24 @@ pub(super) struct TorrentTask {
     behind: BTreeSet<PeerKey>,
     pumps: JoinSet<()>,
     dials: JoinSet<(SocketAddr, Result<Connected, ConnectError>)>,
-    /// Where commands come from, for those that find peers.
-    commands: mpsc::WeakSender<Command>,
+    /// Dialled us during the check, when they would have been told that we have nothing.
+    early: Vec<Connected>,
+    /// Where we are reached, for those that find peers.
+    reach: Reach,
     /// Names of the link.
     lookups: JoinSet<()>,
-    heard: (mpsc::Sender<FromPeer>, mpsc::Receiver<FromPeer>),
+    /// From the first connection on: most of a thousand torrents have none.
+    heard: Option<Heard>,
     disk: (mpsc::Sender<Box<DiskEvent>>, mpsc::Receiver<Box<DiskEvent>>),
-    snapshot: Snapshot,
+
+    // What the snapshots say beside the machine's status.
+    metainfo: Option<Arc<Metainfo>>,
+    running: bool,
+    refused: BTreeMap<SocketAddr, ConnectError>,
 }
+
+/// The ends of the channel from all connections.
+type Heard = (mpsc::Sender<FromPeer>, mpsc::Receiver<FromPeer>);
 
 /// One piece of work for the disk, payload included.
 enum Work {
@@ -107,7 +104,7 @@ impl TorrentTask {
         hashes: TorrentHashes,
         add: AddTorrent,
         torrent: Torrent,
-        commands: mpsc::WeakSender<Command>,
+        reach: Reach,
         out: Outputs,
     ) -> Self {
         Self {
@@ -124,24 +121,27 @@ impl TorrentTask {
             behind: BTreeSet::new(),
             pumps: JoinSet::new(),
             dials: JoinSet::new(),
-            commands,
+            early: Vec::new(),
+            reach,
             lookups: JoinSet::new(),
-            heard: mpsc::channel(FROM_PEER_QUEUE),
+            heard: None,
             disk: mpsc::channel(DISK_QUEUE),
-            snapshot: Snapshot::default(),
+            metainfo: None,
+            running: false,
+            refused: BTreeMap::new(),
         }
     }
 
     /// Runs until it is told to stop. Boxed, because a future that owns it would hold it once for each of its steps.
     pub(super) async fn run(
         mut self: Box<Self>,
-        mut inputs: Inputs,
+        mut commands: Commands,
         metainfo: Option<Arc<Metainfo>>,
     ) {
         match metainfo {
             Some(metainfo) => self.open(metainfo),
             None => {
-                self.snapshot.running = true;
+                self.running = true;
                 self.add_peers();
                 self.publish();
             }
@@ -157,24 +157,25 @@ impl TorrentTask {
             tokio::select! {
                 biased; // finish local work before accepting remote work
                 Some(event) = self.disk.1.recv() => self.on_disk(*event),
-                command = inputs.commands.recv() => match command {
+                command = commands.recv() => match command.map(|command| *command) {
                     Some(Command::Stop(done)) => break Some(done),
                     Some(command) => self.on_command(command),
                     None => break None,
                 },
-                opened = opened(&mut self.opening) => self.on_opened(opened),
+                opened = opened(&mut self.opening) => {
+                    self.on_opened(opened);
+                    for early in std::mem::take(&mut self.early) {
+                        self.connected(early, Direction::Incoming);
+                    }
+                }
                 () = self.shared.clock.sleep_until(wake) => {
                     self.torrent.handle_timeout(self.shared.clock.now());
                 }
                 _ = ticks.tick(), if restless => quiet = !self.publish(),
                 Some(Ok((addr, outcome))) = self.dials.join_next() => self.on_dialled(addr, outcome),
-                // A newcomer during the check would be told that we have nothing.
-                Some(connected) = inputs.incoming.recv(), if self.opening.is_none() => {
-                    self.connected(*connected, Direction::Incoming);
-                }
                 Some(_) = self.pumps.join_next() => {}
                 // Last, because there is always more of it while the torrent is what holds things up.
-                Some(from) = self.heard.1.recv() => self.on_reads(from),
+                Some(from) = next_read(&mut self.heard) => self.on_reads(from),
             }
             restless = !quiet;
         };
@@ -196,7 +197,7 @@ impl TorrentTask {
     // ── metadata and storage ──
 
     fn open(&mut self, metainfo: Arc<Metainfo>) {
-        self.snapshot.metainfo = Some(Arc::clone(&metainfo));
+        self.metainfo = Some(Arc::clone(&metainfo));
         let state_dir = self.shared.config.state_dir.clone();
         let events = self.disk.0.clone();
         let pool = &self.shared.pool;
@@ -205,7 +206,6 @@ impl TorrentTask {
 
     fn on_opened(&mut self, outcome: Result<Opened, EngineError>) {
         self.opening = None;
-        self.snapshot.checking = None;
         let Opened { content, checked, wanted } = match outcome {
             Ok(opened) => opened,
             Err(error) => return self.tell(DownloadEvent::Failed(error)),
@@ -217,7 +217,6 @@ impl TorrentTask {
             .filter(|&piece| checked.have.has(piece) && (wanted.has(piece) || self.add.seed_only))
             .map(|piece| u64::from(info.geometry.size_of(piece)))
             .sum();
-        self.snapshot.path = Some(content.path.clone());
         let priority = |piece| if wanted.has(piece) { Priority::Normal } else { Priority::Skip };
         let raw = content.metainfo.info_bytes().clone();
         let geometry = info.geometry;
@@ -228,7 +227,7 @@ impl TorrentTask {
         }
         let now = self.shared.clock.now();
         self.torrent.set_content(now, raw, geometry, checked.have, priority);
-        self.snapshot.running = true;
+        self.running = true;
         self.add_peers();
         self.publish();
         // After the snapshot, which whoever hears this will look at.
@@ -247,7 +246,7 @@ impl TorrentTask {
         if self.shared.config.lan {
             names.retain(|name| is_near_host(&name.host));
         }
-        self.lookups = hints::look_up(names, &self.commands);
+        self.lookups = hints::look_up(names, &self.reach);
     }
 
     /// Who keeps to this network tries nobody elsewhere on the word of others. Whoever was heard on the wire is in it,
@@ -280,7 +279,7 @@ impl TorrentTask {
                 tracing::debug!(%addr, %error, "cannot connect");
                 self.torrent.handle_dial_failed(self.shared.clock.now(), addr);
                 if self.add.peers.contains(&addr) {
-                    self.snapshot.refused.insert(addr, error);
+                    self.refused.insert(addr, error);
                 }
             }
         }
@@ -300,13 +299,13 @@ impl TorrentTask {
             Err(refusal) => return tracing::debug!(%addr, %refusal, "refused"),
         };
         tracing::debug!(%addr, ?peer, ?direction, "connected");
-        self.snapshot.refused.remove(&addr);
+        self.refused.remove(&addr);
         let (queue, from_torrent) = mpsc::channel(TO_PEER_QUEUE);
         let pump = Pump {
             peer,
             pieces: self.content.as_ref().map(|content| content.metainfo.info.geometry.pieces()),
             queue: from_torrent,
-            out: self.heard.0.clone(),
+            out: self.heard.get_or_insert_with(|| mpsc::channel(FROM_PEER_QUEUE)).0.clone(),
             buffers: self.shared.buffers.clone(),
             clock: self.shared.clock,
             config: PumpConfig::default(),
@@ -319,7 +318,8 @@ impl TorrentTask {
     fn on_reads(&mut self, first: FromPeer) {
         self.on_heard(first);
         for _ in 1..READS_PER_DRAIN {
-            match self.heard.1.try_recv() {
+            let Some((_, heard)) = &mut self.heard else { return };
+            match heard.try_recv() {
                 Ok(next) => self.on_heard(next),
                 Err(_) => return,
             }
@@ -504,7 +504,7 @@ impl TorrentTask {
     }
 
     fn is_private(&self) -> bool {
-        self.snapshot.metainfo.as_ref().is_some_and(|metainfo| metainfo.info.private)
+        self.metainfo.as_ref().is_some_and(|metainfo| metainfo.info.private)
     }
 
     /// Events that nobody takes are dropped: the snapshot carries the state.
@@ -515,6 +515,11 @@ impl TorrentTask {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::AddPeers(source, peers) => self.on_candidates(source, peers),
+            Command::Incoming(peer) if self.opening.is_none() => {
+                self.connected(*peer, Direction::Incoming);
+            }
+            Command::Incoming(peer) if self.early.len() < EARLY_MAX => self.early.push(*peer),
+            Command::Incoming(_) => {}
             Command::SetLimits(down, up) => {
                 self.torrent.set_limits(self.shared.clock.now(), down, up);
             }
@@ -527,19 +532,24 @@ impl TorrentTask {
     fn publish(&mut self) -> bool {
         let now = self.shared.clock.now();
         self.torrent.set_external(self.shared.addresses(), self.shared.port());
-        self.snapshot.status = self.torrent.status(now);
-        self.snapshot.peers = self.torrent.peers(now);
-        self.snapshot.checking = self.opening.as_ref().map(|opening| *opening.progress.borrow());
+        let status = self.torrent.status(now);
         if let Some(content) = &self.content {
-            let status = &self.snapshot.status;
             let (down, up) = content.before;
             content.storage.set_totals(down + status.downloaded, up + status.uploaded);
         }
+        let snapshot = Snapshot {
+            status,
+            metainfo: self.metainfo.clone(),
+            running: self.running,
+            checking: self.opening.as_ref().map(|opening| *opening.progress.borrow()),
+            peers: self.torrent.peers(now),
+            refused: self.refused.clone(),
+            path: self.content.as_ref().map(|content| content.path.clone()),
+            ..Snapshot::default() // the rest is known to others
+        };
         let changed = self.out.snapshots.send_if_modified(|shown| {
-            let changed = *shown != self.snapshot;
-            if changed {
-                shown.clone_from(&self.snapshot);
-            }
+            let changed = *shown != snapshot;
+            *shown = snapshot;
             changed
         });
         changed || self.opening.is_some()
@@ -563,6 +573,14 @@ impl TorrentTask {
                 let _ = self.out.events.try_send(Box::new(event));
             }
         }
+    }
+}
+
+/// What one read of one connection brought; never, if there was none yet.
+async fn next_read(heard: &mut Option<Heard>) -> Option<FromPeer> {
+    match heard {
+        Some((_, heard)) => heard.recv().await,
+        None => std::future::pending().await,
     }
 }
 

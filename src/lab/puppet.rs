@@ -14,7 +14,7 @@ use gaggle_core::swarm::announce::Pace;
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Which promise it breaks.
@@ -75,16 +75,7 @@ impl Puppet {
     /// Announces itself as a seed and plays its part until the future is dropped.
     pub async fn play(self) -> io::Result<()> {
         let port = self.addr().port();
-        let (tell, told) = watch::channel(Progress {
-            uploaded: 0,
-            downloaded: 0,
-            left: 0,
-            needs_peers: false,
-            port: None,
-            complete: true,
-        });
-        let (found, mut strangers) = mpsc::channel(WAITING_MAX);
-        let announcing = self.announce(port, told, found)?;
+        let mut announcing = self.announcing(port)?;
         let (out, mut connections) = mpsc::channel(WAITING_MAX);
         let (us, hash) = (self.us, self.hash);
         let lookup = move |wanted: InfoHash| (wanted == hash).then_some(us);
@@ -99,20 +90,15 @@ impl Puppet {
                     None => break,
                 },
                 Some(_) = playing.join_next() => {}
-                Some(_) = strangers.recv() => {} // it waits to be dialled
+                _ = announcing.step() => {} // it waits to be dialled
             }
         }
         accept.abort();
-        drop((tell, announcing));
         Ok(())
     }
 
-    fn announce(
-        &self,
-        port: u16,
-        told: watch::Receiver<Progress>,
-        found: mpsc::Sender<Vec<SocketAddr>>,
-    ) -> io::Result<Announcing> {
+    /// Announces a seed.
+    fn announcing(&self, port: u16) -> io::Result<Announcing> {
         let mut rng = os_rng()?;
         let clock = Clock::start();
         let trusted = self.trackers.iter().cloned().collect();
@@ -126,7 +112,8 @@ impl Puppet {
             pace: Pace::default(),
         };
         let trackers = Trackers::new(config, clock, rng.fork());
-        Ok(Announcing::start(setup, trackers, clock, rng, told, found))
+        let seed = Progress { complete: true, ..Progress::default() };
+        Ok(Announcing::new(setup, trackers, clock, rng, seed))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Drives the announcer of one torrent over real trackers.
 //!
-//! Decides nothing about whom to ask when: [`Announcer`] does. Never keeps peers back, and never waits for whoever
-//! takes them: when the channel is full, peers are dropped, and the next announce brings others.
+//! Decides nothing about whom to ask when: [`Announcer`] does. Has no task of its own: it moves while its owner waits
+//! for it.
 
 use super::{Ask, AskId, Found, Trackers};
 use crate::net::Clock;
@@ -13,8 +13,7 @@ use gaggle_core::swarm::announce::{self, Announcer, Failure, Pace, TrackerKey, T
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
 /// How long `stopped` may take, over all trackers; what has not gone out by then is given up.
 pub const FAREWELL: Duration = Duration::from_secs(1);
@@ -40,7 +39,7 @@ pub struct AnnouncingSetup {
     pub pace: Pace,
 }
 
-/// How the torrent stands; published by its owner whenever it changes.
+/// How the torrent stands; its owner says so whenever it changes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Progress {
     /// Payload bytes sent since the start.
@@ -60,20 +59,13 @@ pub struct Progress {
 
 /// The announces of one torrent at work. Dropping it ends them without a farewell.
 pub struct Announcing {
-    stop: Option<oneshot::Sender<()>>,
-    status: watch::Receiver<Vec<TrackerStatus>>,
-    task: JoinHandle<()>,
-}
-
-struct Task {
     announcer: Announcer,
     setup: AnnouncingSetup,
     trackers: Trackers,
     clock: Clock,
-    progress: watch::Receiver<Progress>,
-    peers: mpsc::Sender<Vec<SocketAddr>>,
-    status: watch::Sender<Vec<TrackerStatus>>,
+    progress: Progress,
     said_complete: bool,
+    under_way: Option<UnderWay>,
 }
 
 /// An announce under way.
@@ -84,95 +76,76 @@ struct UnderWay {
 }
 
 impl Announcing {
-    /// Begins to announce at once; peers go to `peers` as they are heard of.
-    ///
-    /// It also ends, with a farewell, when the sender of `progress` is dropped.
-    pub fn start(
-        setup: AnnouncingSetup,
+    /// The first announce is made by the first [`Self::step`].
+    pub fn new(
+        mut setup: AnnouncingSetup,
         trackers: Trackers,
         clock: Clock,
         rng: Rng,
-        progress: watch::Receiver<Progress>,
-        peers: mpsc::Sender<Vec<SocketAddr>>,
+        progress: Progress,
     ) -> Self {
-        let announcer = Announcer::new(&setup.tiers, setup.pace, rng);
-        let (status, status_seen) = watch::channel(announcer.status());
-        let (stop, stopped) = oneshot::channel();
-        let said_complete = progress.borrow().complete;
-        let task =
-            Task { announcer, setup, trackers, clock, progress, peers, status, said_complete };
-        let task = tokio::spawn(Box::new(task).run(stopped));
-        Self { stop: Some(stop), status: status_seen, task }
+        let tiers = std::mem::take(&mut setup.tiers); // the announcer knows them from here on
+        let mut announcer = Announcer::new(&tiers, setup.pace, rng);
+        announcer.set_needs_peers(progress.needs_peers);
+        let said_complete = progress.complete;
+        Self { announcer, setup, trackers, clock, progress, said_complete, under_way: None }
     }
 
     /// How it stands with each tracker.
     pub fn status(&self) -> Vec<TrackerStatus> {
-        self.status.borrow().clone()
+        self.announcer.status()
     }
 
-    /// The same, for whoever wants to hear about changes.
-    pub fn watch_status(&self) -> watch::Receiver<Vec<TrackerStatus>> {
-        self.status.clone()
-    }
-
-    /// Says `stopped` to all trackers that know us; returns after [`FAREWELL`] at most.
-    pub async fn stop(mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        // The task keeps the time itself; an error means that it has ended already.
-        let _ = (&mut self.task).await;
-    }
-}
-
-impl Drop for Announcing {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Task {
-    async fn run(mut self: Box<Self>, mut stop: oneshot::Receiver<()>) {
-        let mut under_way: Option<UnderWay> = None;
-        loop {
-            self.follow_progress();
-            if under_way.is_none() {
-                under_way = self.begin();
-            }
-            let _ = self.status.send_if_modified(|shown| {
-                let now = self.announcer.status();
-                let changed = *shown != now;
-                *shown = now;
-                changed
-            });
-            tokio::select! {
-                biased;
-                _ = &mut stop => break,
-                changed = self.progress.changed() => if changed.is_err() { break },
-                found = next(&mut under_way) => self.found(&mut under_way, found),
-                () = self.clock.sleep_until(self.announcer.poll_timeout()), if under_way.is_none() => {}
-            }
-        }
-        drop(under_way);
-        self.say_farewell().await;
-    }
-
-    fn follow_progress(&mut self) {
-        let Progress { needs_peers, complete, .. } = *self.progress.borrow_and_update();
-        self.announcer.set_needs_peers(needs_peers);
-        if complete && !self.said_complete {
+    /// What is announced from now on; a completion at once.
+    pub fn set_progress(&mut self, progress: Progress) {
+        self.progress = progress;
+        self.announcer.set_needs_peers(progress.needs_peers);
+        if progress.complete && !self.said_complete {
             self.said_complete = true;
             self.announcer.completed(self.clock.now());
         }
     }
 
+    /// Waits until the next announce is due and makes it, or for the next word on the one under way. Returns the peers
+    /// that were heard of; the status may have changed. May be dropped and called again at any time, and is to be
+    /// called anew after [`Self::set_progress`].
+    pub async fn step(&mut self) -> Vec<SocketAddr> {
+        if let Some(current) = &mut self.under_way {
+            let found = current.found.recv().await;
+            return self.found(found);
+        }
+        self.clock.sleep_until(self.announcer.poll_timeout()).await;
+        self.begin();
+        Vec::new()
+    }
+
+    /// Says `stopped` to all trackers that know us, all at once; returns after [`FAREWELL`] at most. Whoever does not
+    /// hear it in time forgets us by itself.
+    pub async fn stop(mut self) {
+        self.under_way = None;
+        self.announcer.stop();
+        let deadline: Instant = self.clock.now() + FAREWELL;
+        let mut farewells = Vec::new();
+        while let Some(ask) = self.announcer.poll(self.clock.now()) {
+            farewells.extend(self.submit(ask));
+        }
+        for mut farewell in farewells {
+            tokio::select! {
+                () = async { while farewell.recv().await.is_some() {} } => {}
+                () = self.clock.sleep_until(Some(deadline)) => break,
+            }
+        }
+    }
+
     /// Makes the next announce if it is due. URLs that cannot be asked fail at once, until one can.
-    fn begin(&mut self) -> Option<UnderWay> {
-        loop {
-            let ask = self.announcer.poll(self.clock.now())?;
+    fn begin(&mut self) {
+        while let Some(ask) = self.announcer.poll(self.clock.now()) {
             let tracker = ask.tracker;
             match self.submit(ask) {
-                Ok(found) => return Some(UnderWay { tracker, found, peers: 0 }),
+                Ok(found) => {
+                    self.under_way = Some(UnderWay { tracker, found, peers: 0 });
+                    return;
+                }
                 Err(error) => self.failed(tracker, &error),
             }
         }
@@ -181,8 +154,7 @@ impl Task {
     fn submit(&self, ask: announce::Ask) -> Result<mpsc::Receiver<Found>, super::LocateError> {
         let locator = self.trackers.locator(&ask.url)?;
         tracing::debug!(url = %ask.url, event = ?ask.event, "announce");
-        let Progress { uploaded, downloaded, left, needs_peers, port, .. } =
-            *self.progress.borrow();
+        let Progress { uploaded, downloaded, left, needs_peers, port, .. } = self.progress;
         let want = match ask.event {
             Event::Stopped => Some(0),
             _ => needs_peers.then_some(WANT),
@@ -204,16 +176,15 @@ impl Task {
         Ok(receiver)
     }
 
-    fn found(&mut self, under_way: &mut Option<UnderWay>, found: Option<Found>) {
-        let Some(current) = under_way else { return };
+    fn found(&mut self, found: Option<Found>) -> Vec<SocketAddr> {
+        let Some(current) = &mut self.under_way else { return Vec::new() };
         let tracker = current.tracker;
         match found {
             Some(Found::Peers { peers, .. }) => {
                 current.peers += peers.len();
-                let _ = self.peers.try_send(peers);
-                return;
+                return peers;
             }
-            Some(Found::Searched { .. }) => return, // a tracker has nothing to search
+            Some(Found::Searched { .. }) => return Vec::new(), // a tracker has nothing to search
             Some(Found::Done { outcome: Ok(terms), .. }) => {
                 if let Some(warning) = &terms.warning {
                     tracing::warn!(%warning, "tracker warns");
@@ -227,36 +198,13 @@ impl Task {
                 self.announcer.handle_answer(self.clock.now(), tracker, Err(lost));
             }
         }
-        *under_way = None;
+        self.under_way = None;
+        Vec::new()
     }
 
     fn failed(&mut self, tracker: TrackerKey, error: &super::LocateError) {
         tracing::debug!(%error, "announce failed");
         let failure = Failure { reason: error.to_string(), retry_in: error.retry_in() };
         self.announcer.handle_answer(self.clock.now(), tracker, Err(failure));
-    }
-
-    /// All at once; whoever does not hear it in time forgets us by itself.
-    async fn say_farewell(mut self: Box<Self>) {
-        self.announcer.stop();
-        let deadline: Instant = self.clock.now() + FAREWELL;
-        let mut farewells = Vec::new();
-        while let Some(ask) = self.announcer.poll(self.clock.now()) {
-            farewells.extend(self.submit(ask));
-        }
-        for mut farewell in farewells {
-            tokio::select! {
-                () = async { while farewell.recv().await.is_some() {} } => {}
-                () = self.clock.sleep_until(Some(deadline)) => break,
-            }
-        }
-    }
-}
-
-/// The next word of the announce under way; never, if there is none.
-async fn next(under_way: &mut Option<UnderWay>) -> Option<Found> {
-    match under_way {
-        Some(current) => current.found.recv().await,
-        None => std::future::pending().await,
     }
 }

@@ -186,6 +186,7 @@ impl Announcer {
                 order.push(places);
             }
         }
+        trackers.shrink_to_fit(); // most torrents have one or two
         Self {
             trackers,
             tiers: order,
