@@ -108,7 +108,7 @@ struct Candidate {
 /// What a lookup does when it knows nobody who answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Patience {
-    /// It will wait until the bootstrap lookup is over.
+    /// It will wait until somebody has answered, or the bootstrap lookup is over.
     Full,
     /// It does.
     Waits,

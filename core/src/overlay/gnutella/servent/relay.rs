@@ -249,16 +249,7 @@ impl Servent {
         if self.role == Role::Leaf || index {
             return Ok(());
         }
-        if self.config.query_caching
-            && let Some(payloads) = self.cache.get(now, &question)
-        {
-            self.counters.cached += 1;
-            let ttl = descriptor.header.hops.saturating_add(2).min(LIFE_MAX);
-            for payload in payloads {
-                let answer = Descriptor::new(guid, Kind::QUERY_HIT, ttl, payload);
-                self.answers.learn(now, digest(&answer), id, ());
-                self.send(now, id, &answer);
-            }
+        if self.answer_from_cache(now, id, descriptor, &question) {
             return Ok(());
         }
         if descriptor.payload.len() > QUERY_RELAYED_MAX {
@@ -275,6 +266,29 @@ impl Servent {
             whom.into_iter().for_each(|other| self.send(now, other, &next));
         }
         Ok(())
+    }
+
+    /// Answers with what others have answered before. Whether there was something.
+    fn answer_from_cache(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        descriptor: &Descriptor,
+        question: &Question,
+    ) -> bool {
+        if !self.config.query_caching {
+            return false;
+        }
+        let Some(payloads) = self.cache.get(now, question) else { return false };
+        self.counters.cached += 1;
+        let Header { guid, hops, .. } = descriptor.header;
+        let ttl = hops.saturating_add(2).min(LIFE_MAX);
+        for payload in payloads {
+            let answer = Descriptor::new(guid, Kind::QUERY_HIT, ttl, payload);
+            self.answers.learn(now, digest(&answer), id, ());
+            self.send(now, id, &answer);
+        }
+        true
     }
 
     /// Neighbours that relay and would take this query.

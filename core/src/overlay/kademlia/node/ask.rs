@@ -157,6 +157,10 @@ impl Node {
         for &node in &nodes {
             self.sides[side_of(&node.addr)].table.heard_of(node);
         }
+        if alone {
+            // Who waits for somebody to ask need not wait for the dead among those that the first one names.
+            self.release(now, side);
+        }
         match open.purpose {
             Purpose::Lookup(id) | Purpose::Router(id) => {
                 if !peers.is_empty() {

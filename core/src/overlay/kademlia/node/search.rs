@@ -99,7 +99,7 @@ impl Node {
         ready.bootstrapping.is_some() || (soon && somebody())
     }
 
-    /// Lets a lookup wait until the bootstrap lookup is over; begins that if it is due.
+    /// Lets a lookup wait until somebody has answered, or the bootstrap lookup is over; begins that if it is due.
     fn hold(&mut self, now: Instant, id: LookupId) {
         let Some(lookup) = self.lookups.get_mut(&id) else { return };
         lookup.patience = Patience::Waits;
@@ -112,7 +112,7 @@ impl Node {
         }
     }
 
-    /// The bootstrap lookup is over: whoever waited for it begins now with what it has found.
+    /// The first node has answered, or the bootstrap lookup is over: whoever waited begins now with what is known.
     pub(super) fn release(&mut self, now: Instant, side: usize) {
         let waits = |lookup: &Lookup| lookup.side == side && lookup.patience == Patience::Waits;
         let waiting: Vec<LookupId> =
@@ -173,7 +173,7 @@ impl Node {
         if self.config.upkeep { self.config.limits.new_destinations / UPKEEP_SHARE } else { 0 }
     }
 
-    /// A lookup that nobody has answered is begun again when the bootstrap lookup is over, once.
+    /// A lookup that nobody has answered is begun again when somebody has answered the bootstrap lookup, once.
     fn end(&mut self, now: Instant, id: LookupId, mut lookup: Lookup) {
         let others = self.sides[lookup.side].bootstrapping.is_some_and(|other| other != id);
         if others

@@ -196,7 +196,7 @@ pub(super) fn links() -> Bench {
             let at =
                 format!("{round_trip_ms} ms, {mbit} Mbit/s, {loss_percent} % lost, {congestion}");
             let link = format!(
-                "--round-trip-ms {round_trip_ms} --mbit {mbit} --loss-percent {loss_percent} --congestion {congestion}"
+                "--round-trip-ms {round_trip_ms} --mbit {mbit} --loss-percent {loss_percent} --congestion {congestion} --seconds 25 --size 2G"
             );
             let name = |client: &str| format!("{client}, {at}");
             for client in ["gaggle", "iperf3", "lt-far"] {

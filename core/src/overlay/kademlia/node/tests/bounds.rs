@@ -198,6 +198,24 @@ fn only_the_search_for_neighbours_asks_bootstrap_nodes_and_the_others_wait_for_i
 }
 
 #[test]
+fn who_waits_for_somebody_to_ask_begins_with_the_first_who_answers() {
+    let mut node = node(Config { bootstrap: vec![addr("8.8.8.8:8")], ..Config::default() });
+    node.lookup_peers(at(0), SWARM);
+    node.handle_timeout(at(0));
+    let (router, message) = node.poll_message().unwrap();
+    let mut reply = Reply::new(id(99));
+    // Of the one it names nobody will ever hear again.
+    reply.nodes = Some(vec![Contact { id: id(98), addr: addr("60.0.0.1:1") }]);
+    node.handle_message(at(20), router, Message::reply(message.transaction, reply), 100);
+    let is_ours = |(to, message): &(SocketAddr, Message)| {
+        let asks =
+            |ask: &Ask| matches!(ask, Ask::GetPeers { info_hash, .. } if *info_hash == SWARM);
+        *to == router && matches!(&message.body, Body::Query(query) if asks(&query.ask))
+    };
+    assert!(std::iter::from_fn(|| node.poll_message()).any(|sent| is_ours(&sent)));
+}
+
+#[test]
 fn who_waits_in_vain_is_told_so() {
     let config = Config { bootstrap: vec![addr("8.8.8.8:8")], ..Config::default() };
     let mut node = node(config);
