@@ -15,7 +15,7 @@ const READ_MIN: usize = 4 * 1024;
 const AHEAD_MAX: usize = 16 * 1024 + 13;
 /// Bytes of used buffers that are watched for reuse: what may be on its way to the disk. When there are more, the
 /// oldest is left to its slices.
-const USED_MAX: usize = 6 << 20;
+const USED_MAX: usize = 8 << 20;
 /// Smaller ones are not worth it.
 const USED_MIN: usize = 32 * 1024;
 /// Used buffers that are looked at for one that is free. The oldest come first, and mostly are.
