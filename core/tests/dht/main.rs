@@ -8,42 +8,18 @@ mod churn;
 mod families;
 mod items;
 mod lookups;
+#[path = "../scale/mod.rs"]
+mod scale;
 mod serving;
 
 use gaggle_core::clock::Instant;
 use gaggle_core::lab::{Overlay, Wire};
 use gaggle_core::overlay::kademlia::{Config, Event, Found, LookupId};
+use scale::{full, quantile, secs, seeds, sized};
 use std::time::Duration;
-
-fn full() -> bool {
-    std::env::var("GAGGLE_FULL").is_ok_and(|value| value == "1")
-}
-
-/// One size for the ordinary run, one for the claim.
-fn sized<T>(small: T, large: T) -> T {
-    if full() { large } else { small }
-}
-
-fn seeds() -> Vec<u64> {
-    match std::env::var("GAGGLE_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        Some(one) => vec![one],
-        None => (1..=sized(1, 5)).collect(),
-    }
-}
 
 fn figure(text: &str) {
     println!("FIGURE dht {text}");
-}
-
-const fn secs(s: u64) -> Duration {
-    Duration::from_secs(s)
-}
-
-/// The value that this share of all does not exceed.
-fn quantile(values: &mut [f64], share: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let at = (values.len() as f64 * share) as usize;
-    values.get(at.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
 
 /// A network that has existed for long: `live` nodes whose tables also name `dead` hosts.

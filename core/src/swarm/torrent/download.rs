@@ -16,7 +16,7 @@ use std::time::Duration;
 const SNUB_AFTER: Duration = Duration::from_secs(60);
 /// In endgame, and when the pieces in progress fill the memory, a peer that owes blocks and has sent none for so long is
 /// passed over until it sends one. Without this, the others wait a minute for each silent peer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// A request that is not answered while others are is given up after this.
 const STALE_AFTER: Duration = Duration::from_secs(40);
 /// Requests that a peer rejects without sending a block in between, before it counts as snubbing us.

@@ -1,6 +1,7 @@
 //! A few machines in one room: messages arrive at once and in order, the disk answers at once.
 //! Timing, links and crowds are the lab's business; here are the rules of one torrent.
 
+use super::download::PATIENCE;
 use super::*;
 use crate::blame::Blame;
 use crate::geometry::{BLOCK_LEN, Block, Version};
@@ -446,6 +447,63 @@ fn a_silent_peer_is_snubbed_and_its_blocks_go_elsewhere() {
     room.connect(2, 1);
     room.pass(Duration::from_secs(5));
     assert!(room.done(2));
+}
+
+#[test]
+fn a_peer_that_fills_the_memory_and_falls_silent_holds_nobody_up() {
+    let large = Geometry::new(Version::V1, 256 << 20, 256 << 10).unwrap();
+    let mut room = Room::new(1, 0);
+    room.hosts[0] = machine(0);
+    let empty = Bitfield::empty(large.pieces());
+    room.hosts[0].set_content(room.now, info(), large, empty, |_| Priority::Normal);
+    let [dead, live] = [100, 101].map(|name| room.attach_as(0, name));
+    let requests = |messages: Vec<Message>| -> Vec<Request> {
+        let request = |message| match message {
+            Message::Request(request) => Some(request),
+            _ => None,
+        };
+        messages.into_iter().filter_map(request).collect()
+    };
+    let reqq = Message::Extended { id: 0, payload: b"d4:reqqi2000ee"[..].into() };
+    let mut owed = requests(room.hear(0, dead, &[reqq, Message::HaveAll, Message::Unchoke]));
+    // It is fast until it is asked for all that may be in memory.
+    let most = (6 << 20) / BLOCK_LEN as usize;
+    for _ in 0..200 {
+        room.now += Duration::from_millis(10);
+        room.hosts[0].handle_timeout(room.now);
+        room.sent.clear();
+        for Request { index, begin, len } in owed.drain(..owed.len().min(48)) {
+            let fate = room.hosts[0].handle_block(room.now, dead, index, begin, len);
+            assert!(matches!(fate, Fate::Keep(_)));
+        }
+        owed.extend(requests(room.hear(0, dead, &[])));
+    }
+    assert!(owed.len() >= most, "{} are owed", owed.len());
+    // The other one answers at once, as long as it is asked.
+    let mut wanted = requests(room.hear(0, live, &[Message::HaveAll, Message::Unchoke]));
+    let mut served = Vec::new();
+    for _ in 0..2 {
+        let until = room.now + PATIENCE - TICK;
+        let mut count = 0;
+        while room.now < until || (!wanted.is_empty() && count < most) {
+            room.sent.clear();
+            count += wanted.len();
+            for Request { index, begin, len } in wanted.drain(..) {
+                let _ = room.hosts[0].handle_block(room.now, live, index, begin, len);
+            }
+            room.pass(TICK);
+            let sent = std::mem::take(&mut room.sent);
+            wanted = requests(sent.into_iter().map(|(_, message)| message).collect());
+        }
+        served.push(count);
+    }
+    assert!(served[0] < most / 4 && served[1] >= most, "served {served:?}");
+    // What it owed comes after all, all of it: it is not closed for that.
+    for Request { index, begin, len } in owed {
+        let _ = room.hosts[0].handle_block(room.now, dead, index, begin, len);
+    }
+    room.settle();
+    assert_eq!(room.closed, []);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who may come in, and under which name.
 
 use super::super::bucket::Bucket;
-use super::user::{Health, User};
+use super::user::User;
 use super::{Directory, Event, UserId};
 use crate::clock::Instant;
 use crate::hash::sha256;
@@ -110,22 +110,9 @@ impl Directory {
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let client = login.client.as_bytes();
-        connection.user = Some(Box::new(User {
-            nick: nick.clone(),
-            ip: connection.ip,
-            port: login.port,
-            client: Text::new(&client[..client.len().min(CLIENT_INFO_MAX)]),
-            speed,
-            since: now,
-            downloads: 0,
-            uploads: 0,
-            health: Health::default(),
-            searches: Bucket::default(),
-            source_searches: Bucket::default(),
-            counters: Bucket::default(),
-            waiting: 0,
-            browse: None,
-        }));
+        let client = Text::new(&client[..client.len().min(CLIENT_INFO_MAX)]);
+        let user = User::new(nick.clone(), (connection.ip, login.port), client, speed, now);
+        connection.user = Some(Box::new(user));
         self.nicks.insert(nick.key(), id);
         self.greet(id);
         self.probe(id);

@@ -132,6 +132,32 @@ pub(super) struct Browse {
 }
 
 impl User {
+    /// Somebody who has just logged in: nothing is known of him but what he says.
+    pub(super) fn new(
+        nick: Nick,
+        (ip, port): (Ipv4Addr, u16),
+        client: Text,
+        speed: u8,
+        now: Instant,
+    ) -> Self {
+        Self {
+            nick,
+            ip,
+            port,
+            client,
+            speed,
+            since: now,
+            downloads: 0,
+            uploads: 0,
+            health: Health::default(),
+            searches: Bucket::default(),
+            source_searches: Bucket::default(),
+            counters: Bucket::default(),
+            waiting: 0,
+            browse: None,
+        }
+    }
+
     /// How good a source he is for somebody at `asker`: larger is better. At most 350, and 240 less after two reports.
     pub(super) fn score(&self, now: Instant, asker: Ipv4Addr) -> i32 {
         let uptime = now.since(self.since).min(UPTIME_FULL).as_secs() as i32 * 100
@@ -162,22 +188,8 @@ mod tests {
     }
 
     fn user(speed: u8) -> User {
-        User {
-            nick: Nick::new(b"bob").unwrap(),
-            ip: [10, 1, 2, 3].into(),
-            port: 6699,
-            client: "x".into(),
-            speed,
-            since: at(0),
-            downloads: 0,
-            uploads: 0,
-            health: Health::default(),
-            searches: Bucket::default(),
-            source_searches: Bucket::default(),
-            counters: Bucket::default(),
-            waiting: 0,
-            browse: None,
-        }
+        let bob = Nick::new(b"bob").unwrap();
+        User::new(bob, ([10, 1, 2, 3].into(), 6699), "x".into(), speed, at(0))
     }
 
     #[test]
