@@ -1,9 +1,9 @@
 //! Reservations: which block goes to whom, and what happens when it comes, or does not.
 
 use super::{
-    Arrival, ENDGAME_COPIES_MAX, ENDGAME_LOOK, Mode, OPEN_BLOCKS_MAX, OPEN_BYTES_MAX,
-    OPEN_BYTES_MAX_LARGE, OPEN_PER_PEER_HALVES, OPEN_SIZE_MAX, Open, Peer, Picker, PickerPolicy,
-    RANDOM_FIRST, Rank, SAMPLE, WALK_MAX,
+    Arrival, BESIDE_THE_WAY, ENDGAME_COPIES_MAX, ENDGAME_LOOK, Mode, OPEN_BLOCKS_MAX,
+    OPEN_BYTES_MAX, OPEN_BYTES_MAX_LARGE, OPEN_PER_PEER_HALVES, OPEN_SIZE_MAX, Open, Peer, Picker,
+    PickerPolicy, RANDOM_FIRST, Rank, SAMPLE, WALK_MAX,
 };
 use crate::geometry::{BLOCK_LEN, Block, PieceIndex};
 use crate::swarm::PeerKey;
@@ -176,8 +176,13 @@ impl Picker {
         let open = self.open.iter().filter(|&(&piece, open)| goes_on(piece, open));
         let in_hand: u64 = open.map(|(_, open)| u64::from(open.in_hand())).sum();
         !self.open.is_empty()
-            && (in_hand * u64::from(BLOCK_LEN) >= open_bytes_max(piece_len) + self.on_the_way
+            && (in_hand * u64::from(BLOCK_LEN) >= self.open_bytes_max(piece_len)
                 || self.open.len() as u64 * piece_len >= OPEN_SIZE_MAX)
+    }
+
+    fn open_bytes_max(&self, piece_len: u64) -> u64 {
+        let pieces = (8 * piece_len).clamp(OPEN_BYTES_MAX, OPEN_BYTES_MAX_LARGE);
+        pieces.max(self.on_the_way + BESIDE_THE_WAY)
     }
 
     /// Whether rarity does not count at the moment.
@@ -325,8 +330,4 @@ impl Picker {
             self.partial.insert(block.piece);
         }
     }
-}
-
-fn open_bytes_max(piece_len: u64) -> u64 {
-    (8 * piece_len).clamp(OPEN_BYTES_MAX, OPEN_BYTES_MAX_LARGE)
 }

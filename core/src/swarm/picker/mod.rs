@@ -37,12 +37,15 @@ pub const OPEN_PER_PEER_HALVES: usize = 3;
 /// The same in blocks: 32 MiB (libtorrent).
 pub const OPEN_BLOCKS_MAX: u64 = 2048;
 /// Bytes here or asked for of all pieces in progress, those waiting for their hash included, beyond which none is begun:
-/// with more memory in use everything gets slower. What long paths hold comes on top; see [`Picker::set_on_the_way`].
-/// One piece may always be begun.
+/// with more memory in use everything gets slower. It is more while long paths hold so much; see
+/// [`Picker::set_on_the_way`]. One piece may always be begun.
 pub const OPEN_BYTES_MAX: u64 = 6 << 20;
 /// The same for large pieces, of which eight are in progress: some arrive while others are hashed together.
 pub const OPEN_BYTES_MAX_LARGE: u64 = 32 << 20;
-/// The most that is asked for on top of these.
+/// What may be in hand beside the bytes that long paths hold. Those that hold less add nothing to the bounds above:
+/// where cores are few, what a peer keeps waiting looks like a path.
+pub const BESIDE_THE_WAY: u64 = 2 << 20;
+/// The most that counts of long paths.
 pub const ON_THE_WAY_MAX: u64 = 64 << 20;
 /// Sizes of all pieces in progress, beyond which none is begun: peers that send a block of many pieces and withhold one
 /// of each must not fill the memory. It is far above the other bound, because peers that send a block of a piece that

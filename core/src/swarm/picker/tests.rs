@@ -317,8 +317,12 @@ fn what_long_paths_hold_does_not_fill_the_memory() {
     let most = (OPEN_BYTES_MAX / u64::from(BLOCK_LEN)) as usize;
     let first = reserve(&mut picker, 1, 2 * most).len();
     assert!((most..most + 16).contains(&first), "{first} of {most}");
-    picker.set_on_the_way(4 << 20);
-    assert_eq!(reserve(&mut picker, 1, 2 * most).len(), 256);
+    for (on_the_way, more) in [(4 << 20, 0), (5 << 20, 64), (8 << 20, 256 - 64)] {
+        picker.set_on_the_way(on_the_way);
+        assert!(on_the_way + BESIDE_THE_WAY <= OPEN_BYTES_MAX || !picker.memory_is_full());
+        let got = reserve(&mut picker, 1, 2 * most).len();
+        assert!((more..more + 16).contains(&got), "{got} for {more} with {on_the_way} on the way");
+    }
     picker.set_on_the_way(0);
     assert!(picker.memory_is_full());
     assert_eq!(reserve(&mut picker, 1, 16), []);

@@ -478,7 +478,7 @@ fn a_peer_that_fills_the_memory_and_falls_silent_holds_nobody_up() {
         }
         owed.extend(requests(room.hear(0, dead, &[])));
     }
-    assert!(owed.len() >= most, "{} are owed", owed.len());
+    assert!(owed.len() >= most * 3 / 4, "{} are owed", owed.len());
     // The other one answers at once, as long as it is asked.
     let mut wanted = requests(room.hear(0, live, &[Message::HaveAll, Message::Unchoke]));
     let mut served = Vec::new();
