@@ -115,9 +115,12 @@ class Bench:
         names, running = many(a.leeches), []
         cap = size(a.cap)
         if a.disk:
-            # Memory that lay idle is slow (a virtual machine gives it back to its host): nobody comes first.
+            # Nobody comes first: memory that lay idle is slow, as a virtual machine gives it back to its host, and so
+            # is content that nobody has read for a while. What an earlier run has written must not be written now.
             self.touch_memory(self.base(True), torrent.content.size)
-            os.sync()  # what an earlier run has written must not be written during this one
+            for _ in torrent.content.chunks(torrent.content.root):
+                pass
+            os.sync()
         try:
             seed = self.start(a.seed, "seed", [torrent], torrent.content.dir, SEED_IP, cap=cap)
             running.append(seed)
