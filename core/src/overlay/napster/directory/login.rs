@@ -1,6 +1,5 @@
 //! Who may come in, and under which name.
 
-use super::super::bucket::Bucket;
 use super::user::User;
 use super::{Directory, Event, UserId};
 use crate::clock::Instant;
