@@ -17,6 +17,7 @@ mod dht;
 mod gossip;
 mod magnet;
 mod relay;
+mod sources;
 
 const PIECES: u32 = 12;
 
