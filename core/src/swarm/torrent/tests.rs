@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 
 mod dht;
 mod gossip;
+mod hosts;
 mod magnet;
 mod relay;
 mod sources;

@@ -1,227 +1,14 @@
-//! Downloads from scripted hosts of byte ranges, alone and beside peers. Hosts serve at their speed, in steps of a
-//! twentieth of a second; the machine is woken when it asked to be, and not otherwise.
+//! Downloads from hosts of byte ranges, alone and beside peers.
 
+use super::hosts::{Hosts, Kind, MEG, PIECE, TOTAL, big, whole};
 use super::*;
 use crate::scope::Scope;
 use crate::swarm::source::{
-    ACTIVE_MAX, AHEAD_MAX, Ask, Cutter, FIRST_LEN, FetchKey, Head, PARALLEL_MAX, SOURCES_MAX,
-    STALL_AFTER, SourceFault, SourceKey, SourceOp, SourceRefusal, SourceSpec, SourceStatus,
+    ACTIVE_MAX, AHEAD_MAX, FIRST_LEN, FetchKey, PARALLEL_MAX, RANGE_TIME, SOURCES_MAX, STALL_AFTER,
+    SourceFault, SourceOp, SourceRefusal, SourceSpec,
 };
-use crate::swarm::source::{LEN_MAX, RANGE_TIME};
 use proptest::prelude::*;
 use std::ops::Range;
-
-const PIECE: u64 = 4 * BLOCK_LEN as u64;
-const TOTAL: u64 = 320 * PIECE - 1000; // 20 MiB
-const STEP: Duration = Duration::from_millis(50);
-const MEG: u64 = 1 << 20;
-
-/// What a host does.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    /// Takes the request and then nothing.
-    Dead,
-    /// Ends every connection at once.
-    Down,
-    /// Sends one byte more than it should, each time.
-    Endless,
-    Full(Option<Duration>),
-    Good,
-    /// Every piece of it is garbage.
-    Liar,
-    /// Has less than asked for, one piece at a time.
-    Partial,
-    /// Breaks off in the middle.
-    Short,
-    /// Sends another range.
-    Wrong,
-}
-
-struct Host {
-    kind: Kind,
-    rate: u64,
-}
-
-struct Run {
-    ask: Ask,
-    cutter: Cutter,
-    sent: u64,
-    len: u64,
-}
-
-struct Hosts {
-    room: Room,
-    hosts: BTreeMap<SourceKey, Host>,
-    runs: BTreeMap<FetchKey, Run>,
-    asks: Vec<(Instant, Ask)>,
-    stops: usize,
-}
-
-fn big() -> Geometry {
-    Geometry::new(Version::V1, TOTAL, PIECE).unwrap()
-}
-
-fn whole() -> SourceSpec {
-    SourceSpec { addr: None, teller: Scope::Global, span: 0..TOTAL, parallel: 1 }
-}
-
-impl Hosts {
-    /// A leech without anything, and seeds.
-    fn new(seeds: usize) -> Self {
-        let mut room = Room::new(1 + seeds, 0);
-        for host in 0..=seeds {
-            room.hosts[host] = machine(host);
-            let have = if host > 0 { Bitfield::full(320) } else { Bitfield::empty(320) };
-            room.hosts[host].set_content(room.now, info(), big(), have, |_| Priority::Normal);
-        }
-        let (hosts, runs) = (BTreeMap::new(), BTreeMap::new());
-        Self { room, hosts, runs, asks: Vec::new(), stops: 0 }
-    }
-
-    fn leech(&mut self) -> &mut Torrent {
-        &mut self.room.hosts[0]
-    }
-
-    fn add(&mut self, kind: Kind, rate: u64, spec: SourceSpec) -> SourceKey {
-        let now = self.room.now;
-        let key = self.leech().add_source(now, spec).unwrap();
-        self.hosts.insert(key, Host { kind, rate });
-        self.ops();
-        key
-    }
-
-    fn of(&mut self, key: SourceKey) -> SourceStatus {
-        let now = self.room.now;
-        self.leech().sources(now).into_iter().find(|status| status.source == key).unwrap()
-    }
-
-    fn got(&mut self, key: SourceKey) -> u64 {
-        self.of(key).downloaded
-    }
-
-    /// Does what the machine wants, as long as it wants anything.
-    fn ops(&mut self) {
-        loop {
-            self.room.settle();
-            let Some(op) = self.room.hosts[0].poll_source() else { return };
-            match op {
-                SourceOp::Stop(fetch) => {
-                    self.stops += 1;
-                    assert!(self.runs.remove(&fetch).is_some(), "it stops what runs");
-                }
-                SourceOp::Ask(ask) => self.begin(ask),
-            }
-            let ahead: u64 = self.runs.values().map(|run| run.len - run.sent).sum();
-            assert!(ahead <= AHEAD_MAX + LEN_MAX.max(PIECE));
-        }
-    }
-
-    fn begin(&mut self, ask: Ask) {
-        let now = self.room.now;
-        self.asks.push((now, ask));
-        assert!(ask.at + ask.part.len <= TOTAL && ask.part.len <= LEN_MAX.max(PIECE));
-        let (first, len) = (ask.part.first, ask.part.len);
-        let status = 206;
-        let range = |first, len| Some(first..=first + len - 1);
-        let head = match self.hosts[&ask.source].kind {
-            Kind::Down => return self.end(ask.fetch, Err(SourceFault::Lost)),
-            Kind::Full(retry_after) => Head { status: 503, retry_after, ..Head::default() },
-            Kind::Wrong => Head { status, range: range(first + 1, len), ..Head::default() },
-            Kind::Partial => {
-                Head { status, range: range(first, len.min(PIECE)), ..Head::default() }
-            }
-            _ => Head { status, range: range(first, len), ..Head::default() },
-        };
-        match ask.part.accept(&head) {
-            Ok(len) => {
-                let cutter = Cutter::new(big(), ask.at, len);
-                self.runs.insert(ask.fetch, Run { ask, cutter, sent: 0, len });
-            }
-            Err(fault) => self.end(ask.fetch, Err(fault)),
-        }
-    }
-
-    fn end(&mut self, fetch: FetchKey, how: Result<(), SourceFault>) {
-        self.runs.remove(&fetch);
-        let now = self.room.now;
-        self.leech().handle_fetch_end(now, fetch, how);
-    }
-
-    /// Each host sends what it can since the last time.
-    fn serve(&mut self) {
-        let now = self.room.now;
-        let all: Vec<FetchKey> = self.runs.keys().copied().collect();
-        for fetch in all {
-            let Some(run) = self.runs.get(&fetch) else { continue };
-            let source = run.ask.source;
-            let beside = self.runs.values().filter(|run| run.ask.source == source).count() as u64;
-            let host = &self.hosts[&source];
-            let (kind, rate) = (host.kind, host.rate / beside);
-            let run = self.runs.get_mut(&fetch).unwrap();
-            let most = if kind == Kind::Short { run.len / 2 } else { run.len };
-            let mut bytes = (rate / 20).min(most.saturating_sub(run.sent));
-            let over = run.sent + bytes >= most && kind != Kind::Dead;
-            if kind == Kind::Dead {
-                bytes = 0;
-            }
-            run.sent += bytes;
-            bytes += u64::from(over && kind == Kind::Endless);
-            let mut blocks = Vec::new();
-            let cut = run.cutter.cut(vec![0; bytes as usize].into(), &mut blocks);
-            let end = cut.and_then(|()| if over { run.cutter.end() } else { Ok(()) });
-            for (block, _) in blocks {
-                if self.leech().handle_source_block(now, fetch, block) == Fate::Keep(block)
-                    && kind == Kind::Liar
-                {
-                    self.room.spoiled.insert((0, block.piece));
-                }
-                self.ops();
-            }
-            if over && self.runs.contains_key(&fetch) {
-                self.end(fetch, end);
-                self.ops();
-            }
-        }
-    }
-
-    fn pass(&mut self, time: Duration) {
-        let end = self.room.now + time;
-        while self.room.now < end {
-            self.room.now += STEP;
-            let now = self.room.now;
-            for host in &mut self.room.hosts {
-                if host.poll_timeout().is_some_and(|at| at <= now) {
-                    host.handle_timeout(now);
-                }
-            }
-            self.ops();
-            self.serve();
-        }
-    }
-
-    /// Seconds until the leech has everything.
-    fn finish(&mut self, within: u64) -> f64 {
-        let from = self.room.now;
-        while !self.room.done(0) {
-            let took = self.room.now.since(from);
-            assert!(
-                took <= Duration::from_secs(within),
-                "not done: {:?}",
-                self.leech().status(from)
-            );
-            self.pass(STEP);
-        }
-        self.room.now.since(from).as_secs_f64()
-    }
-
-    fn gone(&self) -> Vec<(SourceKey, SourceFault)> {
-        let gone = self.room.events.iter().filter_map(|(_, event)| match event {
-            Event::SourceGone { source, fault } => Some((*source, fault.clone())),
-            _ => None,
-        });
-        gone.collect()
-    }
-}
 
 #[test]
 fn sources_alone_are_enough_and_share_by_speed() {
@@ -355,7 +142,7 @@ fn a_host_that_serves_wrong_bytes_is_banned_and_replaced() {
     assert_eq!(hosts.gone(), [(liar, SourceFault::BadPiece)]);
     assert!(hosts.of(liar).gone.is_some() && hosts.of(good).gone.is_none());
     let asked = hosts.asks.iter().filter(|(_, ask)| ask.source == liar).count();
-    assert_eq!(asked, 1, "the first piece is proof");
+    assert_eq!((asked, hosts.got(liar)), (1, PIECE), "the first piece is proof");
     let again = hosts.room.hosts[0].add_source(hosts.room.now, SourceSpec { addr, ..whole() });
     assert_eq!(again, Err(SourceRefusal::Banned));
 }
@@ -424,6 +211,53 @@ fn the_end_does_not_wait_for_a_slow_source() {
 }
 
 #[test]
+fn what_others_have_sent_meanwhile_is_not_read() {
+    let mut hosts = Hosts::new(0);
+    hosts.room.hosts[0] = machine(0);
+    let wanted = |piece: PieceIndex| if piece.0 < 5 { Priority::Normal } else { Priority::Skip };
+    let now = hosts.room.now;
+    hosts.leech().set_content(now, info(), big(), Bitfield::empty(320), wanted);
+    hosts.add(Kind::Dead, MEG, SourceSpec { span: 0..4 * PIECE, ..whole() });
+    hosts.add(Kind::Dead, MEG, SourceSpec { span: 4 * PIECE..5 * PIECE, ..whole() });
+    assert_eq!(hosts.runs.len(), 2, "the end has begun");
+    let peer = hosts.room.attach(0);
+    let has = (0..4).map(Message::Have);
+    let first: Vec<Message> = [Message::HaveNone].into_iter().chain(has).collect();
+    hosts.room.hear(0, peer, &first);
+    hosts.room.hear(0, peer, &[Message::Unchoke]);
+    for nth in 0..16 {
+        let asked = hosts.room.sent.iter().rev().find_map(|(_, message)| {
+            if let Message::Request(request) = message { Some(*request) } else { None }
+        });
+        let Request { index, begin, len } = asked.expect("one block after the other");
+        assert_ne!(hosts.leech().handle_block(now, peer, index, begin, len), Fate::Drop);
+        assert_eq!(hosts.runs.len(), 2, "{nth}");
+        hosts.room.settle();
+    }
+    hosts.ops();
+    assert_eq!((hosts.stops, hosts.runs.len()), (1, 1), "the other is still needed");
+    assert!(!hosts.room.done(0));
+}
+
+#[test]
+fn what_is_asked_of_all_is_bounded() {
+    let mut leech = machine(0);
+    let len = 16 * MEG;
+    let geometry = Geometry::new(Version::V1, 64 * len, len).unwrap();
+    let normal = |_| Priority::Normal;
+    leech.set_content(Instant::ZERO, info(), geometry, Bitfield::empty(64), normal);
+    for _ in 0..ACTIVE_MAX {
+        let spec = SourceSpec { span: 0..64 * len, parallel: PARALLEL_MAX, ..whole() };
+        leech.add_source(Instant::ZERO, spec).unwrap();
+    }
+    let mut asked = 0;
+    while let Some(SourceOp::Ask(ask)) = leech.poll_source() {
+        asked += ask.part.len;
+    }
+    assert!((AHEAD_MAX..AHEAD_MAX + len).contains(&asked), "{asked}");
+}
+
+#[test]
 fn a_busy_host_is_asked_again_when_it_says_so_and_not_sooner() {
     for (says, rests) in [(Some(20), 20), (None, 60), (Some(0), 5), (Some(1_000_000), 1800)] {
         let mut hosts = Hosts::new(0);
@@ -447,6 +281,44 @@ fn an_unreachable_host_is_asked_less_and_less_and_then_no_more() {
     assert!(pauses.windows(2).all(|two| two[1] > two[0] * 1.5), "{pauses:?}");
     assert_eq!(hosts.gone(), [(key, SourceFault::Lost)]);
     assert_eq!(hosts.leech().poll_timeout(), None, "nothing to wake up for");
+}
+
+#[test]
+fn a_good_piece_makes_up_for_failures() {
+    let mut hosts = Hosts::new(0);
+    let key = hosts.add(Kind::Down, 100_000, whole());
+    for turn in 0..2 {
+        hosts.pass(Duration::from_secs(400)); // the 7th time was after 315 s
+        assert!(hosts.gone().is_empty(), "turn {turn}: {:?}", hosts.asks.len());
+        hosts.hosts.get_mut(&key).unwrap().kind = Kind::Good;
+        hosts.pass(Duration::from_secs(300));
+        assert!(!hosts.runs.is_empty() && hosts.got(key) > 0);
+        hosts.hosts.get_mut(&key).unwrap().kind = Kind::Down;
+        let running = *hosts.runs.keys().next().unwrap();
+        hosts.end(running, Err(SourceFault::Lost));
+        hosts.ops();
+    }
+}
+
+#[test]
+fn who_has_nothing_left_for_us_makes_room() {
+    let mut hosts = Hosts::new(0);
+    for _ in 0..ACTIVE_MAX {
+        hosts.add(Kind::Good, MEG, SourceSpec { span: 0..2 * PIECE, ..whole() });
+    }
+    hosts.add(Kind::Good, 4 * MEG, whole());
+    hosts.finish(10);
+}
+
+#[test]
+fn what_is_taken_back_before_the_driver_saw_it_is_not_asked_for() {
+    let mut hosts = Hosts::new(0);
+    let now = hosts.room.now;
+    let leech = hosts.leech();
+    let source = leech.add_source(now, whole()).unwrap();
+    leech.remove_source(now, source);
+    assert_eq!(leech.poll_source(), None);
+    assert_eq!(leech.sources(now)[0].gone, Some(SourceFault::Removed));
 }
 
 #[test]
@@ -549,14 +421,6 @@ fn sources_are_bounded_and_must_have_a_piece() {
     hosts.add(Kind::Dead, MEG, whole());
     let fresh = machine(9).add_source(now, whole());
     assert_eq!(fresh, Err(SourceRefusal::NoMetadata));
-}
-
-impl Hosts {
-    /// Waits until so many pieces are there.
-    fn finish_part(&mut self, pieces: u32) {
-        self.pass(Duration::from_secs(5));
-        assert_eq!(self.leech().have().unwrap().count(), pieces);
-    }
 }
 
 fn any_kind() -> impl Strategy<Value = Kind> {
