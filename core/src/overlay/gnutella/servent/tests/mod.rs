@@ -2,25 +2,29 @@
 
 mod relay;
 
-use super::super::{Library, Shared};
+use super::super::Library;
+use super::super::library::tests::file;
 use super::*;
 use crate::proto::gnutella::{First, Ggep, Handshake, Hit, Ping, Pong, Push, Qrp, Query, Vendor};
 use crate::rng::Rng;
+use crate::share::Catalogue;
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 fn v4(text: &str) -> SocketAddrV4 {
     text.parse().unwrap()
 }
 
 fn library(names: &[&str]) -> Library {
-    let file = |name: &&str| Shared {
-        name: (*name).into(),
-        size: 9000,
-        sha1: Some([7; 20]),
-        torrent: None,
-    };
-    Library::new(names.iter().map(file).collect())
+    // Different contents, numbered in this order.
+    let mut files = Catalogue::default();
+    let mut items = Vec::new();
+    for (content, name) in (7..).zip(names) {
+        items.push(file(name, 9000, Some(content)));
+        files = files.renewed(items.clone());
+    }
+    Library::new(Arc::new(files))
 }
 
 /// A servent and the far ends of its links.
