@@ -9,6 +9,7 @@ mod hasher;
 mod names;
 mod record;
 
+pub use crate::storage::Stamp;
 pub use catalogue::{Catalogue, Item, Place};
 pub use hasher::{Hashed, Hasher, Hashes};
 pub use names::{LeftOut, LeftOutFor, judge, shown};

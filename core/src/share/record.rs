@@ -78,21 +78,21 @@ impl Record {
     /// Forgets the files below a folder that are not among `there`; whether there were any.
     pub fn keep_below(&mut self, folder: &[u8], there: impl Fn(&[u8]) -> bool) -> bool {
         let before = self.files.len();
-        let below = |path: &[u8]| {
-            path.strip_prefix(folder)
-                .is_some_and(|rest| folder.ends_with(b"/") || rest.starts_with(b"/"))
-        };
-        self.files.retain(|path, _| !below(path) || there(path));
+        self.files.retain(|path, _| !is_below(path, folder) || there(path));
         self.files.len() < before
     }
 
-    /// Takes over what another process has written since, as far as there is room; what is known here is newer.
-    pub fn absorb(&mut self, other: Self) {
+    /// Takes over what another process has written since, as far as there is room; but nothing below `folders`, of which
+    /// all that is there is known here.
+    pub fn absorb<F: AsRef<[u8]>>(&mut self, other: Self, folders: &[F]) {
+        let known_here = |path: &[u8]| folders.iter().any(|folder| is_below(path, folder.as_ref()));
         for (path, known) in other.files {
             if self.files.len() >= FILES_MAX {
                 return;
             }
-            self.files.entry(path).or_insert(known);
+            if !known_here(&path) {
+                self.files.entry(path).or_insert(known);
+            }
         }
     }
 
@@ -147,6 +147,11 @@ impl Record {
     }
 }
 
+fn is_below(path: &[u8], folder: &[u8]) -> bool {
+    let rest = path.strip_prefix(folder);
+    rest.is_some_and(|rest| folder.ends_with(b"/") || rest.starts_with(b"/"))
+}
+
 /// Bytes of one file beside its path: the longest value, and the lengths of both.
 const ENTRY_LEN_MAX: usize = 92 + 16;
 
@@ -191,7 +196,7 @@ mod tests {
     fn known(n: u8) -> Known {
         let hashes = Hashes { sha1: [n; 20], md5: [n; 16], uu: UuHash([n; 20]) };
         let stamp = Stamp { len: u64::from(n) << 40, mtime_ns: -7 };
-        Known { stamp, hashes, torrent: (n % 2 == 0).then_some(InfoHash([n; 20])), settled: true }
+        Known { stamp, hashes, torrent: (n == 2).then_some(InfoHash([n; 20])), settled: true }
     }
 
     fn record() -> Record {
@@ -247,7 +252,9 @@ mod tests {
     fn what_another_process_wrote_is_taken_over() {
         let mut ours = Record::default();
         ours.insert(b"/a/one".to_vec(), known(9));
-        ours.absorb(record());
+        ours.absorb(record(), &["/a/b"]);
+        assert_eq!(ours.len(), 2, "what is gone from our folder does not come back");
+        ours.absorb(record(), &[""; 0]);
         assert_eq!(ours.len(), 3);
         assert_eq!(ours.get(b"/a/one", &known(9).stamp), Some(&known(9)), "ours is newer");
     }

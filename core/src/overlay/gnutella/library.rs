@@ -118,8 +118,7 @@ pub(super) mod tests {
     use super::*;
     use crate::id::InfoHash;
     use crate::proto::fasttrack::UuHash;
-    use crate::share::{Hashes, Place};
-    use crate::storage::Stamp;
+    use crate::share::{Hashes, Place, Stamp};
 
     /// A file whose SHA-1 is one byte over and over.
     pub(crate) fn file(name: &str, size: u64, sha1: Option<u8>) -> Item {
