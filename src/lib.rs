@@ -7,3 +7,4 @@ pub mod engine;
 pub mod lab;
 pub mod locate;
 pub mod net;
+pub mod share;

@@ -25,7 +25,7 @@ pub(super) enum Key {
     Holder(Holder),
 }
 
-pub(super) struct Descriptors {
+pub(crate) struct Descriptors {
     most: usize,
     cache: Mutex<Cache>,
 }
@@ -84,7 +84,7 @@ pub(super) struct Share {
 
 impl Descriptors {
     /// As many as fit beside the connections under the limit of this process.
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         Self::at_most((allowed / PART).clamp(OPEN_MIN, OPEN_MAX) as usize)
     }

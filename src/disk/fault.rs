@@ -82,7 +82,7 @@ pub(super) fn fault(path: &Path, error: &io::Error) -> DiskFault {
 }
 
 /// [`fault`] for `map_err`.
-pub(super) fn at<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> StorageError {
+pub(crate) fn at<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> StorageError {
     move |error| StorageError::Disk(fault(path, &error.into()))
 }
 

@@ -9,6 +9,7 @@ mod claim;
 mod descriptors;
 mod fault;
 mod files;
+mod folder;
 pub mod hashing;
 mod locks;
 mod pool;
@@ -21,9 +22,13 @@ mod tests;
 mod tree;
 
 pub use check::{Checked, Progress};
+pub(crate) use descriptors::Descriptors;
 pub use fault::StorageError;
+pub(crate) use fault::at;
+pub(crate) use folder::{Folder, Kind};
 pub use pool::{Clock, Pool};
 pub use room::Preallocate;
+pub(crate) use state::replace;
 pub use storage::{
     Access, Busy, DiskEvent, PieceHashOf, READS_MAX, STORE_BYTES_MAX, Sink, Storage, StorageSpec,
 };

@@ -137,7 +137,7 @@ impl State {
         Ok(())
     }
 
-    /// Where [`save_record`] puts the record.
+    /// Where the record is.
     pub(super) fn record_path(&self) -> PathBuf {
         self.path("record")
     }
@@ -147,12 +147,14 @@ impl State {
     }
 }
 
-/// Replaces the record durably. Takes the path alone so that no lock is held while the disk works.
-pub(super) fn save_record(path: &Path, record: &Record) -> Result<(), StorageError> {
-    let temp = path.with_extension("record.tmp");
+/// Replaces a file durably: whoever reads it, now or after a power cut, finds the old bytes or the new. Takes the path
+/// alone so that no lock is held while the disk works. Two at a time are one too many: their temporary file is the same.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    let mut temp = path.as_os_str().to_owned();
+    temp.push(".tmp");
     let written = (|| {
         let mut file = File::create(&temp)?;
-        file.write_all(&record.encode())?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temp, path)?;
         let folder = path.parent().unwrap_or_else(|| Path::new("."));

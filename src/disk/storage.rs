@@ -9,7 +9,7 @@ use super::fault::{StorageError, at};
 use super::files::{Files, Holder, holder};
 use super::pool::{Job, Kept, Pool, Shared, Whole, held};
 use super::room::Preallocate;
-use super::state::{State, save_record};
+use super::state::{State, replace};
 use bytes::Bytes;
 use gaggle_core::clock::Instant;
 use gaggle_core::geometry::{Block, PieceIndex};
@@ -456,7 +456,7 @@ impl Inner {
             };
             (record, books.state.record_path(), books.totals)
         };
-        save_record(&path, &record)?;
+        replace(&path, &record.encode())?;
         held(&self.books).saved_totals = totals;
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::descriptors::{Descriptors, Key, Share};
 use super::fault::{StorageError, at};
 use gaggle_core::storage::Stamp;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -139,18 +139,48 @@ impl Tree {
 
     /// Makes the names in a folder durable; the empty path is the folder that everything happens in.
     pub(super) fn sync_folder(&self, path: &[String]) -> Result<(), StorageError> {
+        let Some(folder) = self.open_folder(path)? else { return Ok(()) };
+        rustix::fs::fsync(folder).map_err(at(&self.full(path)))
+    }
+
+    /// Names what is in a folder, `.` and `..` aside, with what stands there; links are not followed. What is gone when
+    /// it is looked at is passed over, and a folder that is not there is empty.
+    pub(super) fn list(
+        &self,
+        path: &[String],
+        mut visit: impl FnMut(&[u8], &Stat),
+    ) -> Result<(), StorageError> {
+        let Some(folder) = self.open_folder(path)? else { return Ok(()) };
+        let full = self.full(path);
+        for entry in Dir::read_from(&folder).map_err(at(&full))? {
+            let entry = entry.map_err(at(&full))?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => visit(name.to_bytes(), &stat),
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(at(&full)(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A folder below, or by the empty path the one that everything happens in, for reading.
+    fn open_folder(&self, path: &[String]) -> Result<Option<OwnedFd>, StorageError> {
         let folder = match path.split_last() {
             None => readable(&*self.top()?),
             Some(_) => {
-                let Some((above, name)) = self.folder(path, Open::Read)? else { return Ok(()) };
+                let Some((above, name)) = self.folder(path, Open::Read)? else { return Ok(None) };
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | self.nofollow();
                 match rustix::fs::openat(&above, name, flags, Mode::empty()) {
-                    Err(Errno::NOENT) => return Ok(()),
+                    Err(Errno::NOENT) => return Ok(None),
                     folder => folder.and_then(|folder| readable(&folder)),
                 }
             }
         };
-        folder.and_then(rustix::fs::fsync).map_err(at(&self.full(path)))
+        folder.map(Some).map_err(at(&self.full(path)))
     }
 
     /// Removes a file that this process made and could not use.

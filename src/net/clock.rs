@@ -30,7 +30,8 @@ impl Clock {
         }
     }
 
-    /// Time since 1970, for records and for people; never for decisions. Zero if the clock is set before.
+    /// Time since 1970, for records, people and the times of files; never for how long something takes. Zero if the clock is
+    /// set before.
     #[expect(clippy::disallowed_methods, reason = "this is the place that reads the system's time")]
     pub fn unix(self) -> Duration {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()

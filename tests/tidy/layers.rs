@@ -26,6 +26,7 @@ const VALUES: &[&str] = &[
     "core::blame",
     "core::scope",
     "core::sign",
+    "core::words",
 ];
 
 /// Rows count upwards. A module imports from lower rows, from itself, and from what its entry names.
@@ -41,6 +42,7 @@ const ROOMS: &[Room] = &[
     room("core::blame", 0, VALUES),
     room("core::scope", 0, VALUES),
     room("core::sign", 0, VALUES),
+    room("core::words", 0, VALUES),
     room("core::bencode", 1, &[]),
     room("core::external", 1, &[]),
     room("core::metainfo", 2, &[]),
@@ -57,17 +59,19 @@ const ROOMS: &[Room] = &[
     room("core::proto::extension", 4, &["core::proto::peer"]),
     room("core::storage", 5, &[]),
     room("core::swarm", 5, &["core::storage"]),
-    // An overlay knows its wire, and neither swarms nor another overlay.
+    room("core::share", 5, &["core::storage"]),
+    // An overlay knows its wire and what we share, and neither swarms nor another overlay.
     room("core::overlay::kademlia", 5, &[]),
     room("core::overlay::fasttrack", 5, &[]),
     room("core::overlay::napster", 5, &[]),
-    room("core::overlay::gnutella", 5, &[]),
+    room("core::overlay::gnutella", 5, &["core::share"]),
     room("core::lab", 6, &[]),
     // The tracker server knows the values and the wire, not the swarm.
     room("tracker", 5, &[]),
     room("gaggle::net", 7, &[]),
     room("gaggle::disk", 7, &[]),
     room("gaggle::locate", 8, &[]),
+    room("gaggle::share", 8, &[]),
     room("gaggle::engine", 9, &[]),
     room("gaggle::config", 10, &[]),
     room("gaggle::lab", 11, &[]),

@@ -115,7 +115,8 @@ impl World {
                     set_content(machine, now, &host.torrent, have);
                 }
             }
-            Event::DhtNode(_) | Event::Fault(_) => {} // here nobody has a node
+            // Here nobody has a node, and nobody serves by ranges.
+            Event::DhtNode(_) | Event::Fault(_) | Event::SourceGone { .. } => {}
         }
         self.hosts[id.idx()].log.push((now, event));
     }

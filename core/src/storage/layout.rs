@@ -134,7 +134,7 @@ impl Layout {
             if spec.offset != end {
                 return Err(LayoutError::Gap { file, got: spec.offset, want: end });
             }
-            if !spec.pad && !safe(&spec.path) {
+            if !spec.pad && !is_safe(&spec.path) {
                 return Err(LayoutError::UnsafePath { file });
             }
             end = end.saturating_add(spec.len);
@@ -350,8 +350,9 @@ fn follows(last: &Extent, next: Place) -> bool {
     }
 }
 
-/// The metainfo parser has replaced such names; a layout built by anybody else must not slip one through.
-fn safe(path: &[String]) -> bool {
+/// Whether a path leads nowhere but down. The metainfo parser has replaced names that do not; whoever else brings a path
+/// must not slip one through.
+pub fn is_safe(path: &[String]) -> bool {
     let fine =
         |name: &String| !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0']);
     !path.is_empty() && path.iter().all(fine)

@@ -8,6 +8,7 @@ pub mod pipeline;
 pub mod rate;
 pub mod roster;
 pub mod seeker;
+pub mod source;
 pub mod torrent;
 
 /// A live connection inside one torrent. Counted up and never reused, so that a piece found bad later still

@@ -152,6 +152,13 @@ impl TokenBucket {
         self.level = self.level.min(self.burst());
     }
 
+    /// Charges what will come in any case. The debt is what the next ones wait for.
+    pub fn owe(&mut self, bytes: u64) {
+        if self.limit.is_some() {
+            self.level -= i128::from(bytes) * MICRO;
+        }
+    }
+
     /// Gives back what was taken and not used.
     pub fn put_back(&mut self, bytes: u64) {
         if self.limit.is_some() {
@@ -260,6 +267,18 @@ mod tests {
         assert!(!bucket.take_all(ms(1000), 16_384));
         assert_eq!(bucket.ready_at(ms(1000), 16_384), Instant::from_micros(2_163_840));
         assert_eq!(bucket.take(ms(1000), 5), 0);
+    }
+
+    #[test]
+    fn what_is_owed_is_waited_for() {
+        let mut bucket = TokenBucket::new(Some(BytesPerSec(100_000)), ms(0));
+        assert!(bucket.take_all(ms(0), 16_384));
+        bucket.owe(200_000);
+        assert_eq!(bucket.take(ms(1000), 1), 0);
+        assert_eq!(bucket.ready_at(ms(1000), 16_384), Instant::from_micros(2_163_840));
+        let mut open = TokenBucket::new(None, ms(0));
+        open.owe(u64::MAX);
+        assert_eq!(open.take(ms(0), 5), 5, "nobody owes where there is no limit");
     }
 
     #[test]

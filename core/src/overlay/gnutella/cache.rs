@@ -1,9 +1,9 @@
 //! Answers to what was asked a moment ago, so that the same question need not go out again.
 
 use super::LinkId;
-use super::library::words;
 use crate::clock::Instant;
 use crate::proto::gnutella::{Query, Urn};
+use crate::words::words;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,85 +1,24 @@
-//! What a servent shares, and which of it a query means.
+//! What a servent shares, as the network sees it, and which of it a query means.
 
-use crate::id::InfoHash;
 use crate::proto::gnutella::{Extensions, Ggep, Hit, Query, Urn};
-use std::collections::BTreeMap;
+use crate::share::{Catalogue, Item};
+use crate::words::words;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Bytes of the shortest word that is routed by.
 pub(super) const ROUTED_MIN: usize = 3;
-/// Words of a query that are looked at; further ones are ignored.
-const WORDS_MAX: usize = 32;
 
-/// A file that is offered.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Shared {
-    /// Its name without any folder.
-    pub name: String,
-    /// Bytes.
-    pub size: u64,
-    /// SHA-1 of all of it, once known.
-    pub sha1: Option<[u8; 20]>,
-    /// The torrent that it belongs to, and which of its files it is.
-    pub torrent: Option<(InfoHash, u32)>,
-}
-
-/// Files with their numbers, found by words and by names of content.
+/// Files under the numbers of a catalogue.
 #[derive(Clone, Debug, Default)]
 pub struct Library {
-    files: Vec<Shared>,
-    by_word: BTreeMap<String, Vec<u32>>,
-    by_urn: BTreeMap<Urn, Vec<u32>>,
-}
-
-/// The words of a name or a query: runs of letters and digits, small, without the accents of Latin letters, each once.
-pub fn words(text: &str) -> Vec<String> {
-    let folded: String = text.chars().flat_map(char::to_lowercase).map(fold).collect();
-    let mut found: Vec<String> = Vec::new();
-    for word in folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-        if found.len() < WORDS_MAX && !found.iter().any(|known| known == word) {
-            found.push(word.into());
-        }
-    }
-    found
-}
-
-fn fold(c: char) -> char {
-    match c {
-        'à'..='å' | 'ā' | 'ă' | 'ą' => 'a',
-        'ç' | 'ć' | 'ĉ' | 'ċ' | 'č' => 'c',
-        'è'..='ë' | 'ē' | 'ĕ' | 'ė' | 'ę' | 'ě' => 'e',
-        'ì'..='ï' | 'ĩ' | 'ī' | 'ĭ' | 'į' => 'i',
-        'ñ' | 'ń' | 'ņ' | 'ň' => 'n',
-        'ò'..='ö' | 'ø' | 'ō' | 'ŏ' | 'ő' => 'o',
-        'ù'..='ü' | 'ũ' | 'ū' | 'ŭ' | 'ů' | 'ű' | 'ų' => 'u',
-        'ý' | 'ÿ' => 'y',
-        'ś' | 'ŝ' | 'ş' | 'š' => 's',
-        'ź' | 'ż' | 'ž' => 'z',
-        c => c,
-    }
+    files: Arc<Catalogue>,
 }
 
 impl Library {
-    /// An index over these files; the number of a file is its place.
-    pub fn new(files: Vec<Shared>) -> Self {
-        let mut new = Self::default();
-        for (index, file) in (0..).zip(&files) {
-            let mut names = words(&file.name);
-            if let Some((info, _)) = file.torrent {
-                // Relays strip the URN from queries, but not these two words.
-                names.extend(["btih".into(), info.to_string()]);
-            }
-            for word in names {
-                let place = new.by_word.entry(word).or_default();
-                if place.last() != Some(&index) {
-                    place.push(index);
-                }
-            }
-            for urn in file.urns() {
-                new.by_urn.entry(urn).or_default().push(index);
-            }
-        }
-        new.files = files;
-        new
+    /// All that is shared.
+    pub fn new(files: Arc<Catalogue>) -> Self {
+        Self { files }
     }
 
     /// Files.
@@ -94,40 +33,50 @@ impl Library {
 
     /// KiB of all files together, as far as the field goes.
     pub fn kbytes(&self) -> u32 {
-        let total: u64 = self.files.iter().map(|file| file.size >> 10).sum();
-        u32::try_from(total).unwrap_or(u32::MAX)
+        u32::try_from(self.files.bytes() >> 10).unwrap_or(u32::MAX)
     }
 
     /// The file with this number.
-    pub fn get(&self, index: u32) -> Option<&Shared> {
-        self.files.get(index as usize)
+    pub fn get(&self, index: u32) -> Option<&Arc<Item>> {
+        self.files.get(index)
+    }
+
+    /// The file with this name of content. A torrent stands for its one file; if it has several, none is meant.
+    pub fn named(&self, urn: &Urn) -> Option<u32> {
+        match urn {
+            Urn::Sha1(sha1) => self.files.with_sha1(sha1),
+            Urn::Btih(info) => {
+                let mut files = self.files.of_torrent(*info);
+                files.next().filter(|_| files.next().is_none()).map(|(_, index)| index)
+            }
+            Urn::Wanted(_) | Urn::Other(_) => None,
+        }
+    }
+
+    /// The numbers of at most `most` files that came last.
+    pub(super) fn last(&self, most: usize) -> Vec<u32> {
+        self.files.iter().rev().take(most).map(|(index, _)| index).collect()
     }
 
     /// Numbers of at most `most` files that have all words of the query, or one of its names of content.
     pub fn find(&self, query: &Query, most: usize) -> Vec<u32> {
         let mut found: Vec<u32> = Vec::new();
-        let named = query.extensions.urns.iter().filter_map(|urn| self.by_urn.get(urn)).flatten();
-        let words = words(&query.text);
-        let meant = words.iter().any(|word| word.chars().count() > 1);
-        let mut lists: Vec<&[u32]> = words
-            .iter()
-            .map(|word| self.by_word.get(word).map(Vec::as_slice).unwrap_or_default())
-            .collect();
-        lists.sort_by_key(|list| list.len());
-        let worded =
-            lists.split_first().filter(|_| meant).into_iter().flat_map(|(first, others)| {
-                first
-                    .iter()
-                    .filter(|index| others.iter().all(|list| list.binary_search(index).is_ok()))
-            });
-        for &index in named.chain(worded) {
-            if found.len() == most {
-                break;
-            }
-            if !found.contains(&index) {
-                found.push(index);
+        for urn in &query.extensions.urns {
+            match urn {
+                Urn::Btih(info) => {
+                    let files = self.files.of_torrent(*info).map(|(_, index)| index);
+                    found.extend(files.take(most));
+                }
+                urn => found.extend(self.named(urn)),
             }
         }
+        let words = words(&query.text);
+        if words.iter().any(|word| word.chars().count() > 1) {
+            found.extend(self.files.find(&words, most));
+        }
+        let mut seen = BTreeSet::new();
+        found.retain(|index| seen.insert(*index));
+        found.truncate(most);
         found
     }
 
@@ -139,44 +88,61 @@ impl Library {
             let place = [&info.0[..], &nth.to_le_bytes(), &port.to_le_bytes()].concat();
             ggep = ggep.with("BT", place);
         }
-        let extensions = Extensions { urns: file.urns().collect(), ggep };
-        Some(Hit { index, size: file.size, name: file.name.clone(), extensions })
+        let extensions = Extensions { urns: urns(file).collect(), ggep };
+        Some(Hit { index, size: file.size(), name: file.name.clone(), extensions })
     }
 
     /// What a neighbour may route queries by: long words, without one to three letters at their end too, and names of
     /// content.
     pub(super) fn routed(&self) -> impl Iterator<Item = String> {
-        let words = self.by_word.keys().flat_map(|word| {
+        let words = self.files.words().flat_map(|word| {
             let ends: Vec<usize> = word.char_indices().map(|(at, _)| at).rev().take(3).collect();
             let cut = ends.into_iter().filter(|&end| end >= ROUTED_MIN);
             let whole = (word.len() >= ROUTED_MIN).then_some(word.len());
             whole.into_iter().chain(cut).map(|end| word[..end].to_owned())
         });
-        words.chain(self.by_urn.keys().map(|urn| urn.to_string().to_lowercase()))
+        let urns = self.files.iter().flat_map(|(_, file)| urns(file));
+        words.chain(urns.map(|urn| urn.to_string().to_lowercase()))
     }
 }
 
-impl Shared {
-    /// The SHA-1 first: some take an info hash that stands alone for one.
-    fn urns(&self) -> impl Iterator<Item = Urn> {
-        let torrent = self.torrent.map(|(info, _)| Urn::Btih(info));
-        self.sha1.map(Urn::Sha1).into_iter().chain(torrent)
-    }
+/// The SHA-1 first: some take an info hash that stands alone for one.
+fn urns(file: &Item) -> impl Iterator<Item = Urn> {
+    let sha1 = file.hashes.map(|hashes| Urn::Sha1(hashes.sha1));
+    let torrent = file.torrent.map(|(info, _)| Urn::Btih(info));
+    sha1.into_iter().chain(torrent)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::id::InfoHash;
+    use crate::proto::fasttrack::UuHash;
+    use crate::share::{Hashes, Place, Stamp};
+
+    /// A file whose SHA-1 is one byte over and over.
+    pub(crate) fn file(name: &str, size: u64, sha1: Option<u8>) -> Item {
+        let place = Place { folder: 0, path: vec![name.to_owned()] };
+        let hashes =
+            sha1.map(|byte| Hashes { sha1: [byte; 20], md5: [byte; 16], uu: UuHash([byte; 20]) });
+        Item { hashes, ..Item::new(place, Stamp { len: size, mtime_ns: 0 }) }
+    }
 
     fn library() -> Library {
-        let file = |name: &str, sha1| Shared { name: name.into(), size: 5000, sha1, torrent: None };
-        let mut files = vec![
-            file("Blue_Moon (live).mp3", Some([1; 20])),
-            file("Café à la carte.pdf", None),
-            file("blue sky.ogg", None),
-        ];
-        files[2].torrent = Some((InfoHash([2; 20]), 3));
-        Library::new(files)
+        let torrent = Some((InfoHash([2; 20]), 3));
+        let sky = Item { torrent, ..file("blue sky.ogg", 5000, None) };
+        // One after the other, so that they are numbered in this order.
+        let mut items = Vec::new();
+        let mut files = Catalogue::default();
+        for item in [
+            file("Blue_Moon (live).mp3", 5000, Some(1)),
+            file("Café à la carte.pdf", 5000, None),
+            sky,
+        ] {
+            items.push(item);
+            files = files.renewed(items.clone());
+        }
+        Library::new(Arc::new(files))
     }
 
     #[test]
@@ -185,7 +151,7 @@ mod tests {
         fn check(text: &str, want: &[u32]) {
             assert_eq!(library().find(&Query::words(text), 10), want, "{text}");
         }
-        check("BLUE", &[0, 2]);
+        check("BLUE", &[2, 0]);
         check("moon blue", &[0]);
         check("blue mars", &[]);
         check("cafe CARTE", &[1]);
@@ -193,14 +159,22 @@ mod tests {
         check("a cafe", &[1]);
         check("", &[]);
         check(&format!("btih {}", InfoHash([2; 20])), &[2]);
-        assert_eq!(library().find(&Query::words("blue"), 1), [0]);
+        assert_eq!(library().find(&Query::words("blue"), 1), [2]);
+        assert_eq!((library().last(2), library().kbytes()), (vec![2, 1], 14));
     }
 
     #[test]
     fn a_name_of_content_is_enough() {
-        let urns = vec![Urn::Sha1([1; 20])];
-        let query = Query { extensions: Extensions::of_urns(urns), ..Query::words("\\") };
-        assert_eq!(library().find(&query, 10), [0]);
+        let (sha1, btih) = (Urn::Sha1([1; 20]), Urn::Btih(InfoHash([2; 20])));
+        let find = |urns: &[Urn], text: &str, most| {
+            let extensions = Extensions::of_urns(urns.to_vec());
+            library().find(&Query { extensions, ..Query::words(text) }, most)
+        };
+        assert_eq!(find(std::slice::from_ref(&sha1), "\\", 10), [0]);
+        assert_eq!(find(&[btih.clone(), sha1.clone()], "blue", 10), [2, 0], "each once");
+        assert_eq!(find(&[btih.clone(), sha1.clone()], "blue", 1), [2]);
+        assert_eq!((library().named(&sha1), library().named(&btih)), (Some(0), Some(2)));
+        assert_eq!(library().named(&Urn::Wanted(String::new())), None);
     }
 
     #[test]

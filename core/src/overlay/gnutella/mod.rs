@@ -21,7 +21,7 @@ mod search;
 mod servent;
 mod table;
 
-pub use library::{Library, Shared, words};
+pub use library::Library;
 pub use link::{Link, LinkId, Side};
 pub use servent::{Config, Counters, Event, Role, Servent, Transmit, Why};
 pub use table::Table;

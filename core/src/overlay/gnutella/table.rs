@@ -1,7 +1,8 @@
 //! Query routing tables: which words a neighbour, or we, can be asked for.
 
-use super::library::{ROUTED_MIN, words};
+use super::library::ROUTED_MIN;
 use crate::proto::gnutella::{Compressor, Qrp, Query, Urn, inflate, word_slot};
+use crate::words::words;
 use bytes::Bytes;
 
 /// Bytes of data in one PATCH.
@@ -21,6 +22,13 @@ impl Table {
     pub fn new(log2: u32) -> Self {
         let log2 = log2.clamp(6, 21);
         Self { log2, bits: vec![0; 1 << (log2 - 6)] }
+    }
+
+    /// These words, which must be small.
+    pub fn of(log2: u32, words: impl Iterator<Item = String>) -> Self {
+        let mut new = Self::new(log2);
+        words.for_each(|word| new.insert(&word));
+        new
     }
 
     fn has_slot(&self, slot: usize) -> bool {

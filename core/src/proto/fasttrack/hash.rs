@@ -82,28 +82,28 @@ impl fmt::Display for KzHash {
     }
 }
 
-/// Hashes a file that is read once from its beginning to its end.
-pub struct FileHasher {
+/// The UUHash of a file that is read once from its beginning to its end.
+pub struct UuHasher {
     len: u64,
     at: u64,
     head: Md5,
     crc: u32,
     /// What is still to be sampled, the last first.
     samples: Vec<Range<u64>>,
-    tree: Tree,
 }
 
-impl FileHasher {
+impl UuHasher {
     /// For a file of `len` bytes.
     pub fn new(len: u64) -> Self {
         let mut samples = samples(len);
         samples.reverse();
-        Self { len, at: 0, head: Md5::new(), crc: !0, samples, tree: Tree::default() }
+        Self { len, at: 0, head: Md5::new(), crc: !0, samples }
     }
 
-    /// The next bytes; what goes beyond the length is ignored.
-    pub fn update(&mut self, part: &[u8]) {
-        let part = &part[..part.len().min((self.len - self.at) as usize)];
+    /// The next bytes. Answers with those that belong to the file: what goes beyond its length is ignored.
+    pub fn update<'p>(&mut self, part: &'p [u8]) -> &'p [u8] {
+        let left = usize::try_from(self.len - self.at).unwrap_or(usize::MAX);
+        let part = &part[..part.len().min(left)];
         let (begin, end) = (self.at, self.at + part.len() as u64);
         let within = |range: &Range<u64>| {
             let (from, to) = (range.start.clamp(begin, end), range.end.clamp(begin, end));
@@ -117,19 +117,43 @@ impl FileHasher {
             }
             self.samples.pop();
         }
-        self.tree.update(part);
         self.at = end;
+        part
     }
 
-    /// The hashes; `None` if the file was shorter than it was said to be.
-    pub fn finish(self) -> Option<KzHash> {
+    /// The hash; `None` if the file was shorter than it was said to be.
+    pub fn finish(self) -> Option<UuHash> {
         if self.at < self.len {
             return None;
         }
         let mut hash = [0; 20];
         hash[..16].copy_from_slice(&self.head.finalize());
         hash[16..].copy_from_slice(&(self.crc ^ self.len as u32).to_le_bytes());
-        Some(KzHash { uu: UuHash(hash), tree: self.tree.finish() })
+        Some(UuHash(hash))
+    }
+}
+
+/// Both hashes of a file that is read once from its beginning to its end. The tree takes an MD5 of all of it, which
+/// [`UuHasher`] alone does not.
+pub struct FileHasher {
+    uu: UuHasher,
+    tree: Tree,
+}
+
+impl FileHasher {
+    /// For a file of `len` bytes.
+    pub fn new(len: u64) -> Self {
+        Self { uu: UuHasher::new(len), tree: Tree::default() }
+    }
+
+    /// The next bytes; what goes beyond the length is ignored.
+    pub fn update(&mut self, part: &[u8]) {
+        self.tree.update(self.uu.update(part));
+    }
+
+    /// The hashes; `None` if the file was shorter than it was said to be.
+    pub fn finish(self) -> Option<KzHash> {
+        self.uu.finish().map(|uu| KzHash { uu, tree: self.tree.finish() })
     }
 }
 

@@ -28,7 +28,7 @@ pub use cipher::KeyStream;
 pub use datagram::Datagram;
 pub use error::WireError;
 pub use handshake::{Answer, HELLO_LEN, Hello, NETWORK, PLAIN_TYPE, SEEDS, is_network, mask_of};
-pub use hash::{FileHasher, KzHash, UuHash};
+pub use hash::{FileHasher, KzHash, UuHash, UuHasher};
 pub use hit::{Hit, Reply};
 pub use message::{
     File, From, Message, NodeInfo, NodeRow, PushOrder, PushRequest, Receipt, Score, Share, Stats,

@@ -175,8 +175,11 @@ impl Picker {
         };
         let open = self.open.iter().filter(|&(&piece, open)| goes_on(piece, open));
         let in_hand: u64 = open.map(|(_, open)| u64::from(open.in_hand())).sum();
+        // What hosts were asked for at a time is theirs, and comes when it comes.
+        let asked: usize = self.sources.iter().map(|&source| self.outstanding(source)).sum();
+        let in_hand = in_hand.saturating_sub(asked as u64) * u64::from(BLOCK_LEN);
         !self.open.is_empty()
-            && (in_hand * u64::from(BLOCK_LEN) >= self.open_bytes_max(piece_len)
+            && (in_hand >= self.open_bytes_max(piece_len)
                 || self.open.len() as u64 * piece_len >= OPEN_SIZE_MAX)
     }
 
@@ -186,12 +189,12 @@ impl Picker {
     }
 
     /// Whether rarity does not count at the moment.
-    fn is_random(&self) -> bool {
+    pub(super) fn is_random(&self) -> bool {
         self.policy == PickerPolicy::Random || self.have.count() < RANDOM_FIRST
     }
 
     /// The piece in progress that suits the peer best; among equals the one with the fewest blocks to ask for.
-    fn best_partial(&self, key: PeerKey, peer: &Peer) -> Option<(Rank, PieceIndex)> {
+    pub(super) fn best_partial(&self, key: PeerKey, peer: &Peer) -> Option<(Rank, PieceIndex)> {
         let flat = self.is_random();
         let suits =
             |piece: &&PieceIndex| peer.pieces.has(**piece) && self.may_join(key, peer, **piece);
@@ -205,7 +208,11 @@ impl Picker {
 
     /// The untouched piece that suits the peer best. The walk is exact; if the rarest [`WALK_MAX`] pieces are
     /// none of the peer's, the best of a sample of its own pieces does.
-    fn best_untouched(&self, peer: &Peer, start: PieceIndex) -> Option<(Rank, PieceIndex)> {
+    pub(super) fn best_untouched(
+        &self,
+        peer: &Peer,
+        start: PieceIndex,
+    ) -> Option<(Rank, PieceIndex)> {
         if self.memory_is_full() {
             return None;
         }
@@ -231,7 +238,7 @@ impl Picker {
 
     /// When nothing is untouched, a peer on parole may not hold up the end: its piece is shared from now on, and
     /// it may share the others'.
-    fn any_partial(&mut self, key: PeerKey) -> Option<PieceIndex> {
+    pub(super) fn any_partial(&mut self, key: PeerKey) -> Option<PieceIndex> {
         let peer = self.peers.get(&key)?;
         let mine = |piece: PieceIndex| {
             let alone = self.open.get(&piece).is_some_and(|open| open.alone.is_some());
@@ -259,7 +266,7 @@ impl Picker {
     }
 
     /// Reserves free blocks of one piece until `out` holds `target`.
-    fn take_blocks(
+    pub(super) fn take_blocks(
         &mut self,
         key: PeerKey,
         piece: PieceIndex,
@@ -286,9 +293,17 @@ impl Picker {
 
     /// Endgame: one block that others were asked for, if the peer has nothing else to do.
     fn duplicate(&mut self, key: PeerKey, out: &mut Vec<Block>) {
-        let Some(peer) = self.peers.get(&key) else { return };
+        if let Some((piece, nth)) = self.last_of_others(key) {
+            self.ask_again(key, piece, nth, out);
+        }
+    }
+
+    /// Of the blocks that others were asked for, the one that the fewest were, and the last of those: its turn would
+    /// come last. `None` for a peer that has something to do, or may not be asked for such blocks.
+    pub(super) fn last_of_others(&mut self, key: PeerKey) -> Option<(PieceIndex, usize)> {
+        let peer = self.peers.get(&key)?;
         if !peer.asked.is_empty() || peer.parole || peer.slow || peer.useful == 0 {
-            return;
+            return None;
         }
         let start = PieceIndex(self.rng.below(u64::from(self.geometry.pieces())) as u32);
         let ring = self.open.range(start..).chain(self.open.range(..start)).take(ENDGAME_LOOK);
@@ -301,11 +316,18 @@ impl Picker {
                 _ => None,
             })
         });
-        // The block that the fewest were asked for, and the last of those: its turn would come last.
-        let Some((_, Reverse(nth), piece)) = busy.min_by_key(|&(copies, nth, _)| (copies, nth))
-        else {
-            return;
-        };
+        let least = busy.min_by_key(|&(copies, nth, _)| (copies, nth));
+        least.map(|(_, Reverse(nth), piece)| (piece, nth))
+    }
+
+    /// Asks a peer for a block that others were asked for.
+    pub(super) fn ask_again(
+        &mut self,
+        key: PeerKey,
+        piece: PieceIndex,
+        nth: usize,
+        out: &mut Vec<Block>,
+    ) {
         let block = self.geometry.block(piece, nth as u32);
         if let (Some(open), Some(peer)) = (self.open.get_mut(&piece), self.peers.get_mut(&key)) {
             open.alone = None;

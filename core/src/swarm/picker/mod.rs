@@ -15,6 +15,7 @@ mod choose;
 mod model;
 mod open;
 mod rarity;
+mod run;
 #[cfg(test)]
 mod tests;
 
@@ -156,6 +157,8 @@ pub struct Picker {
     /// Of those, the wanted ones with a free block.
     partial: BTreeSet<PieceIndex>,
     peers: BTreeMap<PeerKey, Peer>,
+    /// Those of them that are sources of byte ranges.
+    sources: BTreeSet<PeerKey>,
     /// Peers that have a piece; seeds are not in it.
     availability: Vec<u32>,
     seeds: u32,
@@ -182,6 +185,7 @@ impl Picker {
             open: BTreeMap::new(),
             partial: BTreeSet::new(),
             peers: BTreeMap::new(),
+            sources: BTreeSet::new(),
             availability: vec![0; pieces as usize],
             seeds: 0,
             spread: vec![pieces - have.count(), have.count()],
@@ -256,6 +260,7 @@ impl Picker {
     pub fn peer_left(&mut self, key: PeerKey) {
         self.release_all(key);
         self.end_alone(key);
+        self.sources.remove(&key);
         if let Some(peer) = self.peers.remove(&key) {
             self.count(&peer, false);
         }

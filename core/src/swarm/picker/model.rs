@@ -11,6 +11,7 @@ use proptest::prelude::{
 enum Op {
     Arrive(u32, usize),
     Check(u32, bool),
+    DuplicateRun(u32, u64),
     Has(u32, u32),
     Join(u32, Vec<u32>),
     Leave(u32),
@@ -21,6 +22,7 @@ enum Op {
     ReleaseAll(u32),
     Reserve(u32, usize),
     ReserveFrom(u32, Vec<u32>, usize),
+    ReserveRun(u32, Option<u32>, u64),
     Slow(u32, bool),
 }
 
@@ -39,8 +41,12 @@ fn any_op() -> impl Strategy<Value = Op> {
         2 => (peer.clone(), any::<usize>()).prop_map(|(peer, nth)| Op::Release(peer, nth)),
         1 => peer.clone().prop_map(Op::ReleaseAll),
         10 => (peer.clone(), 0usize..8).prop_map(|(peer, want)| Op::Reserve(peer, want)),
-        2 => (peer.clone(), prop::collection::vec(piece, 0..4), 0usize..5)
+        2 => (peer.clone(), prop::collection::vec(piece.clone(), 0..4), 0usize..5)
             .prop_map(|(peer, only, want)| Op::ReserveFrom(peer, only, want)),
+        4 => (peer.clone(), prop::option::of(0u32..9), 0u64..500_000)
+            .prop_map(|(peer, after, most)| Op::ReserveRun(peer, after, most)),
+        2 => (peer.clone(), 0u64..100_000)
+            .prop_map(|(peer, most)| Op::DuplicateRun(peer, most)),
         1 => (peer, any::<bool>()).prop_map(|(peer, on)| Op::Slow(peer, on)),
     ]
 }
@@ -206,6 +212,60 @@ impl Run {
         Ok(())
     }
 
+    /// One run: blocks one after the other in the torrent, all of them free.
+    fn reserve_run(
+        &mut self,
+        peer: u32,
+        after: Option<u32>,
+        most: u64,
+    ) -> Result<(), TestCaseError> {
+        let mut out = Vec::new();
+        let piece_len = u64::from(self.geometry.piece_len());
+        self.picker.reserve_run(PeerKey(peer), after.map(PieceIndex), most, &mut out);
+        let free = |block: &Block| !self.model.is_taken(*block);
+        prop_assert!(out.iter().all(free), "a duplicate");
+        let len: u64 = out.iter().map(|block| u64::from(block.len)).sum();
+        prop_assert!(len <= most.max(piece_len));
+        let begin = |block: &Block| u64::from(block.piece.0) * piece_len + u64::from(block.begin);
+        let joined = |two: &[Block]| begin(&two[0]) + u64::from(two[0].len) == begin(&two[1]);
+        prop_assert!(out.windows(2).all(joined), "a gap");
+        self.model.reserved(self.geometry, peer, out.len(), &out)?;
+        let Some((pieces, _)) = self.model.peers.get(&peer) else { return Ok(()) };
+        let untaken = |piece: &&u32| {
+            let blocks = self.geometry.blocks_in(PieceIndex(**piece));
+            self.model.lacks(**piece)
+                && (0..blocks)
+                    .any(|nth| !self.model.is_taken(self.geometry.block(PieceIndex(**piece), nth)))
+        };
+        let idle = out.is_empty() && self.parole.is_empty();
+        prop_assert!(!(idle && pieces.iter().any(|piece| untaken(&piece))), "nothing to do?");
+        Ok(())
+    }
+
+    /// Blocks in a row that others were asked for, in endgame only.
+    fn duplicate_run(&mut self, peer: u32, most: u64) -> Result<(), TestCaseError> {
+        let mut out = Vec::new();
+        self.picker.duplicate_run(PeerKey(peer), most, &mut out);
+        prop_assert!(out.is_empty() || self.model.all_taken(self.geometry), "before endgame");
+        prop_assert!(out.len() as u64 <= (most / 16_384).max(1));
+        let idle = !self.model.asked.iter().any(|(other, _)| *other == peer);
+        prop_assert!(out.is_empty() || idle, "it has something to do");
+        let next = |two: &[Block]| {
+            two[0].piece == two[1].piece && two[0].begin + two[0].len == two[1].begin
+        };
+        prop_assert!(out.windows(2).all(next), "a gap");
+        for block in out {
+            prop_assert!(
+                self.model.lacks(block.piece.0)
+                    && self.model.peers[&peer].0.contains(&block.piece.0)
+            );
+            let copies = self.model.asked.iter().filter(|(_, other)| *other == block).count();
+            prop_assert!((1..ENDGAME_COPIES_MAX).contains(&copies));
+            self.model.asked.insert((peer, block));
+        }
+        Ok(())
+    }
+
     fn step(&mut self, op: Op) -> Result<(), TestCaseError> {
         let count = self.geometry.pieces();
         let model = &mut self.model;
@@ -257,6 +317,8 @@ impl Run {
                 );
                 model.reserved(self.geometry, peer, want, &out)?;
             }
+            Op::ReserveRun(peer, after, most) => self.reserve_run(peer, after, most)?,
+            Op::DuplicateRun(peer, most) => self.duplicate_run(peer, most)?,
             about_a_peer => self.step_of_peer(about_a_peer)?,
         }
         self.model.agrees(&self.picker, self.geometry)

@@ -327,3 +327,45 @@ fn what_long_paths_hold_does_not_fill_the_memory() {
     assert!(picker.memory_is_full());
     assert_eq!(reserve(&mut picker, 1, 16), []);
 }
+
+#[test]
+fn a_source_that_was_asked_for_much_keeps_no_peer_from_beginning() {
+    let mut picker = warm(256, 16, 1);
+    picker.source_joined(PeerKey(0), Bitfield::full(256));
+    let mut run = Vec::new();
+    picker.reserve_run(PeerKey(0), None, 16 << 20, &mut run);
+    assert_eq!(run.len(), 1024, "16 MiB at once");
+    picker.peer_joined(PeerKey(1), Bitfield::full(256));
+    let begun = reserve(&mut picker, 1, 64);
+    assert_eq!(begun.len(), 64);
+    assert!(begun.iter().all(|block| !run.contains(block)));
+    // What has come of it is memory in use.
+    let came = (OPEN_BYTES_MAX_LARGE / u64::from(BLOCK_LEN)) as usize;
+    picker.reserve_run(PeerKey(0), None, 24 << 20, &mut run);
+    for block in &run[..came.min(run.len())] {
+        let _ = picker.block_arrived(PeerKey(0), *block);
+    }
+    assert_eq!(reserve(&mut picker, 1, 64).len(), 0);
+}
+
+#[test]
+fn a_run_goes_on_where_the_last_one_ended_unless_something_is_wanted_more() {
+    let mut picker = warm(64, 2, 1);
+    picker.source_joined(PeerKey(0), Bitfield::full(64));
+    let next = |picker: &mut Picker, after: Option<u32>| {
+        let mut run = Vec::new();
+        let most = u64::from(8 * BLOCK_LEN);
+        picker.reserve_run(PeerKey(0), after.map(PieceIndex), most, &mut run);
+        pieces_of(&run)
+    };
+    let first = next(&mut picker, Some(9));
+    assert_eq!(first, [10, 11, 12, 13]);
+    picker.set_priorities(|piece| match piece.0 {
+        40 | 41 => Priority::High,
+        _ => Priority::Normal,
+    });
+    assert_eq!(next(&mut picker, Some(13)), [40, 41], "one priority at a time");
+    assert_eq!(next(&mut picker, Some(13)), [14, 15, 16, 17]);
+    let end = next(&mut picker, Some(61));
+    assert_eq!(end, [60, 61, 62, 63], "and back from the end of what is free");
+}

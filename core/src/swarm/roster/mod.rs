@@ -13,6 +13,7 @@ mod trust;
 
 pub use priority::canonical_priority;
 pub use timers::{EXPLICIT_RETRY_MAX, FAR_FAILURES_MAX, FAR_RECONNECT, FAR_RETRY, NEAR_RETRIES};
+pub(in crate::swarm) use trust::Standing;
 pub use trust::{BANS_MAX, BANS_PER_HOST, BANS_PER_SHARED_HOST, DEPARTED_MAX, STRIKES_MAX};
 
 use crate::blame::Blame;
@@ -25,7 +26,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use trust::{Standing, Trust};
+use trust::Trust;
 
 /// Two connections between the same two peers, both younger than this, are taken as dialled across each other: the
 /// one dialled by the higher peer id survives, at both ends. An older one always does.

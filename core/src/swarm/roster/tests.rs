@@ -183,7 +183,7 @@ fn a_single_culprit_is_banned_and_its_id_with_it() {
     let (liar, honest) = (far(1, 40_000), far(1, 40_001));
     admit(&mut roster, liar, 1);
     admit(&mut roster, honest, 2);
-    assert_eq!(roster.piece_failed(ms(0), &[liar]), [(liar, Sentence::Ban)]);
+    assert_eq!(roster.piece_failed(&[liar], true), [(liar, Sentence::Ban)]);
     assert!(roster.is_banned(liar));
     assert!(!roster.is_banned(honest), "somebody else at the same host");
     roster.disconnected(
@@ -209,7 +209,7 @@ fn a_liar_alone_at_its_host_costs_two_pieces_and_one_among_others_sixteen() {
             .connected(ms(0), far(1, 40_000 + wasted), Direction::Incoming, id(wasted as u8))
             .is_ok()
         {
-            assert_eq!(roster.piece_failed(ms(0), &[far(1, 40_000 + wasted)]).len(), 1);
+            assert_eq!(roster.piece_failed(&[far(1, 40_000 + wasted)], true).len(), 1);
             roster.disconnected(ms(0), far(1, 40_000 + wasted), Outcome::default());
             wasted += 1;
         }
@@ -224,12 +224,12 @@ fn attack_20_suspects_go_on_parole_until_the_liar_is_alone() {
     let mut roster = roster(RosterConfig::default());
     let peers = [far(1, 1), far(2, 1), far(3, 1)];
     (0..).zip(peers).for_each(|(tag, at)| admit(&mut roster, at, tag));
-    let paroles = roster.piece_failed(ms(0), &peers);
+    let paroles = roster.piece_failed(&peers, false);
     assert_eq!(paroles, peers.map(|at| (at, Sentence::Parole)));
     assert!(peers.iter().all(|at| roster.is_on_parole(*at)));
     assert_eq!(roster.piece_passed(&[peers[0]]), [peers[0]]);
     assert!(!roster.is_on_parole(peers[0]));
-    assert_eq!(roster.piece_failed(ms(0), &[peers[1]]), [(peers[1], Sentence::Ban)]);
+    assert_eq!(roster.piece_failed(&[peers[1]], true), [(peers[1], Sentence::Ban)]);
     assert_eq!(roster.piece_passed(&[peers[2]]), [peers[2]]);
     assert_eq!(peers.map(|at| roster.is_banned(at)), [false, true, false]);
     // Two pieces were lost: the shared one, and the one that proved it.
@@ -244,7 +244,7 @@ fn attack_20_a_liar_that_is_never_alone_is_banned_all_the_same() {
     while !roster.is_banned(liar) {
         let other = far(failed + 10, 1);
         admit(&mut roster, other, failed + 10);
-        let sentences = roster.piece_failed(ms(0), &[liar, other]);
+        let sentences = roster.piece_failed(&[liar, other], false);
         assert_eq!(sentences[1], (other, Sentence::Parole));
         failed += 1;
     }
@@ -257,13 +257,13 @@ fn parole_and_blame_outlive_a_connection() {
     let (a, b) = (far(1, 40_000), far(2, 40_000));
     admit(&mut roster, a, 1);
     admit(&mut roster, b, 2);
-    assert_eq!(roster.piece_failed(ms(0), &[a, b]).len(), 2);
+    assert_eq!(roster.piece_failed(&[a, b], false).len(), 2);
     roster.disconnected(ms(0), a, USEFUL);
     let back = roster.connected(ms(0), far(1, 40_001), Direction::Incoming, id(1));
     assert_eq!(back, Ok(Admission { replaces: None, parole: true }));
     // A piece of somebody who left is found bad only now.
     roster.disconnected(ms(0), b, USEFUL);
-    assert_eq!(roster.piece_failed(ms(0), &[b]), [(b, Sentence::Ban)]);
+    assert_eq!(roster.piece_failed(&[b], true), [(b, Sentence::Ban)]);
     assert_eq!(
         roster.connected(ms(0), far(7, 1), Direction::Incoming, id(2)),
         Err(Refusal::Banned)
@@ -408,7 +408,7 @@ proptest! {
                 Event::Punish(at) => {
                     if let Some(at) = nth(&live, at) {
                         let gone = live.remove(at);
-                        prop_assert_eq!(roster.piece_failed(now, &[gone]), [(gone, Sentence::Ban)]);
+                        prop_assert_eq!(roster.piece_failed(&[gone], true), [(gone, Sentence::Ban)]);
                         roster.disconnected(now, gone, Outcome::default());
                         prop_assert!(roster.is_banned(gone));
                     }

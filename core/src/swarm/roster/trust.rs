@@ -6,7 +6,6 @@
 //! honest peers (an office, a carrier, loopback) does not shut them out. No rule asks where an address lies.
 
 use super::{Roster, Sentence};
-use crate::clock::Instant;
 use crate::id::PeerId;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -30,22 +29,22 @@ pub const STRIKES_MAX: u8 = 3;
 
 /// What a peer has earned.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Standing {
+pub(in crate::swarm) struct Standing {
     trust: i8,
     /// Gets whole pieces alone.
-    pub(super) parole: bool,
+    pub(in crate::swarm) parole: bool,
     /// Connections that it ended by breaking the protocol.
     pub(super) strikes: u8,
 }
 
 impl Standing {
-    fn passed(&mut self) {
+    pub(in crate::swarm) fn passed(&mut self) {
         self.trust = (self.trust + TRUST_GAIN).min(TRUST_MAX);
         self.parole = false;
     }
 
     /// A piece to which it contributed failed.
-    fn failed(&mut self, alone: bool) -> Sentence {
+    pub(in crate::swarm) fn failed(&mut self, alone: bool) -> Sentence {
         self.trust = self.trust.saturating_sub(TRUST_LOSS);
         self.parole = true;
         if alone || self.trust <= TRUST_BAN { Sentence::Ban } else { Sentence::Parole }
@@ -111,16 +110,15 @@ impl Roster {
         freed
     }
 
-    /// A piece was bad. Its only contributor is banned; of several all go on parole, except one that had been part
-    /// of so many that it is banned too. The bans are in force already; the caller closes the connections and
+    /// A piece was bad. A contributor who was `alone` is banned; of several all go on parole, except one that had been
+    /// part of so many that it is banned too. The bans are in force already; the caller closes the connections and
     /// tells the picker about the paroles.
     #[must_use]
     pub fn piece_failed(
         &mut self,
-        _now: Instant,
         contributors: &[SocketAddr],
+        alone: bool,
     ) -> Vec<(SocketAddr, Sentence)> {
-        let alone = contributors.len() == 1;
         let mut sentences = Vec::new();
         for &addr in contributors {
             let sentence = match self.standing(addr) {

@@ -7,6 +7,7 @@ use crate::storage::DiskFault;
 use crate::swarm::choker::ChokerConfig;
 use crate::swarm::picker::PickerPolicy;
 use crate::swarm::roster::RosterConfig;
+use crate::swarm::source::{SourceFault, SourceKey};
 use crate::units::BytesPerSec;
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -58,6 +59,13 @@ pub enum Event {
     Metadata(Bytes),
     /// A peer says where it sees us. Not told again while it says the same.
     Seen(Sighting),
+    /// A source is never asked again: it lied, or failed too often.
+    SourceGone {
+        /// Which one.
+        source: SourceKey,
+        /// The last thing that was wrong with it.
+        fault: SourceFault,
+    },
     /// A piece is verified and in its place.
     Verified(PieceIndex),
 }

@@ -8,6 +8,7 @@ use crate::proto::peer::{Choke, Interest, Message, Request};
 use crate::storage::{DiskFault, DiskOp, Verdict};
 use crate::swarm::picker::{Arrival, Mode, PickerPolicy};
 use crate::swarm::roster::Sentence;
+use crate::swarm::source::SourceKey;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -67,25 +68,8 @@ impl Torrent {
             connection.pipeline.arrived(now, len, outstanding.saturating_sub(1));
             self.unsnub(peer);
         }
-        let Some(content) = &mut self.content else {
+        let Some(fate) = self.take_in(now, peer, block) else {
             return self.unasked(peer, len);
-        };
-        let fate = match content.picker.block_arrived(peer, block) {
-            Arrival::Unasked => return self.unasked(peer, len),
-            Arrival::Duplicate => {
-                self.wasted += u64::from(len);
-                Fate::Drop
-            }
-            Arrival::Kept { cancel } => {
-                self.cancel(now, &cancel, block);
-                Fate::Keep(block)
-            }
-            Arrival::PieceReady { cancel } => {
-                self.storing += u64::from(content.geometry.size_of(block.piece));
-                self.disk.push_back(DiskOp::Store { piece: block.piece });
-                self.cancel(now, &cancel, block);
-                Fate::Keep(block)
-            }
         };
         if let (Fate::Keep(_), Some(connection)) = (fate, self.peers.get_mut(&peer)) {
             connection.down.add(now, u64::from(len)); // only what is of use earns reciprocity
@@ -94,6 +78,28 @@ impl Torrent {
         self.unsnub(peer);
         self.fill_requests(now, peer);
         fate
+    }
+
+    /// A block of a peer or a source joins its piece; `None` if it was not asked for.
+    pub(super) fn take_in(&mut self, now: Instant, peer: PeerKey, block: Block) -> Option<Fate> {
+        let content = self.content.as_mut()?;
+        match content.picker.block_arrived(peer, block) {
+            Arrival::Unasked => None,
+            Arrival::Duplicate => {
+                self.wasted += u64::from(block.len);
+                Some(Fate::Drop)
+            }
+            Arrival::Kept { cancel } => {
+                self.cancel(now, &cancel, block);
+                Some(Fate::Keep(block))
+            }
+            Arrival::PieceReady { cancel } => {
+                self.storing += u64::from(content.geometry.size_of(block.piece));
+                self.disk.push_back(DiskOp::Store { piece: block.piece });
+                self.cancel(now, &cancel, block);
+                Some(Fate::Keep(block))
+            }
+        }
     }
 
     /// Asks this peer for as much as its pipeline takes.
@@ -157,8 +163,15 @@ impl Torrent {
     pub(super) fn fill_everyone(&mut self, now: Instant) {
         let mut peers: Vec<PeerKey> = self.peers.keys().copied().collect();
         self.rng.shuffle(&mut peers); // a tight limit must not always feed the same peer first
+        let sources_first = !self.sources.is_empty() && self.rng.below(2) == 0; // nor always the peers
+        if sources_first {
+            self.fill_sources(now);
+        }
         for peer in peers {
             self.fill_requests(now, peer);
+        }
+        if !sources_first {
+            self.fill_sources(now);
         }
     }
 
@@ -281,10 +294,12 @@ impl Torrent {
         let contributors = content.picker.piece_checked(piece, verdict);
         match verdict {
             Verdict::Good => self.piece_passed(now, piece, &contributors),
-            Verdict::Bad => self.piece_failed(now, size, &contributors),
+            Verdict::Bad => self.piece_failed(size, &contributors),
         }
         if std::mem::take(&mut self.held_back) || everyone {
             self.fill_everyone(now);
+        } else {
+            self.fill_sources(now);
         }
     }
 
@@ -307,6 +322,11 @@ impl Torrent {
         let addrs = self.addrs_of(contributors);
         self.roster.piece_passed(&addrs);
         self.review_parole(contributors);
+        for source in self.sources_of(contributors) {
+            if let Some(content) = &mut self.content {
+                self.sources.passed(&mut content.picker, source);
+            }
+        }
         self.events.push_back(Event::Verified(piece));
         let everyone: Vec<PeerKey> = self.peers.keys().copied().collect();
         for peer in everyone {
@@ -319,27 +339,36 @@ impl Torrent {
             && content.picker.is_done()
         {
             content.done = true;
+            self.sources.done(now, &mut content.picker);
             self.events.push_back(Event::Done);
             self.became_done(now);
         }
     }
 
-    fn piece_failed(&mut self, now: Instant, size: u64, contributors: &[PeerKey]) {
+    fn piece_failed(&mut self, size: u64, contributors: &[PeerKey]) {
         self.wasted += size;
         let addrs = self.addrs_of(contributors);
+        let sources = self.sources_of(contributors);
         // A liar that is known already explains the piece: its co-authors are not to blame, and it is not news.
-        if addrs.iter().any(|&addr| self.roster.is_banned(addr)) {
+        if addrs.iter().any(|&addr| self.roster.is_banned(addr))
+            || sources.iter().any(|&source| self.sources.is_liar(source))
+        {
             return;
         }
         // One author whose partners are forgotten is no lone author.
-        let sure = addrs.len() > 1 || contributors.len() == 1;
-        if !sure {
+        let alone = contributors.len() == 1;
+        if !alone && addrs.len() + sources.len() <= 1 {
             return;
         }
-        for (addr, sentence) in self.roster.piece_failed(now, &addrs) {
+        for (addr, sentence) in self.roster.piece_failed(&addrs, alone) {
             if sentence == Sentence::Ban {
                 self.expel(addr, "sent data that fails its hash");
             }
+        }
+        for source in sources {
+            let Some(content) = &mut self.content else { return };
+            let gone = self.sources.spoiled(&mut content.picker, source, alone);
+            self.sources_gone(gone);
         }
         self.review_parole(contributors);
     }
@@ -415,6 +444,10 @@ impl Torrent {
             {
                 self.send(now, other, Message::Cancel(request_of(block)));
                 self.fill_requests(now, other);
+            } else if let Some(content) = &mut self.content
+                && self.sources.cancelled(&mut content.picker, SourceKey(other.0), block)
+            {
+                self.fill_sources(now);
             }
         }
     }

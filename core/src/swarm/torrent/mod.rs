@@ -11,6 +11,7 @@ mod gossip;
 mod metadata;
 mod peers;
 mod relay;
+mod sources;
 mod spread;
 mod status;
 mod tour;
@@ -37,6 +38,7 @@ use crate::swarm::choker::Choker;
 use crate::swarm::picker::{Picker, Priority};
 use crate::swarm::rate::{Meter, TokenBucket};
 use crate::swarm::roster::{Roster, Source};
+use crate::swarm::source::Sources;
 use crate::units::BytesPerSec;
 use bytes::Bytes;
 use connection::Connection;
@@ -97,7 +99,9 @@ pub struct Torrent {
     private: bool,
     fetch: Fetch,
     peers: BTreeMap<PeerKey, Connection>,
+    sources: Sources,
     departed: VecDeque<Departed>,
+    /// For peers and sources.
     next_key: u32,
     roster: Roster,
     choker: Choker,
@@ -152,6 +156,7 @@ impl Torrent {
             content: None,
             private: false,
             peers: BTreeMap::new(),
+            sources: Sources::default(),
             departed: VecDeque::new(),
             next_key: 0,
             completed_peers: std::collections::BTreeSet::new(),
@@ -309,7 +314,10 @@ impl Torrent {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let live = (!self.peers.is_empty()).then(|| self.next_tick.min(self.choker.round_due()));
-        [live, self.roster.poll_timeout(), self.upload_at, self.download_at]
+        let rests = self.sources.poll_timeout().filter(|_| !self.is_done());
+        let rests = rests.map(|at| at.max(self.next_tick));
+        let sources = if self.sources.is_asking() { Some(self.next_tick) } else { rests };
+        [live, sources, self.roster.poll_timeout(), self.upload_at, self.download_at]
             .into_iter()
             .flatten()
             .min()
@@ -328,6 +336,7 @@ impl Torrent {
             self.fill_requests(now, peer);
             self.keep_alive(now, peer);
         }
+        self.tick_sources(now);
     }
 
     fn send(&mut self, now: Instant, peer: PeerKey, message: Message) {

@@ -129,6 +129,9 @@ impl Torrent {
         if down.0 > 0 {
             return Waiting::No;
         }
+        if self.sources.is_asking() {
+            return Waiting::Slow;
+        }
         if self.peers.is_empty() {
             return Waiting::NoPeers;
         }

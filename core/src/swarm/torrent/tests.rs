@@ -16,8 +16,10 @@ use std::collections::BTreeSet;
 
 mod dht;
 mod gossip;
+mod hosts;
 mod magnet;
 mod relay;
+mod sources;
 
 const PIECES: u32 = 12;
 

@@ -2,9 +2,12 @@
 
 use super::world::{World, addr};
 use crate::secs;
-use gaggle_core::overlay::gnutella::{Config, Library, Role, Shared};
+use gaggle_core::overlay::gnutella::{Config, Library, Role};
 use gaggle_core::rng::Rng;
+use gaggle_core::share::{Catalogue, Item, Place};
+use gaggle_core::storage::Stamp;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Words that one servent in a hundred has a file of.
@@ -133,8 +136,12 @@ impl Network {
             };
             names.extend(has(&popular, "famous"));
             names.extend(has(&rare, "obscure"));
-            let shared = |name| Shared { name, size: 4_000_000, sha1: None, torrent: None };
-            world.add(config, Library::new(names.into_iter().map(shared).collect()));
+            let item = |name| {
+                let place = Place { folder: 0, path: vec![name] };
+                Item::new(place, Stamp { len: 4_000_000, mtime_ns: 0 })
+            };
+            let files = Catalogue::of(names.into_iter().map(item).collect());
+            world.add(config, Library::new(Arc::new(files)));
         }
 
         let leaves = links_of_leaves(&mut world.rng, servents, relays);

@@ -250,8 +250,7 @@ impl Servent {
         library: Library,
         mut rng: Rng,
     ) -> Self {
-        let mut words = Table::new(config.table_log2);
-        library.routed().for_each(|word| words.insert(&word));
+        let words = Table::of(config.table_log2, library.routed());
         Self {
             role: config.role,
             guid: guid.unwrap_or_else(|| Guid::random(&mut rng)),
@@ -286,6 +285,13 @@ impl Servent {
     /// What a Push to us is addressed to.
     pub fn guid(&self) -> Guid {
         self.guid
+    }
+
+    /// Shares other files from now on. Neighbours learn of the words when their tables are looked at next, a minute later
+    /// at most; those of a leaf after five.
+    pub fn share(&mut self, library: Library) {
+        self.words = Table::of(self.config.table_log2, library.routed());
+        self.library = library;
     }
 
     /// A connection.

@@ -1,7 +1,6 @@
 //! What becomes of a descriptor: answered, passed on, or dropped.
 
 use super::super::cache::Question;
-use super::super::library::words;
 use super::super::link::Pace;
 use super::super::search::Origin;
 use super::super::{
@@ -16,6 +15,7 @@ use crate::proto::gnutella::{
     QueryHit, Trailer, Vendor,
 };
 use crate::scope::Scope;
+use crate::words::words;
 use std::net::IpAddr;
 
 /// Packed addresses in one pong.
@@ -338,11 +338,7 @@ impl Servent {
             0 => HITS_PER_QUERY,
             most => HITS_PER_QUERY.min(most.into()),
         };
-        let found = if index {
-            (0..self.library.len().min(most) as u32).collect()
-        } else {
-            self.library.find(query, most)
-        };
+        let found = if index { self.library.last(most) } else { self.library.find(query, most) };
         let port = self.config.listen.port();
         let ttl = descriptor.header.hops.saturating_add(2).min(LIFE_MAX);
         for some in found.chunks(HITS_PER_DESCRIPTOR) {

@@ -10,6 +10,7 @@ use crate::proto::napster::{
     BITRATES, Compare, FILE_WORDS_MAX, FREQUENCIES, File, FileHash, Media, Property, Query, Text,
     WantedMedia, btih_of, round_up, words,
 };
+use crate::words::Meeting;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
@@ -342,54 +343,18 @@ impl Index {
     ) -> Vec<&Shared> {
         let mut found = Vec::new();
         let lists: Option<Vec<&[u32]>> = terms.map(|term| self.files(term)).collect();
-        let Some(mut lists) = lists else { return found };
-        // From the rarest one the leaps are the longest.
-        lists.sort_by_key(|list| list.len());
-        let mut steps = 0;
-        while let Some(file) = last_of_all(&mut lists, &mut steps) {
+        for file in Meeting::of(lists.unwrap_or_default(), STEPS_MAX) {
             let entry = self.entries[file as usize].as_ref();
             let excluded = || without.iter().any(|list| list.binary_search(&file).is_ok());
             if let Some(entry) = entry.filter(|entry| fits(&entry.shared) && !excluded()) {
                 found.push(&entry.shared);
             }
-            if found.len() >= rows || steps >= STEPS_MAX {
+            if found.len() >= rows {
                 break;
             }
         }
         found
     }
-}
-
-/// Takes the largest number that is in all lists off them, and counts the leaps that it took.
-fn last_of_all(lists: &mut [&[u32]], steps: &mut u32) -> Option<u32> {
-    let mut wanted = *lists.first()?.last()?;
-    let mut agreed = 0;
-    let mut at = 0;
-    while agreed < lists.len() {
-        *steps += 1;
-        lists[at] = up_to(lists[at], wanted);
-        let last = *lists[at].last()?;
-        agreed = if last == wanted { agreed + 1 } else { 1 };
-        wanted = last;
-        at = (at + 1) % lists.len();
-        if *steps >= STEPS_MAX && agreed < lists.len() {
-            return None;
-        }
-    }
-    for list in lists {
-        *list = &list[..list.len() - 1];
-    }
-    Some(wanted)
-}
-
-/// The part of an ascending list that does not exceed `most`. Looks near the end first: leaps are mostly short.
-fn up_to(list: &[u32], most: u32) -> &[u32] {
-    let mut leap = 1;
-    while leap <= list.len() && list[list.len() - leap] > most {
-        leap *= 2;
-    }
-    let (low, high) = (list.len().saturating_sub(leap), list.len() - leap / 2);
-    &list[..low + list[low..high].partition_point(|&file| file <= most)]
 }
 
 #[cfg(test)]
@@ -481,10 +446,6 @@ mod tests {
                 7
             )));
         });
-        let mut lists = vec![index.files(b"a").unwrap(), index.files(b"b").unwrap()];
-        let mut steps = 0;
-        assert_eq!(last_of_all(&mut lists, &mut steps), None);
-        assert_eq!(steps, STEPS_MAX);
         // No file is as large, and every one is looked at; an exact size is found at once.
         let mut query = Query::for_words("a");
         let seen = std::cell::Cell::new(0);

@@ -2,25 +2,29 @@
 
 mod relay;
 
-use super::super::{Library, Shared};
+use super::super::Library;
+use super::super::library::tests::file;
 use super::*;
 use crate::proto::gnutella::{First, Ggep, Handshake, Hit, Ping, Pong, Push, Qrp, Query, Vendor};
 use crate::rng::Rng;
+use crate::share::Catalogue;
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 fn v4(text: &str) -> SocketAddrV4 {
     text.parse().unwrap()
 }
 
 fn library(names: &[&str]) -> Library {
-    let file = |name: &&str| Shared {
-        name: (*name).into(),
-        size: 9000,
-        sha1: Some([7; 20]),
-        torrent: None,
-    };
-    Library::new(names.iter().map(file).collect())
+    // Different contents, numbered in this order.
+    let mut files = Catalogue::default();
+    let mut items = Vec::new();
+    for (content, name) in (7..).zip(names) {
+        items.push(file(name, 9000, Some(content)));
+        files = files.renewed(items.clone());
+    }
+    Library::new(Arc::new(files))
 }
 
 /// A servent and the far ends of its links.
@@ -419,6 +423,23 @@ fn a_bye_of_the_other_side() {
 }
 
 /// A leaf, its ultrapeer and another with a leaf, all of them machines.
+#[test]
+fn other_files_can_be_shared_at_any_time() {
+    let mut desk = Desk::of(Role::Ultrapeer);
+    let link = desk.join(true);
+    let hits = |desk: &mut Desk, n: u8, text: &str| {
+        desk.give(link, &travelled(query(n, text, 1), 1));
+        desk.sent_of(Kind::QUERY_HIT).len()
+    };
+    assert_eq!(hits(&mut desk, 1, "blue moon"), 1);
+    desk.pass(62);
+    assert_eq!(desk.sent_of(Kind::QRP), [], "nothing has changed");
+    desk.servent.share(library(&["green star.mp3"]));
+    assert_eq!((hits(&mut desk, 2, "blue"), hits(&mut desk, 3, "green star")), (0, 1));
+    desk.pass(62);
+    assert!(desk.sent_of(Kind::QRP).iter().any(|(to, _)| *to == link), "the neighbour is told");
+}
+
 #[test]
 fn servents_find_each_others_files() {
     let config = |role, n: u8| Config::of(role, SocketAddrV4::new([198, 18, n, 1].into(), 6346));
