@@ -34,8 +34,8 @@ use tokio::sync::watch;
 const GAP: Duration = Duration::from_secs(1);
 /// And so many times as long as the last one took, so that no stranger keeps the disk busy.
 const GAP_TIMES: u32 = 9;
-/// Bytes of a .torrent that is given out; one that was made of a single file is a tenth of it.
-const TORRENT_MAX: u64 = 16 << 20;
+/// Bytes of a .torrent that is given out; one that was made of a file of 32 GB has 40 kB.
+const TORRENT_MAX: u64 = 1 << 20;
 
 /// What to share, and how.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ use gaggle_core::proto::fasttrack::{self as ft, Answer, Answered, Datagram, Hell
 use gaggle_core::proto::gnutella::{
     self, Bye, Descriptor, Giv, Handshake, Ping, Pong, Push, Qrp, Query, QueryHit, Vendor,
 };
+use gaggle_core::proto::http::HEAD_MAX;
 use gaggle_core::proto::krpc::{self, Body, Message};
 use gaggle_core::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, HASHES_MAX, MESSAGE_MAX};
 use gaggle_core::proto::napster::{
@@ -321,6 +322,11 @@ pub(crate) fn gnutella(data: &[u8]) {
         if let Ok(again) = Giv::decode(&mut BytesMut::from(&written[..])) {
             assert_eq!(again.expect("a whole line").encode(), written);
         }
+    }
+    if let Ok(Some((ask, len))) = gnutella::Ask::parse(data) {
+        assert!(len <= data.len().min(HEAD_MAX) && ask.alternates.len() <= 32);
+        let range = ask.range.and_then(|range| range.of(1000));
+        assert!(range.is_none_or(|range| range.start < range.end && range.end <= 1000));
     }
     let mut stream = BytesMut::from(data);
     while let Ok(Some(descriptor)) = Descriptor::decode(&mut stream) {

@@ -20,8 +20,6 @@ use tokio::time::timeout;
 const PIECE: u64 = 256 << 10;
 /// Of so many there is always room in the bucket of a limit.
 const PIECE_MIN: u64 = 16 << 10;
-/// Bytes per second below which somebody loses his slot.
-const RATE_MIN: u64 = 1024;
 
 /// Sends bytes to one connection and counts them.
 pub(super) struct Sender<'a> {
@@ -81,8 +79,7 @@ impl Sender<'_> {
             clock.sleep_until(Some(ready)).await;
         }
         while !bytes.is_empty() {
-            let least = Duration::from_secs(self.sent / RATE_MIN);
-            let left = (config.patience.stall + least).saturating_sub(self.took);
+            let left = config.patience.most(self.sent).saturating_sub(self.took);
             let began = clock.now();
             let wrote = timeout(left.min(config.patience.stall), self.stream.write(bytes)).await;
             let len = wrote.map_err(|_| io::ErrorKind::TimedOut)??;

@@ -44,6 +44,9 @@ pub struct Me {
     pub supernode: Option<SocketAddrV4>,
 }
 
+/// Bytes per second below which somebody loses his slot.
+const RATE_MIN: u64 = 1024;
+
 /// How long others may take.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Patience {
@@ -62,6 +65,13 @@ pub struct Patience {
     /// Gnutella: when one who waits in line may ask again, and until when he must, in whole seconds. A slot that becomes
     /// free is kept for the first in line until he asks.
     pub poll: (Duration, Duration),
+}
+
+impl Patience {
+    /// The longest that so many bytes may take.
+    pub(super) fn most(&self, bytes: u64) -> Duration {
+        self.stall.saturating_add(Duration::from_secs(bytes / RATE_MIN))
+    }
 }
 
 impl Default for Patience {

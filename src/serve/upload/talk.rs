@@ -34,6 +34,8 @@ pub(super) struct Talk<'a> {
     from: SocketAddr,
     read: BytesMut,
     place: Option<Place>,
+    /// Since when it is a slot, and how many bytes went out by it.
+    slot: Option<(Instant, u64)>,
     /// When one who waits in line may ask, and until when he must.
     poll: Option<(Instant, Instant)>,
     refusals: usize,
@@ -59,7 +61,7 @@ impl<'a> Talk<'a> {
         from: SocketAddr,
         read: BytesMut,
     ) -> Self {
-        Self { shared, stream, from, read, place: None, poll: None, refusals: 0 }
+        Self { shared, stream, from, read, place: None, slot: None, poll: None, refusals: 0 }
     }
 
     /// Until the other side goes, breaks a rule, or is too slow.
@@ -178,6 +180,10 @@ impl<'a> Talk<'a> {
         let user = request.who.user;
         let mut upload = Upload { number, item, to: self.from, user, wanted, sender };
         upload.sender.file(file, range).await?;
+        drop(upload);
+        if let Some((_, bytes)) = &mut self.slot {
+            *bytes += wanted;
+        }
         Ok(Then::of(keep_alive))
     }
 
@@ -185,6 +191,11 @@ impl<'a> Talk<'a> {
     async fn turn(&mut self, request: &Request, number: u32) -> io::Result<Result<(), Refusal>> {
         let Shared { clock, turns, config, events, .. } = self.shared;
         let now = clock.now();
+        self.slot = self.slot.filter(|_| self.place.is_some());
+        if self.slot.is_some_and(|(since, bytes)| now.since(since) > config.patience.most(bytes)) {
+            // Who keeps a slot and hardly uses it waits with the others.
+            (self.place, self.slot) = (None, None);
+        }
         if let Some(supernode) = request.supernode
             && !turns.knows(now, &request.who)
         {
@@ -193,7 +204,10 @@ impl<'a> Talk<'a> {
         }
         let asked = turns.ask(now, &mut self.place, &request.who, number, !request.queue);
         let (before, told) = match asked {
-            Asked::Now => return Ok(Ok(())),
+            Asked::Now => {
+                self.slot.get_or_insert((now, 0));
+                return Ok(Ok(()));
+            }
             Asked::Full => return Ok(Err(Refusal::Busy(RETRY_S))),
             Asked::Wait(before, told) => (before, told),
         };
@@ -209,12 +223,18 @@ impl<'a> Talk<'a> {
         }
         tokio::select! {
             biased;
-            told = told => if told.is_ok() { return Ok(Ok(())) },
+            told = told => if told.is_ok() {
+                self.slot = Some((clock.now(), 0));
+                return Ok(Ok(()));
+            },
             () = tokio::time::sleep(self.shared.hold()) => {}
             error = gone(&self.stream) => return Err(error),
         }
-        let left = turns.leave(&mut self.place, number);
-        Ok(if left { Err(Refusal::Busy(RETRY_S)) } else { Ok(()) })
+        if turns.leave(&mut self.place, number) {
+            return Ok(Err(Refusal::Busy(RETRY_S)));
+        }
+        self.slot = Some((clock.now(), 0));
+        Ok(Ok(()))
     }
 
     async fn torrent(&mut self, info: InfoHash, request: &Request) -> io::Result<Then> {
@@ -235,7 +255,8 @@ impl<'a> Talk<'a> {
 
     async fn refuse(&mut self, why: Refusal, keep_alive: bool) -> io::Result<Then> {
         held(&self.shared.totals).refused += 1;
-        self.refusals += 1;
+        // Who waits in line comes as often as he must.
+        self.refusals += usize::from(!matches!(why, Refusal::Queued { .. }));
         let keep_alive = keep_alive && self.refusals < REFUSALS_MAX;
         let head = refusal(&held(&self.shared.dialect), why, keep_alive);
         timeout(self.shared.config.patience.stall, self.stream.write_all(head.as_bytes()))

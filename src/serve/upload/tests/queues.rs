@@ -167,3 +167,27 @@ async fn a_slot_stays_for_the_next_range_and_not_for_ever() {
     assert_eq!(host.ask(&small).await.status(), 200);
     assert_eq!(first.ask(&small).await.status(), 200, "the connection is still there");
 }
+
+#[tokio::test]
+async fn attack_45_a_slot_that_is_hardly_used_goes_to_who_waits() {
+    let desk = Desk::new(&[("small", b"0123456789")]).await;
+    let host = desk
+        .fasttrack(|config| {
+            one_slot(config);
+            config.patience.hold = LATE;
+            config.patience.slot = LATE;
+            config.patience.stall = Duration::from_millis(100);
+        })
+        .await;
+    let uu = desk.item("small").1.hashes.unwrap().uu;
+    let small = format!("GET /.hash={uu} HTTP/1.1\r\n\r\n");
+    let (mut first, mut second) = (host.dial().await, host.dial().await);
+    assert_eq!(first.ask(&small).await.status(), 200);
+    second.say(&small).await;
+    host.until("somebody who waits", |status| status.waiting == 1).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    first.say(&small).await;
+    assert_eq!(second.answer(false).await.unwrap().status(), 200);
+    drop(second);
+    assert_eq!(first.answer(false).await.unwrap().status(), 200);
+}
