@@ -13,12 +13,14 @@ use gaggle_core::proto::fasttrack::{self as ft, Answer, Answered, Datagram, Hell
 use gaggle_core::proto::gnutella::{
     self, Bye, Descriptor, Giv, Handshake, Ping, Pong, Push, Qrp, Query, QueryHit, Vendor,
 };
+use gaggle_core::proto::http::HEAD_MAX;
 use gaggle_core::proto::krpc::{self, Body, Message};
 use gaggle_core::proto::lsd::{Announcement, GROUP_V4, GROUP_V6, HASHES_MAX, MESSAGE_MAX};
 use gaggle_core::proto::napster::{
     self, FRAME_MAX, FrameDecoder, PeerRequest, REQUEST_MAX, SizeAnswer, ToClient, ToServer,
     btih_of, btih_path, parse_list_line, read_server, read_size,
 };
+use gaggle_core::share::Record;
 use serde_bencode::value::Value as Theirs;
 use std::collections::BTreeSet;
 
@@ -175,6 +177,17 @@ pub(crate) fn magnet(data: &[u8]) {
     assert_eq!((&again.name, &again.select), (&magnet.name, &magnet.select));
 }
 
+/// A record that is read is written and read again as the same; whether the check is right, or all of it is what the check
+/// is about.
+pub(crate) fn share_record(data: &[u8]) {
+    let files = Dict::new().int("format", 1u8).bytes("check", sha1([data])).raw("files", data);
+    for raw in [data, &files.into_bytes()] {
+        let Ok(record) = Record::decode(raw) else { continue };
+        assert!(record.len() <= gaggle_core::share::FILES_MAX && record.len() * 72 <= raw.len());
+        assert_eq!(Record::decode(&record.encode()), Ok(record));
+    }
+}
+
 /// A message that is read stays within its bounds and reads the same when it is written again; what is refused is
 /// answered only if it is a query, and with less than it brought.
 pub(crate) fn krpc(data: &[u8]) {
@@ -309,6 +322,11 @@ pub(crate) fn gnutella(data: &[u8]) {
         if let Ok(again) = Giv::decode(&mut BytesMut::from(&written[..])) {
             assert_eq!(again.expect("a whole line").encode(), written);
         }
+    }
+    if let Ok(Some((ask, len))) = gnutella::Ask::parse(data) {
+        assert!(len <= data.len().min(HEAD_MAX) && ask.alternates.len() <= 32);
+        let range = ask.range.and_then(|range| range.of(1000));
+        assert!(range.is_none_or(|range| range.start < range.end && range.end <= 1000));
     }
     let mut stream = BytesMut::from(data);
     while let Ok(Some(descriptor)) = Descriptor::decode(&mut stream) {
