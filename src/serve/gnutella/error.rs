@@ -38,7 +38,7 @@ pub enum Error {
 #[non_exhaustive]
 pub enum PushError {
     /// It was asked, and nobody came.
-    #[error("the servent did not connect within a minute")]
+    #[error("the servent did not connect within a minute: it is gone, or both ends are firewalled")]
     NoAnswer,
     /// It cannot be asked.
     #[error(transparent)]

@@ -96,8 +96,8 @@ fn may_name(from: IpAddr, addr: SocketAddrV4) -> bool {
     addr.port() != 0 && Scope::may_tell(from, IpAddr::V4(*addr.ip()))
 }
 
-/// Addresses of six bytes each, their ports not in network order.
-pub(super) fn addresses(from: IpAddr, raw: &Bytes) -> Vec<SocketAddrV4> {
+/// Addresses of six bytes each, their ports not in network order, that somebody at `from` names and may name.
+pub fn addresses(from: IpAddr, raw: &Bytes) -> Vec<SocketAddrV4> {
     let read = |raw: &[u8; 6]| {
         let [a, b, c, d, port @ ..] = *raw;
         SocketAddrV4::new([a, b, c, d].into(), u16::from_le_bytes(port))

@@ -22,7 +22,7 @@ mod search;
 mod servent;
 mod table;
 
-pub use found::Found;
+pub use found::{Found, addresses};
 pub use library::Library;
 pub use link::{Link, LinkId, Side};
 pub use servent::{Config, Counters, Event, NoPush, Role, Servent, Transmit, Why};

@@ -160,7 +160,7 @@ impl Why {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NoPush {
     /// Neither can connect to the other.
-    #[error("neither we nor the other side can be connected to")]
+    #[error("both ends are firewalled: neither can connect to the other")]
     BothFirewalled,
     /// No link leads there: it has answered nothing lately, or who brought its answer has gone.
     #[error("no way leads to that servent any more")]
@@ -311,6 +311,11 @@ impl Servent {
     /// What it is now.
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// What is shared.
+    pub fn library(&self) -> &Library {
+        &self.library
     }
 
     /// What a Push to us is addressed to.
