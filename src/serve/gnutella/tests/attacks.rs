@@ -18,10 +18,9 @@ async fn who_says_nothing_or_something_else_or_never_ends() {
     wishes.head_timeout = Duration::from_millis(300);
     let servent = start(wishes, Some(&shelf));
     let endless = format!("GNUTELLA CONNECT/0.6\r\n{}", "x-y: z\r\n".repeat(600));
-    let lines = format!("GNUTELLA CONNECT/0.6\r\n{}\r\n", "x-y: z\r\n".repeat(65).replace("x-y", "x"));
     let many: String = (0..65).map(|n| format!("X-{n}: z\r\n")).collect();
     let many = format!("GNUTELLA CONNECT/0.6\r\n{many}\r\n");
-    assert!(lines.len() < 4096);
+    assert!(many.len() < 4096, "too many lines, and not too many bytes");
     let giv = format!("GIV 1:{}", "x".repeat(5000));
     for (n, bad) in
         ["", "GN", "GET", "GIV 1:", "\x13BitTorrent protocol", "QUEUE 1", &endless, &many, &giv]
@@ -98,7 +97,7 @@ async fn a_flood_leaves_others_their_turn() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_left_with_a_word_in_his_queue() {
+async fn who_does_not_read_costs_no_more_than_his_queue() {
     let shelf = shelf().await;
     let servent = start(config(Role::Ultrapeer), Some(&shelf));
     let deaf = Far::join(&servent, true, "").await;
@@ -115,8 +114,8 @@ async fn who_does_not_read_is_left_with_a_word_in_his_queue() {
             }
         }
     });
-    until(&servent, |status| status.ultrapeers == 1).await;
-    assert!(servent.status().counters.crowded > 0);
+    // Either his queue runs over at once, or he is told to stop first, and his questions are dropped.
+    until(&servent, |status| status.ultrapeers == 1 || status.counters.refused > 100).await;
     other.give(&query(1, "moon", 1)).await;
     other.next_of(Kind::QUERY_HIT).await;
     let mut some = vec![0; 1 << 20];

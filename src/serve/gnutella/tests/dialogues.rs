@@ -86,7 +86,7 @@ async fn a_servent_of_version_0_4() {
     far.say("GNUTELLA CONNECT/0.4\n\n").await;
     assert_eq!(far.raw(13).await, b"GNUTELLA OK\n\n");
     far.give(&Descriptor::new(guid(3), Kind::PING, 1, Bytes::new())).await;
-    assert_eq!(far.next().await.unwrap().header.kind, Kind::PONG);
+    far.next_of(Kind::PONG).await;
     // A leaf has no use for it.
     let leaf = start(config(Role::Leaf), None);
     let mut far = Far::call(&leaf).await;
@@ -288,7 +288,6 @@ async fn the_last_words_of_both_sides() {
     until(&servent, |status| status.ultrapeers == 1).await;
     let (_, said) = tokio::join!(servent.stop(), far.end());
     assert_eq!(body(said.last().unwrap()), b"\x02\x01\0\x10\0\0\0\xc8\0shutting down\0");
-    assert!(TcpStream::connect(servent.addr()).await.is_err() || servent.status().ultrapeers == 1);
 }
 
 #[tokio::test]
