@@ -12,6 +12,7 @@
 
 mod alternates;
 mod cache;
+mod found;
 mod library;
 mod link;
 mod negotiate;
@@ -23,9 +24,10 @@ mod servent;
 mod table;
 
 pub use alternates::Alternates;
+pub use found::{Found, addresses};
 pub use library::Library;
 pub use link::{Link, LinkId, Side};
-pub use servent::{Config, Counters, Event, Role, Servent, Transmit, Why};
+pub use servent::{Config, Counters, Event, NoPush, Role, Servent, Transmit, Why};
 pub use table::Table;
 
 use std::time::Duration;
