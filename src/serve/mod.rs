@@ -1,6 +1,7 @@
-//! The search networks, as far as they touch the world: sockets, timers, what is kept between runs.
+//! Serving the search networks: one folder per network that drives its machines, and the host that gives out files.
 //!
-//! A driver for each network owns its machines of `gaggle_core::overlay` and carries out what they ask for. Never decides
-//! what is found, whom to believe or whom to serve first: the machines do. No driver knows another.
+//! Decides nothing about a network: its machine in `core::overlay` does. A driver owns one listener, on which the first
+//! bytes tell what a connection is for; who asks for a file is handed to [`upload`].
 
 pub mod fasttrack;
+pub mod upload;
