@@ -10,6 +10,7 @@
 //! it packs and unpacks.
 // After Gnutella 0.6 draft.
 
+mod alternates;
 mod cache;
 mod library;
 mod link;
@@ -21,6 +22,7 @@ mod search;
 mod servent;
 mod table;
 
+pub use alternates::Alternates;
 pub use library::Library;
 pub use link::{Link, LinkId, Side};
 pub use servent::{Config, Counters, Event, Role, Servent, Transmit, Why};
