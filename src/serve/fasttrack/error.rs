@@ -22,6 +22,9 @@ pub enum Error {
     /// As it says.
     #[error("too many searches are under way")]
     TooManySearches,
+    /// Nobody could become a node of it.
+    #[error("a supernode must be one that others can connect to")]
+    Unreachable,
 }
 
 /// Why a host did not connect to us.
@@ -31,8 +34,11 @@ pub enum PushError {
     /// No supernode takes the request now.
     #[error("no supernode to pass the request on")]
     Alone,
+    /// He cannot connect to us either.
+    #[error("both ends are behind firewalls: neither can connect to the other")]
+    BothFirewalled,
     /// Nobody came in time: the host is gone, its supernode is, or it cannot reach us either.
-    #[error("the host did not connect within a minute: it is gone, or both ends are firewalled")]
+    #[error("the host did not connect within a minute: it is gone, or cannot reach us")]
     NoAnswer,
     /// It has ended.
     #[error("the node has stopped")]

@@ -7,16 +7,30 @@
 //!
 //! Never decides whom to ask or to believe. Never lets a connection queue more than its share: who does not read is left.
 
+mod capacity;
+mod connection;
+mod door;
 mod error;
 mod hit;
+mod links;
+mod office;
+mod saved;
+mod shares;
+mod speech;
+mod task;
+#[cfg(test)]
+mod tests;
+mod transfers;
 
-use crate::net::{Clock, os_rng};
+use super::upload;
+use crate::net::Clock;
 use crate::share;
-use gaggle_core::overlay::fasttrack::Limits;
+use gaggle_core::overlay::fasttrack::{Limits, SlotLimits};
 use gaggle_core::proto::fasttrack::{Query, Receipt};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -28,6 +42,9 @@ pub use hit::{Hit, Host};
 const COMMANDS_MAX: usize = 64;
 /// Hits that may wait for whoever searches; those that find no room are lost, as a network may lose them.
 pub const HITS_MAX: usize = 512;
+
+/// The last words: what is known is written to the disk by then, or not at all.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What to be.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -48,6 +65,8 @@ pub struct Config {
     pub listen: SocketAddrV4,
     /// Where others reach us if we listen everywhere; without it the address that a supernode sees, once one has said so.
     pub external: Option<Ipv4Addr>,
+    /// Nobody can connect to us: whoever wants a file is told to have us connect to him.
+    pub firewalled: bool,
     /// Supernodes to begin with.
     pub connect: Vec<SocketAddrV4>,
     /// What to be.
@@ -56,8 +75,15 @@ pub struct Config {
     pub user: Option<String>,
     /// Where the supernodes that we know, our name and what we are worth are kept between runs; `None` keeps nothing.
     pub state_dir: Option<PathBuf>,
-    /// What the nodes of our supernode may cost.
+    /// How often we look whether we are still fit, when we are a supernode and need not be one. Three checks in a row may
+    /// find that nobody connects to us.
+    pub check_every: Duration,
+    /// Whether this machine has room for the work of a supernode; asked when we are to become one.
+    pub has_room: fn() -> bool,
+    /// What the nodes of a supernode may cost, while we are one.
     pub limits: Limits,
+    /// Files that go out at once, and who may wait for one.
+    pub slots: SlotLimits,
 }
 
 impl Config {
@@ -66,11 +92,15 @@ impl Config {
         Self {
             listen,
             external: None,
+            firewalled: false,
             connect: Vec::new(),
             role: Role::default(),
             user: None,
             state_dir: None,
+            check_every: Duration::from_secs(600),
+            has_room: capacity::is_enough,
             limits: Limits::default(),
+            slots: SlotLimits::default(),
         }
     }
 }
@@ -96,8 +126,10 @@ pub struct Status {
     pub supernodes: usize,
     /// Files that our nodes share.
     pub files: usize,
-    /// Connections of all kinds.
+    /// Connections of all kinds, but for those that files go out on.
     pub connections: usize,
+    /// Files that go out and went out.
+    pub uploads: upload::Status,
     /// Connections and packets that were refused.
     pub refused: u64,
 }
@@ -138,8 +170,8 @@ impl FastTrack {
         self.addr
     }
 
-    /// Asks our supernode, and through it others. The hits end when the search does, after half a minute at most;
-    /// dropping them ends it at once. Without a supernode the question waits for one, for as long.
+    /// Asks our supernode, and through it others. The hits end when the search does, after half a minute at most; who
+    /// wants no more drops them. Without a supernode the question waits for one, for as long.
     ///
     /// # Errors
     /// [`Error::TooManySearches`], and [`Error::Stopped`].
@@ -163,7 +195,7 @@ impl FastTrack {
         let _ = self.commands.send(Command::Confirm(receipt)).await;
     }
 
-    /// How it stands, at most a second old.
+    /// How it stands.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
     }

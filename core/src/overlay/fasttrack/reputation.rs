@@ -210,7 +210,8 @@ mod tests {
         ledger.vouch(at(1), &a, u16::MAX);
         assert_eq!(ledger.score(at(1), &a), SCORE_MAX);
         ledger.vouch(at(2), &who("b", 2), 12);
-        let all: Vec<_> = ledger.accounts(at(25)).map(|(who, score)| (who.clone(), score)).collect();
+        let all: Vec<_> =
+            ledger.accounts(at(25)).map(|(who, score)| (who.clone(), score)).collect();
         assert_eq!(all, [(a, 980), (who("b", 2), 12)]);
     }
 
