@@ -1,0 +1,35 @@
+//! `gaggle net`: a node of a search network, one file for each of them.
+
+mod fasttrack;
+
+use super::env::Env;
+use super::exit::Exit;
+use std::sync::Arc;
+
+/// Run a node of a search network
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  gaggle net fasttrack --role supernode --listen 10.1.0.5:1214
+  gaggle net fasttrack --connect 10.1.0.5:1214 --share ~/Music
+  gaggle net fasttrack --help
+
+`gaggle net NETWORK --help` has more of each.")]
+pub(super) struct Net {
+    #[command(subcommand)]
+    network: Network,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Network {
+    Fasttrack(fasttrack::FastTrack),
+}
+
+impl Net {
+    /// Runs until a signal comes.
+    pub(super) async fn run(self, env: &Arc<Env>) -> anyhow::Result<Exit> {
+        match self.network {
+            Network::Fasttrack(verb) => verb.run(env).await,
+        }
+    }
+}
