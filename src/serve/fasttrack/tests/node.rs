@@ -238,3 +238,43 @@ async fn a_host_is_pushed() {
     let walled = FastTrack::start(walled, None, Clock::start()).unwrap();
     assert_eq!(walled.push(&host).await.unwrap_err(), PushError::BothFirewalled);
 }
+
+/// Who asks for a file is served in the order of what his supernode says that he is worth.
+#[tokio::test]
+async fn reputation_decides_who_is_served_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = vec![7; 24 << 20];
+    write(dir.path(), "big.bin", &content);
+    let played = Played::new().await;
+    let library = library(dir.path()).await;
+    let slots = SlotLimits { slots: 1, ..SlotLimits::default() };
+    let config = Config { slots, ..ann(vec![played.addr]) };
+    let us = FastTrack::start(config, Some(library), Clock::start()).unwrap();
+    until(&us, |status| status.shared == 1).await;
+    played.pong(played.pinged().await).await;
+    let mut sn = attached(&played, &us, "ann").await;
+    let hash = uu_hash(&content);
+    let mut asked = Vec::new();
+    for user in ["first", "low", "high"] {
+        let mut stream = TcpStream::connect(us.addr()).await.unwrap();
+        let ask = format!(
+            "GET /.hash={hash} HTTP/1.1\r\nX-Kazaa-Username: {user}\r\nX-Kazaa-SupernodeIP: {}\r\n\r\n",
+            played.addr
+        );
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        sn.hear(0xe2, &format!("7f000001 {} ffff {}", six(played.addr), hex_of(user))).await;
+        asked.push(stream);
+    }
+    for (user, score) in [("low", "000a"), ("high", "0384")] {
+        sn.say(0xe2, &format!("7f000001 {} {score} {}", six(played.addr), hex_of(user))).await;
+    }
+    sn.say(0x15, &six(played.addr)).await; // answered by who has heard the others before
+    in_time(played.udp.recv(&mut [0; 10])).await.unwrap();
+    let [first, low, mut high] = <[TcpStream; 3]>::try_from(asked).unwrap();
+    drop(first); // it has not taken all of it
+    let mut head = [0; 11];
+    in_time(high.read_exact(&mut head)).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 20");
+    let waits = low.try_read(&mut head).unwrap_err();
+    assert_eq!(waits.kind(), std::io::ErrorKind::WouldBlock);
+}
