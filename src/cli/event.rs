@@ -238,6 +238,8 @@ pub(super) enum Event<'a> {
     },
     /// How a servent stands, whenever that changes.
     GnutellaStatus(GnutellaCounts),
+    /// `net fasttrack`: how it stands, when that changes.
+    FasttrackStatus(FastTrackCounts),
     /// Hashing of files on the way, about every 300 ms.
     Hashing {
         /// What is hashed.
@@ -298,6 +300,13 @@ pub(super) enum Event<'a> {
         seconds: f64,
         /// Whom it banned, or its complaint.
         about: Option<&'a str>,
+    },
+    /// `net`: others can connect.
+    Listening {
+        /// To what.
+        network: &'a str,
+        /// Address and true port.
+        addr: String,
     },
     /// A magnet's metadata has come.
     Metadata {
@@ -523,6 +532,33 @@ pub(super) struct GnutellaCounts {
     pub uploads: u64,
     /// Bytes of files that went out.
     pub uploaded: u64,
+}
+
+/// A node of FastTrack in figures.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub(super) struct FastTrackCounts {
+    /// `node` or `supernode`.
+    pub role: &'static str,
+    /// The supernode that it belongs to; itself if it is one.
+    pub supernode: Option<String>,
+    /// What it is worth to others, 0 to 1000, as its supernode says.
+    pub score: u16,
+    /// Supernodes that it knows of.
+    pub known: usize,
+    /// Files that it shares.
+    pub shared: usize,
+    /// Of a supernode: nodes that belong to it, itself among them.
+    pub nodes: usize,
+    /// Of a supernode: other supernodes that it is linked to.
+    pub supernodes: usize,
+    /// Of a supernode: files of its nodes.
+    pub files: usize,
+    /// Ranges of files that went out whole.
+    pub uploads: u64,
+    /// Bytes of files that went out.
+    pub uploaded: u64,
+    /// Connections that were refused, or left because they did not read.
+    pub refused: u64,
 }
 
 /// A file in a listing.

@@ -2,6 +2,7 @@
 //!
 //! Decides how many strangers may be in the middle of a handshake. Never decides which torrents are served.
 
+use super::closed::ConnectError;
 use super::congestion::Congestion;
 use super::handshake::{Connected, answer};
 use gaggle_core::id::InfoHash;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -71,6 +72,29 @@ impl Listener {
         lookup: impl Fn(InfoHash) -> Option<Handshake> + Clone + Send + Sync + 'static,
         out: mpsc::Sender<Connected>,
     ) {
+        let answer = move |stream, from| {
+            let lookup = lookup.clone();
+            async move {
+                let answered = answer(stream, from, within, lookup).await;
+                let refused = |error: &ConnectError| {
+                    let from = canonical(from);
+                    tracing::debug!(%from, %error, "no handshake");
+                };
+                answered.inspect_err(refused).ok()
+            }
+        };
+        self.greet(answer, out).await;
+    }
+
+    /// Accepts, and passes on what `greet` makes of each connection: `None` closes it. Whoever greets sees to it that that
+    /// takes an end. Ends as [`Self::run`] does.
+    pub async fn greet<T: Send + 'static, F>(
+        self,
+        greet: impl Fn(TcpStream, SocketAddr) -> F,
+        out: mpsc::Sender<T>,
+    ) where
+        F: Future<Output = Option<T>> + Send + 'static,
+    {
         let mut handshakes: JoinSet<IpAddr> = JoinSet::new();
         let mut hosts: BTreeMap<IpAddr, usize> = BTreeMap::new();
         loop {
@@ -89,15 +113,11 @@ impl Listener {
                                 continue; // closes it
                             }
                             *open += 1;
-                            let (lookup, out) = (lookup.clone(), out.clone());
+                            let (greeted, out) = (greet(stream, from), out.clone());
                             handshakes.spawn(async move {
-                                match answer(stream, from, within, lookup).await {
+                                if let Some(connection) = greeted.await {
                                     // Failing means that nobody receives: the loop ends by itself.
-                                    Ok(connected) => drop(out.send(connected).await),
-                                    Err(error) => {
-                                        let from = canonical(from);
-                                        tracing::debug!(%from, %error, "no handshake");
-                                    }
+                                    let _ = out.send(connection).await;
                                 }
                                 host
                             });

@@ -4,4 +4,5 @@
 //! bytes tell what a connection is for; who asks for a file is handed to [`upload`].
 
 pub mod gnutella;
+pub mod fasttrack;
 pub mod upload;

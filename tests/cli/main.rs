@@ -5,6 +5,7 @@ mod config;
 mod create;
 mod dht;
 mod gnutella;
+mod fasttrack;
 mod lab;
 mod program;
 mod show;

@@ -1,6 +1,7 @@
 //! `gaggle net`: a node of a search network, one file for each of them.
 
 mod gnutella;
+mod fasttrack;
 
 use super::env::Env;
 use super::exit::Exit;
@@ -13,6 +14,9 @@ Examples:
   gaggle net gnutella --share ~/Music
   gaggle net gnutella --role ultra --listen 0.0.0.0:6346
   gaggle net gnutella --connect 10.1.0.5:6346 --share /data
+  gaggle net fasttrack --role supernode --listen 10.1.0.5:1214
+  gaggle net fasttrack --connect 10.1.0.5:1214 --share ~/Music
+  gaggle net fasttrack --help
 
 `gaggle net NETWORK --help` has more of each.")]
 pub(super) struct Net {
@@ -23,6 +27,7 @@ pub(super) struct Net {
 #[derive(Debug, clap::Subcommand)]
 enum Network {
     Gnutella(gnutella::Gnutella),
+    Fasttrack(fasttrack::FastTrack),
 }
 
 impl Net {
@@ -30,6 +35,7 @@ impl Net {
     pub(super) async fn run(self, env: &Arc<Env>) -> anyhow::Result<Exit> {
         match self.network {
             Network::Gnutella(verb) => verb.run(env).await,
+            Network::Fasttrack(verb) => verb.run(env).await,
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::blame::Blame;
 use crate::clock::Instant;
-use crate::proto::fasttrack::{Answer, Frame, From, Hello, Message, NETWORK, Session, WireError};
+use crate::proto::fasttrack::{
+    Answer, Frame, From, Hello, Message, NETWORK, Packet, Session, WireError,
+};
 use crate::rng::Rng;
 use std::time::Duration;
 
@@ -127,7 +129,12 @@ impl Link {
 
     /// Says something.
     pub fn send(&mut self, message: &Message) {
-        self.session.send(Frame::Packet(message.encode()));
+        self.send_packet(message.encode());
+    }
+
+    /// The same, of what is encoded already.
+    pub fn send_packet(&mut self, packet: Packet) {
+        self.session.send(Frame::Packet(packet));
     }
 
     /// All that is to be written to the socket.

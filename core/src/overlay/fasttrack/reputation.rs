@@ -76,6 +76,21 @@ impl Ledger {
         }
     }
 
+    /// All accounts, those that were touched last at the end.
+    pub fn accounts(&mut self, now: Instant) -> impl Iterator<Item = (&Identity, u16)> {
+        self.accounts.values_mut().for_each(|account| account.age(now));
+        let accounts = &self.accounts;
+        let of = |who| Some((who, accounts.get(who)?.score as u16));
+        self.order.iter().filter_map(move |(_, who)| of(who))
+    }
+
+    /// A supernode that the one who calls this trusts has kept this account so far; less than what is known here counts
+    /// for nothing.
+    pub fn vouch(&mut self, now: Instant, who: &Identity, score: u16) {
+        let account = self.account(now, who);
+        account.score = account.score.max(score.min(SCORE_MAX).into());
+    }
+
     /// A node has been connected for another ten minutes.
     pub fn stayed(&mut self, now: Instant, who: &Identity) {
         let account = self.account(now, who);
@@ -184,6 +199,20 @@ mod tests {
         ledger.stayed(at(26), &a);
         assert_eq!(ledger.score(at(26), &a), 46);
         assert_eq!(ledger.score(at(24 * 3650), &a), 10);
+    }
+
+    #[test]
+    fn what_another_supernode_has_kept_is_taken_over() {
+        let (mut ledger, a) = (Ledger::default(), who("a", 1));
+        ledger.vouch(at(0), &a, 260);
+        ledger.vouch(at(1), &a, 20);
+        assert_eq!(ledger.score(at(1), &a), 260);
+        ledger.vouch(at(1), &a, u16::MAX);
+        assert_eq!(ledger.score(at(1), &a), SCORE_MAX);
+        ledger.vouch(at(2), &who("b", 2), 12);
+        let all: Vec<_> =
+            ledger.accounts(at(25)).map(|(who, score)| (who.clone(), score)).collect();
+        assert_eq!(all, [(a, 980), (who("b", 2), 12)]);
     }
 
     #[test]

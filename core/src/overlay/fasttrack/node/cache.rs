@@ -83,6 +83,11 @@ impl Cache {
         self.insert(addr, 0, 0);
     }
 
+    /// All that are known.
+    pub fn iter(&self) -> impl Iterator<Item = SocketAddrV4> {
+        self.known.keys().copied()
+    }
+
     /// How many are known.
     pub fn len(&self) -> usize {
         self.known.len()

@@ -84,6 +84,21 @@ impl Node {
         }
     }
 
+    /// From now on there is no other supernode than this one, which is not pinged: it is we ourselves. With `None` a near
+    /// one is looked for again. A session with another one ends.
+    pub fn stay_with(&mut self, now: Instant, own: Option<SocketAddrV4>) {
+        self.own = own;
+        self.survey = None;
+        self.backups.clear();
+        if let Some(old) = self.supernode() {
+            self.events.push_back(Event::Detached(old));
+        }
+        if !matches!(self.home, Home::None { .. }) {
+            self.outbox.push_back(NodeOutput::Close);
+        }
+        self.home = Home::None { again_at: now };
+    }
+
     /// The session is gone, or could not be opened.
     pub fn handle_closed(&mut self, now: Instant) {
         match self.home {
@@ -109,14 +124,19 @@ impl Node {
             return;
         }
         match &mut self.home {
-            Home::None { .. } => self.look(now),
+            Home::None { .. } => match self.own {
+                Some(own) => self.connect(now, own, Duration::ZERO),
+                None => self.look(now),
+            },
             Home::Connecting { .. } => {
                 self.outbox.push_back(NodeOutput::Close);
                 self.handle_closed(now);
             }
             Home::Attached { look_at, .. } => {
                 *look_at = now + LOOK_AGAIN;
-                self.look(now);
+                if self.own.is_none() {
+                    self.look(now);
+                }
             }
         }
     }

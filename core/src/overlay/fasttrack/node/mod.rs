@@ -101,6 +101,8 @@ pub struct Node {
     began: Instant,
     cache: Cache,
     home: Home,
+    /// The only supernode, if there may be no other.
+    own: Option<SocketAddrV4>,
     survey: Option<Survey>,
     /// The next nearest, the nearest first.
     backups: Vec<SocketAddrV4>,
@@ -125,6 +127,7 @@ impl Node {
             began: now,
             cache,
             home: Home::None { again_at: now },
+            own: None,
             survey: None,
             backups: Vec::new(),
             shares: BTreeMap::new(),

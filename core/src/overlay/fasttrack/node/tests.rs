@@ -244,3 +244,22 @@ fn attack_45_orders_to_connect() {
     node.handle_message(at(4), Message::Nodes(rows.to_vec()));
     assert_eq!(node.cache().len(), 2);
 }
+
+#[test]
+fn who_is_a_supernode_stays_with_himself() {
+    let (mut node, own) = (attached(), sn(77));
+    node.stay_with(at(1000), Some(own));
+    assert_eq!(outputs(&mut node), [NodeOutput::Close]);
+    assert_eq!(events(&mut node), [Event::Detached(sn(1))]);
+    node.handle_timeout(node.poll_timeout());
+    assert_eq!(outputs(&mut node), [NodeOutput::Connect(own)], "without a ping");
+    node.handle_open(at(1000));
+    assert_eq!(node.supernode(), Some(own));
+    outputs(&mut node);
+    node.handle_timeout(at(700_000));
+    assert_eq!(outputs(&mut node), [], "nobody is nearer");
+    node.stay_with(at(700_000), None);
+    assert_eq!(outputs(&mut node), [NodeOutput::Close]);
+    node.handle_timeout(at(700_000));
+    assert_eq!(pinged(&mut node), [sn(1)]);
+}

@@ -6,7 +6,7 @@ use crate::overlay::fasttrack::reputation::{Identity, POINT_TIME};
 use crate::overlay::fasttrack::role::Fitness;
 use crate::proto::fasttrack::mesh::{MeshMessage, TTL_MAX};
 use crate::proto::fasttrack::{
-    File, Hit, Message, NETWORK, PushOrder, PushRequest, Receipt, Score, Share,
+    Datagram, File, Hit, Message, NETWORK, PushOrder, PushRequest, Receipt, Score, Share,
 };
 use crate::scope::Scope;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
@@ -135,6 +135,10 @@ impl Supernode {
             Message::Receipt(receipt) => {
                 let by = child.identity();
                 self.on_receipt(now, None, TTL_MAX, &by, receipt);
+            }
+            // Nobody but himself: a datagram to a third party is a blow.
+            Message::PingMe(addr) if addr.ip() == child.from.ip() && addr.port() != 0 => {
+                self.outbox.push_back(SupernodeOutput::Datagram(addr, Datagram::Knock));
             }
             Message::Score(question) if question.score.is_none() => {
                 self.on_score_question(now, link, TTL_MAX, question);

@@ -4,7 +4,8 @@ use super::{LinkKey, Supernode, SupernodeOutput};
 use crate::clock::Instant;
 use crate::overlay::fasttrack::reputation::Identity;
 use crate::proto::fasttrack::mesh::MeshMessage;
-use std::net::SocketAddrV4;
+use crate::scope::Scope;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 /// Links to other supernodes that this one sees to.
@@ -25,6 +26,8 @@ const TRIP_UNKNOWN_S: f64 = 0.2;
 /// Another supernode.
 #[derive(Debug)]
 pub(super) struct Mate {
+    /// Where it is seen.
+    from: Ipv4Addr,
     /// Where it listens; `None` until it has said so.
     pub(super) addr: Option<SocketAddrV4>,
     since: Instant,
@@ -47,14 +50,14 @@ impl Mate {
 }
 
 impl Supernode {
-    /// A connection to another supernode stands, dialled by either side. Both say who they are.
-    pub fn handle_mate(&mut self, now: Instant, link: LinkKey) {
+    /// A connection to another supernode, which is seen at `from`, stands, dialled by either side. Both say who they are.
+    pub fn handle_mate(&mut self, now: Instant, link: LinkKey, from: Ipv4Addr) {
         if self.mates.len() >= DEGREE_MAX {
             self.tell(link, MeshMessage::Bye("full".to_owned()));
             self.outbox.push_back(SupernodeOutput::Close(link));
             return;
         }
-        let mate = Mate { addr: None, since: now, trip_s: TRIP_UNKNOWN_S, results: 0.0 };
+        let mate = Mate { from, addr: None, since: now, trip_s: TRIP_UNKNOWN_S, results: 0.0 };
         self.mates.insert(link, mate);
         let (addr, key, load) = (self.config.addr, self.key, self.load());
         self.tell(link, MeshMessage::Hello { addr, key, load });
@@ -66,7 +69,9 @@ impl Supernode {
         match message {
             MeshMessage::Hello { addr, key, .. } if mate.addr.is_none() => {
                 let twice = self.mates.values().any(|mate| mate.addr == Some(addr));
-                if twice || key == self.key {
+                // Others are told of it, and it is dialled again.
+                let told = Scope::may_tell(IpAddr::V4(mate.from), IpAddr::V4(*addr.ip()));
+                if twice || key == self.key || !told {
                     return self.drop_mate(now, link);
                 }
                 self.learn(now, addr);

@@ -6,6 +6,9 @@ use crate::proto::fasttrack::{
 };
 use std::net::Ipv4Addr;
 
+/// Where supernodes are seen.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(9, 9, 99, 99);
+
 fn at(ms: u64) -> Instant {
     Instant::from_micros(1000 * ms)
 }
@@ -63,8 +66,8 @@ impl Row {
     fn new(links: &[(usize, usize)], count: u8) -> Self {
         let mut row = Self((0..count).map(|n| supernode(n, Limits::default())).collect());
         for &(a, b) in links {
-            row.0[a].handle_mate(at(0), Self::key(b));
-            row.0[b].handle_mate(at(0), Self::key(a));
+            row.0[a].handle_mate(at(0), Self::key(b), ELSEWHERE);
+            row.0[b].handle_mate(at(0), Self::key(a), ELSEWHERE);
         }
         row.settle(at(0));
         row
@@ -241,8 +244,8 @@ fn a_query_goes_two_steps_and_once_over_each_supernode() {
         (from.collect::<Vec<_>>(), queries)
     };
     assert_eq!(found(&mut row, 1), (vec![1, 2], 2));
-    row.0[0].handle_mate(at(2), Row::key(2));
-    row.0[2].handle_mate(at(2), Row::key(0));
+    row.0[0].handle_mate(at(2), Row::key(2), ELSEWHERE);
+    row.0[2].handle_mate(at(2), Row::key(0), ELSEWHERE);
     row.settle(at(2));
     let (mut from, queries) = found(&mut row, 2);
     from.sort_unstable();
@@ -255,7 +258,7 @@ fn a_query_ends_although_a_supernode_is_mute_or_dies() {
     let mut sn = supernode(1, Limits::default());
     log_in(&mut sn, at(0), 1);
     for n in [2, 3] {
-        sn.handle_mate(at(0), LinkKey(n));
+        sn.handle_mate(at(0), LinkKey(n), ELSEWHERE);
         let (addr, key) = (SocketAddrV4::new([9, 9, n as u8, 1].into(), 1214), [n as u8; 32]);
         sn.handle_mesh(at(0), LinkKey(n), MeshMessage::Hello { addr, key, load: 0 });
     }
@@ -387,7 +390,7 @@ fn links_to_others_are_kept_between_eight_and_sixteen() {
     assert!(dials.iter().all(|output| matches!(output, SupernodeOutput::Dial(_))));
     for n in 0..20u8 {
         let link = LinkKey(n.into());
-        sn.handle_mate(at(1), link);
+        sn.handle_mate(at(1), link, ELSEWHERE);
         let (addr, key) = (SocketAddrV4::new([9, 9, n + 2, 1].into(), 1214), [n; 32]);
         sn.handle_mesh(at(1), link, MeshMessage::Hello { addr, key, load: 0 });
     }
@@ -398,10 +401,10 @@ fn links_to_others_are_kept_between_eight_and_sixteen() {
     (0..16).for_each(|n| sn.handle_closed(at(2), LinkKey(n)));
     let hello = |key| MeshMessage::Hello { addr: addr("9.9.30.1:1"), key, load: 0 };
     for (link, key) in [(50, [1; 32]), (51, [2; 32]), (52, sn.key)] {
-        sn.handle_mate(at(2), LinkKey(link));
+        sn.handle_mate(at(2), LinkKey(link), ELSEWHERE);
         sn.handle_mesh(at(2), LinkKey(link), hello(key));
     }
-    sn.handle_mate(at(2), LinkKey(53));
+    sn.handle_mate(at(2), LinkKey(53), ELSEWHERE);
     assert_eq!(sn.mates(), 1);
     sn.handle_timeout(at(12_000));
     assert!(outputs(&mut sn).contains(&SupernodeOutput::Close(LinkKey(53))));
@@ -440,7 +443,7 @@ fn attack_45_floods() {
     });
     assert_eq!(many.count(), 8);
     // Answers that nobody asked for.
-    sn.handle_mate(at(0), LinkKey(70));
+    sn.handle_mate(at(0), LinkKey(70), ELSEWHERE);
     let hello = MeshMessage::Hello { addr: addr("9.9.70.1:1"), key: [7; 32], load: 0 };
     sn.handle_mesh(at(0), LinkKey(70), hello);
     outputs(&mut sn);
@@ -466,4 +469,34 @@ fn attack_45_floods() {
     let told = said(&mut sn, 9);
     let [Message::Reply(reply), Message::QueryEnd(3)] = &told[..] else { panic!("{told:?}") };
     assert_eq!(reply.hits.len(), 5);
+}
+
+#[test]
+fn a_node_that_asks_is_sent_a_datagram_and_nobody_else_is() {
+    let mut sn = supernode(1, Limits::default());
+    log_in(&mut sn, at(0), 1);
+    for (asked, sent) in [("8.8.1.1:4000", true), ("8.8.2.1:4000", false), ("8.8.1.1:0", false)] {
+        sn.handle_message(at(0), LinkKey(1), Message::PingMe(addr(asked)));
+        let knock = SupernodeOutput::Datagram(addr(asked), Datagram::Knock);
+        assert_eq!(outputs(&mut sn), if sent { vec![knock] } else { vec![] }, "{asked}");
+    }
+}
+
+/// Row 45: we are made to dial an address that only we can reach.
+#[test]
+fn attack_45_supernodes_at_our_own_services() {
+    let mut sn = supernode(1, Limits::default());
+    sn.handle_timeout(at(0));
+    outputs(&mut sn);
+    for (link, claimed, dialled) in [(1, "10.0.0.1:25", false), (2, "9.9.7.7:1214", true)] {
+        sn.handle_mate(at(0), LinkKey(link), ELSEWHERE);
+        let hello = MeshMessage::Hello { addr: addr(claimed), key: [link as u8; 32], load: 0 };
+        sn.handle_mesh(at(0), LinkKey(link), hello);
+        let closed = outputs(&mut sn).contains(&SupernodeOutput::Close(LinkKey(link)));
+        assert_eq!(closed, !dialled, "{claimed}");
+        sn.handle_closed(at(0), LinkKey(link));
+        sn.handle_timeout(at(10_000 * link));
+        let dials = outputs(&mut sn).contains(&SupernodeOutput::Dial(addr(claimed)));
+        assert_eq!(dials, dialled, "{claimed}");
+    }
 }

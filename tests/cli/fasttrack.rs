@@ -1,0 +1,71 @@
+//! `gaggle net fasttrack`, on loopback.
+
+use crate::program::{Running, World};
+use serde_json::Value;
+
+fn start(world: &World, flags: &[&str]) -> (Running, String) {
+    let args = ["net", "fasttrack", "--listen", "127.0.0.1:0", "--json", "-q"];
+    let mut running = world.start(args.iter().chain(flags));
+    let line = next(&mut running);
+    assert_eq!((&line["type"], &line["network"]), (&"listening".into(), &"fasttrack".into()));
+    (running, line["addr"].as_str().unwrap().to_owned())
+}
+
+fn next(running: &mut Running) -> Value {
+    serde_json::from_str(&running.line().expect("it runs")).unwrap()
+}
+
+/// Waits until it stands like this.
+fn until(running: &mut Running, is: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let line = next(running);
+        assert_eq!(line["type"], "fasttrack_status");
+        if is(&line) {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn a_supernode_and_a_node_that_shares() {
+    let world = World::new();
+    world.write("music/Blue Moon.mp3", "moon");
+    let (mut sn, at) = start(&world, &["--role", "supernode", "--state-dir", "state-of-sn"]);
+    let first = until(&mut sn, |line| line["nodes"] == 1);
+    assert_eq!((&first["role"], &first["supernode"]), (&"supernode".into(), &at.clone().into()));
+    let (mut node, _) = start(&world, &["--connect", &at, "--share", "music", "--user", "ann"]);
+    let attached = until(&mut node, |line| line["supernode"] == *at && line["shared"] == 1);
+    assert_eq!((&attached["role"], &attached["score"]), (&"node".into(), &10.into()));
+    until(&mut sn, |line| line["nodes"] == 2 && line["files"] == 1);
+    node.signal("INT");
+    let (code, rest) = node.wait();
+    assert_eq!(code, Some(0), "{rest}");
+    until(&mut sn, |line| line["nodes"] == 1 && line["files"] == 0);
+    sn.signal("TERM");
+    assert_eq!(sn.wait().0, Some(0));
+    let state = world.path("state/gaggle");
+    assert_eq!(
+        std::fs::read_to_string(state.join("fasttrack.own")).unwrap(),
+        "user ann\nscore 10\n"
+    );
+    let nodes = std::fs::read_to_string(state.join("fasttrack.nodes")).unwrap();
+    assert!(nodes.starts_with("127.0.0.1 "), "{nodes}");
+}
+
+#[test]
+fn what_cannot_be_says_why() {
+    let world = World::new();
+    let (_sn, at) = start(&world, &["--role", "supernode"]);
+    for (flags, code, what) in [
+        (&["--listen", &at][..], 6, "cannot listen on"),
+        (&["--role", "supernode", "--firewalled"], 2, "others can connect to"),
+        (&["--connect", "nobody"], 2, "--connect nobody"),
+        (&["--connect", "[::1]:5"], 2, "IPv4"),
+        (&["--listen", "[::1]:5"], 2, "--listen"),
+        (&["--share", "nowhere"], 2, "cannot read nowhere"),
+    ] {
+        let ended = world.run(["net", "fasttrack", "--state-dir", "other"].iter().chain(flags));
+        assert_eq!(ended.code, Some(code), "{flags:?}: {}", ended.err);
+        assert!(ended.err.contains(what), "{flags:?}: {}", ended.err);
+    }
+}
