@@ -72,6 +72,7 @@ const ROOMS: &[Room] = &[
     room("gaggle::disk", 7, &[]),
     room("gaggle::locate", 8, &[]),
     room("gaggle::share", 8, &[]),
+    room("gaggle::fetch", 8, &[]),
     room("gaggle::engine", 9, &[]),
     room("gaggle::config", 10, &[]),
     room("gaggle::lab", 11, &[]),
