@@ -6,13 +6,12 @@
 
 use super::{UuHash, WireError, clean_name};
 use crate::id::InfoHash;
+use crate::proto::http::{Head, head_len, read_range, read_span};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::fmt::Write as _;
 use std::net::SocketAddrV4;
 use std::ops::RangeInclusive;
 
-/// Bytes of a head; a longer one is refused before it is read to its end.
-const HEAD_MAX: usize = 8 << 10;
 /// Digits and end of line after `GIVE`.
 const GIVE_MAX: usize = 24;
 /// What a host that is full tells others to wait, in seconds.
@@ -257,7 +256,7 @@ impl Answered {
             Self {
                 status: status.ok_or(WireError::Head("status"))?,
                 range: span.as_ref().map(|(range, _)| range.clone()),
-                total: span.map(|(_, total)| total),
+                total: span.and_then(|(_, total)| total),
                 len: head.field("Content-Length").and_then(|text| text.parse().ok()),
                 retry_s: head.field("Retry-After").and_then(|text| text.parse().ok()),
                 hash: tags.filter_map(|tag| UuHash::from_base64(tag.strip_prefix("3=")?)).next(),
@@ -277,43 +276,13 @@ impl Answered {
     }
 }
 
-/// A first line and fields.
-struct Head<'a> {
-    first: &'a str,
-    rest: &'a str,
-}
-
-impl<'a> Head<'a> {
-    fn fields(&self, name: &'static str) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.rest.lines().filter_map(move |line| {
-            let (key, value) = line.split_once(':')?;
-            key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
-
-    fn field(&self, name: &'static str) -> Option<&'a str> {
-        self.fields(name).next()
-    }
-}
-
 /// Everything up to an empty line, if there is one.
 fn split_head(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, WireError> {
-    let seen = &bytes[..bytes.len().min(HEAD_MAX)];
-    let mut line_begin = 0;
-    let mut end = None;
-    for (at, _) in seen.iter().enumerate().filter(|&(_, &byte)| byte == b'\n') {
-        if matches!(&seen[line_begin..at], b"" | b"\r") && line_begin > 0 {
-            end = Some(at + 1);
-            break;
-        }
-        line_begin = at + 1;
-    }
-    let Some(end) = end else {
-        return if bytes.len() < HEAD_MAX { Ok(None) } else { Err(WireError::Head("length")) };
+    let Some(len) = head_len(bytes).map_err(|_| WireError::Head("length"))? else {
+        return Ok(None);
     };
-    let text = std::str::from_utf8(&bytes[..end]).map_err(|_| WireError::Head("text"))?;
-    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
-    Ok(Some((Head { first: first.trim_end(), rest }, end)))
+    let text = std::str::from_utf8(&bytes[..len]).map_err(|_| WireError::Head("text"))?;
+    Ok(Some((Head::of(text), len)))
 }
 
 fn read_target(path: &str) -> Option<Target> {
@@ -327,24 +296,4 @@ fn read_target(path: &str) -> Option<Target> {
     let (file_id, name) = path.strip_prefix('/')?.split_once('/')?;
     let name = percent_decode_str(name).decode_utf8().ok()?.into_owned();
     Some(Target::Name { file_id: file_id.parse().ok()?, name })
-}
-
-/// `bytes=a-b`, closed.
-fn read_range(text: &str) -> Option<RangeInclusive<u64>> {
-    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
-    let range = number(first)?..=number(last)?;
-    (!range.is_empty()).then_some(range)
-}
-
-/// `bytes a-b/total`.
-fn read_span(text: &str) -> Option<(RangeInclusive<u64>, u64)> {
-    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let (range, total) = (number(first)?..=number(last)?, number(total)?);
-    (!range.is_empty() && *range.end() < total).then_some((range, total))
-}
-
-/// Digits and nothing else: a sign is not a number here.
-fn number(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
