@@ -7,6 +7,22 @@
 //! Never reads a head beyond its bound or a body beyond the range, and never follows a redirect to an address that
 //! whoever named the host cannot know.
 
+mod fetches;
+mod file;
+mod get;
+#[cfg(test)]
+pub(crate) mod hosts;
+mod http;
+mod line;
+mod napster;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use fetches::{FETCHED_QUEUE, Fetched, Fetches};
+pub use get::{GetError, Got, Known, Order, Progress, Proof, get};
+pub use source::{ANSWER_WAIT, IDLE_MAX, PUSH_WAIT, REFUSAL_MAX};
+
 use bytes::BytesMut;
 use gaggle_core::proto::fasttrack::{Ask, Target, UuHash};
 use gaggle_core::proto::napster::{Nick, Text};
@@ -19,7 +35,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 
-/// Which kind of network a host was found in. What is fetched is counted by it.
+/// Which kind of network a host was found in. Bytes are counted by it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
     /// A node of FastTrack.
