@@ -4,7 +4,7 @@
 //! It decides when to give up and when to end; everything between is the engine's.
 
 use super::env::Env;
-use super::event::Event;
+use super::event::{BySource, Event};
 use super::exit::{Exit, Failure, of_engine};
 use super::get::Wishes;
 use super::progress::{Meter, TICK, clock, of_total, per_second, stopwatch};
@@ -188,6 +188,7 @@ impl<'e> Watched<'e> {
                 downloaded: status.downloaded,
                 uploaded: status.uploaded,
                 wasted: status.wasted,
+                from: by_source(snapshot),
             },
         )?;
         let now = self.clock.now();
@@ -335,7 +336,13 @@ fn summary(snapshot: &Snapshot, took: Duration) -> String {
         Size(status.total),
         of(status.uploaded, status.total),
         of(status.wasted, status.downloaded) * 100.0,
-    )
+    ) + &by_source(snapshot).map(|given| format!(", {given}")).unwrap_or_default()
+}
+
+/// Who gave what, if hosts of a search were asked.
+fn by_source(snapshot: &Snapshot) -> Option<BySource> {
+    let hosts = &snapshot.from;
+    (!hosts.is_empty()).then(|| BySource::of(snapshot.from_peers(), hosts))
 }
 
 fn emit(env: &Env, event: &Event<'_>) -> Result<(), Failure> {

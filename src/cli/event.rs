@@ -2,7 +2,11 @@
 //!
 //! Bytes, seconds, bytes per second; hashes in lower-case hex.
 
+use crate::fetch::Kind;
+use gaggle_core::units::Size;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// One line of `--json`.
 #[derive(Clone, Debug, Serialize)]
@@ -46,6 +50,9 @@ pub(super) enum Event<'a> {
         uploaded: u64,
         /// Of `downloaded`, bytes that were of no use.
         wasted: u64,
+        /// `downloaded` by kind of source; only if hosts of a search were asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<BySource>,
     },
     /// Where the configuration file is looked for.
     ConfigPath {
@@ -485,6 +492,46 @@ pub(super) enum Event<'a> {
 }
 
 /// A node of the DHT in figures.
+/// Payload by kind of source.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub(super) struct BySource {
+    /// Peers.
+    pub(super) bittorrent: u64,
+    /// Hosts of Gnutella.
+    pub(super) gnutella: u64,
+    /// Hosts of FastTrack.
+    pub(super) fasttrack: u64,
+    /// Users of Napster.
+    pub(super) napster: u64,
+}
+
+impl BySource {
+    /// Of peers, and of hosts by their kind.
+    pub(super) fn of(bittorrent: u64, hosts: &BTreeMap<Kind, u64>) -> Self {
+        let of = |kind| hosts.get(&kind).copied().unwrap_or_default();
+        Self {
+            bittorrent,
+            gnutella: of(Kind::Gnutella),
+            fasttrack: of(Kind::FastTrack),
+            napster: of(Kind::Napster),
+        }
+    }
+}
+
+/// `1.2 MiB from bittorrent, 800.0 KiB from napster`.
+impl fmt::Display for BySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bittorrent, gnutella, fasttrack, napster } = *self;
+        let hosts = [Kind::Gnutella, Kind::FastTrack, Kind::Napster].map(Kind::name);
+        let named = hosts.into_iter().zip([gnutella, fasttrack, napster]);
+        let given =
+            [("bittorrent", bittorrent)].into_iter().chain(named).filter(|(_, bytes)| *bytes > 0);
+        let given: Vec<String> =
+            given.map(|(kind, bytes)| format!("{} from {kind}", Size(bytes))).collect();
+        f.write_str(&given.join(", "))
+    }
+}
+
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(super) struct DhtCounts {
     /// In its table.

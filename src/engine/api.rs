@@ -1,6 +1,7 @@
 //! What a user of the engine says and hears: settings, requests, snapshots, events, errors.
 
 use crate::disk::Preallocate;
+use crate::fetch::Kind;
 use crate::locate::DhtConfig;
 use crate::net::ConnectError;
 use gaggle_core::geometry::PieceIndex;
@@ -10,6 +11,7 @@ use gaggle_core::storage::DiskFault;
 use gaggle_core::storage::Verify;
 use gaggle_core::swarm::announce::TrackerStatus;
 use gaggle_core::swarm::choker::Slots;
+use gaggle_core::swarm::source::SourceRefusal;
 use gaggle_core::swarm::torrent::Status;
 use gaggle_core::units::BytesPerSec;
 use std::collections::BTreeMap;
@@ -136,8 +138,17 @@ pub struct Snapshot {
     pub peers: Vec<gaggle_core::swarm::torrent::PeerStatus>,
     /// Why the last attempt to connect failed, for each peer that was given by hand and is not connected.
     pub refused: BTreeMap<SocketAddr, ConnectError>,
+    /// Payload from hosts that are no peers, by their kind: part of `status.downloaded`. Empty if there were none.
+    pub from: BTreeMap<Kind, u64>,
     /// Where every wanted file lies: the single file, or the torrent's folder.
     pub path: Option<PathBuf>,
+}
+
+impl Snapshot {
+    /// Payload from peers.
+    pub fn from_peers(&self) -> u64 {
+        self.status.downloaded.saturating_sub(self.from.values().sum())
+    }
 }
 
 /// Something that happened to one torrent.
@@ -208,9 +219,15 @@ pub enum EngineError {
     /// The metadata that peers sent has the right hash, but makes no torrent.
     #[error("the metadata is unusable: {0}")]
     Metadata(#[from] gaggle_core::metainfo::MetainfoError),
+    /// The torrent has no file of that number, counted from 0.
+    #[error("the torrent has no file {0}")]
+    NoFile(usize),
     /// The selection names no file of the torrent.
     #[error("no file of the torrent matches the selection")]
     NothingSelected,
+    /// A host is not asked for its file.
+    #[error("not a source: {0}")]
+    Source(#[from] SourceRefusal),
     /// The engine has been shut down.
     #[error("the engine has stopped")]
     Stopped,

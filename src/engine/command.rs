@@ -1,5 +1,7 @@
 //! What others ask of a running torrent, and how they reach it.
 
+use super::api::EngineError;
+use crate::fetch::Host;
 use crate::net::Connected;
 use gaggle_core::swarm::roster::Source;
 use gaggle_core::units::BytesPerSec;
@@ -13,6 +15,15 @@ const COMMANDS_MAX: usize = 128;
 pub(super) enum Command {
     /// Peers somebody knows of.
     AddPeers(Source, Vec<SocketAddr>),
+    /// A host that has one of the files; answered at once.
+    AddSource {
+        /// Where and how.
+        host: Box<Host>,
+        /// Which file, counted from 0.
+        file: usize,
+        /// Whether it will be asked.
+        done: oneshot::Sender<Result<(), EngineError>>,
+    },
     /// A peer has dialled us for this torrent.
     Incoming(Box<Connected>),
     /// New limits, down and up.

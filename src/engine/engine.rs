@@ -7,6 +7,7 @@ use super::external::{Ends, Judge};
 use super::task::{Outputs, TorrentTask};
 use super::{dht, nearby};
 use crate::disk::Pool;
+use crate::fetch::Host;
 use crate::locate::{Dht, DhtConfig, Lsd, Mapped, PortMap, Ports, Trackers, TrackersConfig};
 use crate::net::{
     Buffers, Clock, Congestion, Connected, DhtDatagrams, Dialer, HANDSHAKE_TIMEOUT, Listener, Udp,
@@ -263,6 +264,18 @@ impl Download {
     /// Tells the torrent of more peers.
     pub async fn add_peers(&self, peers: Vec<SocketAddr>) {
         let _ = self.commands.send(Box::new(Command::AddPeers(Source::Explicit, peers))).await;
+    }
+
+    /// Tells the torrent of a host that has one of its files, by the file's place among those of the metainfo, counted
+    /// from 0. One that is named before the metadata is known is asked when it is, if it may be.
+    ///
+    /// # Errors
+    /// Why it is not asked: there is no such file, or [`EngineError::Source`], as for every host of a private torrent.
+    pub async fn add_source(&self, host: Host, file: usize) -> Result<(), EngineError> {
+        let (done, answer) = oneshot::channel();
+        let add = Command::AddSource { host: Box::new(host), file, done };
+        self.commands.send(Box::new(add)).await.map_err(|_| EngineError::Stopped)?;
+        answer.await.unwrap_or(Err(EngineError::Stopped))
     }
 
     /// Saves everything, tells the trackers, and ends.

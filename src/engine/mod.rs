@@ -14,6 +14,8 @@ mod external;
 mod hints;
 mod link;
 mod nearby;
+mod sources;
+mod storing;
 mod task;
 #[cfg(test)]
 mod tests;

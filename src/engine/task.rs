@@ -11,7 +11,9 @@ use super::content::{Content, Opened, Opening};
 use super::engine::{EVENTS_MAX, Shared};
 use super::hints;
 use super::link::{Deaf, Link};
-use crate::disk::{Busy, DiskEvent};
+use super::sources::Sources;
+use super::storing::Work;
+use crate::disk::DiskEvent;
 use crate::locate::is_near_host;
 use crate::net::{
     ConnectError, Connected, FROM_PEER_QUEUE, FromPeer, Item, Pump, PumpConfig, TO_PEER_QUEUE,
@@ -23,7 +25,7 @@ use gaggle_core::id::TorrentHashes;
 use gaggle_core::metainfo::Metainfo;
 use gaggle_core::proto::peer::Handshake;
 use gaggle_core::scope::Scope;
-use gaggle_core::storage::{DiskFault, DiskOp};
+use gaggle_core::storage::DiskFault;
 use gaggle_core::swarm::PeerKey;
 use gaggle_core::swarm::picker::Priority;
 use gaggle_core::swarm::roster::{Direction, Source};
@@ -56,21 +58,21 @@ pub(super) struct Outputs {
 
 /// Everything one torrent needs of the world.
 pub(super) struct TorrentTask {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     hashes: TorrentHashes,
     add: AddTorrent,
-    torrent: Torrent,
+    pub(super) torrent: Torrent,
     out: Outputs,
 
     opening: Option<Opening>,
-    content: Option<Content>,
-    assembly: Assembly,
+    pub(super) content: Option<Content>,
+    pub(super) assembly: Assembly,
     /// Work that the disk was too busy to take.
-    waiting: VecDeque<Work>,
+    pub(super) waiting: VecDeque<Work>,
 
-    links: BTreeMap<PeerKey, Link>,
+    pub(super) links: BTreeMap<PeerKey, Link>,
     /// Links with something to hand over.
-    behind: BTreeSet<PeerKey>,
+    pub(super) behind: BTreeSet<PeerKey>,
     pumps: JoinSet<()>,
     dials: JoinSet<(SocketAddr, Result<Connected, ConnectError>)>,
     /// Dialled us during the check, when they would have been told that we have nothing.
@@ -81,6 +83,8 @@ pub(super) struct TorrentTask {
     lookups: JoinSet<()>,
     /// From the first connection on: most of a thousand torrents have none.
     heard: Option<Heard>,
+    /// Hosts of byte ranges.
+    pub(super) sources: Sources,
     disk: (mpsc::Sender<Box<DiskEvent>>, mpsc::Receiver<Box<DiskEvent>>),
 
     // What the snapshots say beside the machine's status.
@@ -91,12 +95,6 @@ pub(super) struct TorrentTask {
 
 /// The ends of the channel from all connections.
 type Heard = (mpsc::Sender<FromPeer>, mpsc::Receiver<FromPeer>);
-
-/// One piece of work for the disk, payload included.
-enum Work {
-    Read(u32, Vec<gaggle_core::geometry::Block>),
-    Store(gaggle_core::geometry::PieceIndex, Vec<bytes::Bytes>),
-}
 
 impl TorrentTask {
     pub(super) fn new(
@@ -125,6 +123,7 @@ impl TorrentTask {
             reach,
             lookups: JoinSet::new(),
             heard: None,
+            sources: Sources::default(),
             disk: mpsc::channel(DISK_QUEUE),
             metainfo: None,
             running: false,
@@ -174,6 +173,10 @@ impl TorrentTask {
                 _ = ticks.tick(), if restless => quiet = !self.publish(),
                 Some(Ok((addr, outcome))) = self.dials.join_next() => self.on_dialled(addr, outcome),
                 Some(_) = self.pumps.join_next() => {}
+                fetched = self.sources.next(), if !self.torrent.sources_wait() => {
+                    self.on_fetched(fetched);
+                    self.take_reads(READS_PER_DRAIN); // hosts that always have more keep no peer waiting
+                }
                 // Last, because there is always more of it while the torrent is what holds things up.
                 Some(from) = next_read(&mut self.heard) => self.on_reads(from),
             }
@@ -229,6 +232,7 @@ impl TorrentTask {
         self.torrent.set_content(now, raw, geometry, checked.have, priority);
         self.running = true;
         self.add_peers();
+        self.add_early_sources();
         self.publish();
         // After the snapshot, which whoever hears this will look at.
         self.tell(DownloadEvent::Checked {
@@ -317,7 +321,11 @@ impl TorrentTask {
     /// What several reads brought, if they wait: the machine's outputs are drained once for all of them.
     fn on_reads(&mut self, first: FromPeer) {
         self.on_heard(first);
-        for _ in 1..READS_PER_DRAIN {
+        self.take_reads(READS_PER_DRAIN - 1);
+    }
+
+    fn take_reads(&mut self, most: usize) {
+        for _ in 0..most {
             let Some((_, heard)) = &mut self.heard else { return };
             match heard.try_recv() {
                 Ok(next) => self.on_heard(next),
@@ -390,58 +398,11 @@ impl TorrentTask {
         }
     }
 
-    // ── disk ──
+    // ── the machine's outputs ──
 
-    fn on_disk(&mut self, event: DiskEvent) {
-        match event {
-            DiskEvent::Done(done) => self.torrent.handle_disk(self.shared.clock.now(), done),
-            DiskEvent::Read { peer, blocks } => {
-                let peer = PeerKey(peer);
-                if let Some(link) = self.links.get_mut(&peer) {
-                    link.push(ToPeer::Blocks(blocks));
-                    self.behind.insert(peer);
-                }
-            }
-            DiskEvent::SyncFailed(fault) => self.on_fault(fault),
-        }
-        while let Some(work) = self.waiting.pop_front() {
-            if let Err(work) = self.hand_over(work) {
-                return self.waiting.push_front(work);
-            }
-        }
-    }
-
-    fn work(&mut self, op: DiskOp) {
-        let work = match op {
-            DiskOp::Read { peer, blocks } => Work::Read(peer, blocks),
-            DiskOp::Store { piece } => Work::Store(piece, self.assembly.take(piece)),
-        };
-        if !self.waiting.is_empty() {
-            return self.waiting.push_back(work); // in order
-        }
-        if let Err(work) = self.hand_over(work) {
-            self.waiting.push_back(work);
-        }
-    }
-
-    /// Gives work to the disk, or back if it is busy.
-    fn hand_over(&mut self, work: Work) -> Result<(), Work> {
-        let Some(Content { storage, .. }) = &self.content else { return Ok(()) };
-        match work {
-            Work::Read(peer, blocks) => {
-                storage.read(peer, blocks).map_err(|Busy(blocks)| Work::Read(peer, blocks))
-            }
-            Work::Store(piece, blocks) => {
-                storage.store(piece, blocks).map_err(|Busy(blocks)| Work::Store(piece, blocks))
-            }
-        }
-    }
-
-    fn on_fault(&self, fault: DiskFault) {
+    pub(super) fn on_fault(&self, fault: DiskFault) {
         self.tell(DownloadEvent::Failed(EngineError::Disk(fault)));
     }
-
-    // ── the machine's outputs ──
 
     /// Carries out everything the machine wants now.
     fn drain(&mut self) {
@@ -456,6 +417,7 @@ impl TorrentTask {
             while let Some(event) = self.torrent.poll_event() {
                 self.on_event(event);
             }
+            self.ask_sources();
             // Between check and content nobody is dialled: a newcomer would be told that we have nothing.
             if self.opening.is_none() {
                 while let Some(addr) = self.torrent.poll_dial(now) {
@@ -494,6 +456,10 @@ impl TorrentTask {
             }
             Event::Fault(fault) => self.on_fault(fault),
             Event::Metadata(info) => self.on_metadata(info),
+            Event::SourceGone { source, fault } => {
+                tracing::debug!(source = source.0, %fault, "a source is given up");
+                self.sources.remove(source);
+            }
             Event::Seen(sighting) => _ = self.shared.external.sightings.try_send(sighting),
             // The snapshot counts them; a queue full of pieces would leave no room for what ends a transfer.
             Event::Verified(piece) if self.out.events.capacity() > EVENTS_MAX / 2 => {
@@ -514,6 +480,9 @@ impl TorrentTask {
 
     fn on_command(&mut self, command: Command) {
         match command {
+            Command::AddSource { host, file, done } => {
+                let _ = done.send(self.add_source(*host, file)); // whoever asked may have stopped waiting
+            }
             Command::AddPeers(source, peers) => self.on_candidates(source, peers),
             Command::Incoming(peer) if self.opening.is_none() => {
                 self.connected(*peer, Direction::Incoming);
@@ -544,6 +513,7 @@ impl TorrentTask {
             checking: self.opening.as_ref().map(|opening| *opening.progress.borrow()),
             peers: self.torrent.peers(now),
             refused: self.refused.clone(),
+            from: self.sources.got(),
             path: self.content.as_ref().map(|content| content.path.clone()),
             ..Snapshot::default() // the rest is known to others
         };
@@ -557,6 +527,7 @@ impl TorrentTask {
 
     async fn stop(mut self: Box<Self>) {
         self.publish();
+        self.sources = Sources::default();
         self.dials.abort_all();
         // The last words, that our last pieces have come, matter to whoever counts copies.
         self.flush_links();

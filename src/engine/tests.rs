@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::disk::Preallocate;
+use crate::fetch::Kind;
+use crate::fetch::hosts::{Act, Scripted};
 use crate::locate::DhtConfig;
 use gaggle_core::hash;
 use gaggle_core::metainfo::{Build, Content, Magnet, Metainfo, PeerHint};
@@ -308,4 +310,139 @@ async fn who_keeps_to_this_network_takes_nobody_elsewhere_from_links_and_tracker
         assert_eq!(download.snapshot().status.candidates, want, "lan: {lan}");
         download.stop().await;
     }
+}
+
+/// A seed that gives this many bytes per second.
+async fn slow_seed(
+    data: &[u8],
+    metainfo: &Metainfo,
+    scratch: &Path,
+    up: u64,
+) -> (Engine, Download) {
+    let dir = scratch.join("seed");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("f.bin"), data).unwrap();
+    let up = Some(gaggle_core::units::BytesPerSec(up));
+    let seed =
+        Engine::start(EngineConfig { up, ..config(&scratch.join("seeding")) }).await.unwrap();
+    let what = What::Metainfo(Arc::new(metainfo.clone()));
+    let adding = AddTorrent { seed_only: true, ..add(what, &dir, vec![]) };
+    let mut seeding = seed.add(adding).await.unwrap();
+    complete(&mut seeding).await;
+    (seed, seeding)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seed_and_hosts_of_three_networks_give_one_file_and_the_death_of_any_is_survived() {
+    let data = content(6 << 20);
+    let metainfo = torrent_of(&data);
+    for victim in 0..5 {
+        let scratch = tempfile::tempdir().unwrap();
+        let (seed, seeding) = slow_seed(&data, &metainfo, scratch.path(), 2_000_000).await;
+        let kinds = [Kind::Gnutella, Kind::FastTrack, Kind::Napster];
+        let leech = engine(&scratch.path().join("state2")).await;
+        let what = What::Metainfo(Arc::new(metainfo.clone()));
+        let out = scratch.path().join("out");
+        let mut get = leech.add(add(what, &out, vec![seed.listen_addr()])).await.unwrap();
+        let mut hosts = Vec::new();
+        for (nth, kind) in kinds.into_iter().enumerate() {
+            let act = if nth == victim { Act::Die(400_000) } else { Act::Serve };
+            let host = match kind {
+                Kind::Napster => Scripted::napster(&data, act, 1_500_000).await,
+                _ => Scripted::slow(&data, act, 1_500_000).await,
+            };
+            get.add_source(host.host(kind), 0).await.unwrap();
+            hosts.push(host);
+        }
+        if victim == 3 {
+            get.changes().wait_for(|now| now.status.done > 1 << 20).await.unwrap();
+            seeding.stop().await;
+            complete(&mut get).await;
+        } else {
+            complete(&mut get).await;
+            seeding.stop().await;
+        }
+        assert!(std::fs::read(out.join("f.bin")).unwrap() == data, "without {victim}");
+        let snapshot = get.snapshot();
+        assert!(kinds.iter().all(|kind| snapshot.from[kind] > 0), "{:?}", snapshot.from);
+        assert!(snapshot.from_peers() > 0);
+        let all = snapshot.from_peers() + snapshot.from.values().sum::<u64>();
+        assert_eq!(all, snapshot.status.downloaded);
+        get.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_serves_wrong_bytes_is_banned_and_the_rest_goes_on() {
+    let data = content(2 << 20);
+    let metainfo = torrent_of(&data);
+    let scratch = tempfile::tempdir().unwrap();
+    let leech = engine(&scratch.path().join("state")).await;
+    let out = scratch.path().join("out");
+    // Named before the metadata is known: by a link.
+    let what = What::Magnet(Box::new(Magnet::of(metainfo.hashes())));
+    let mut get = leech.add(add(what, &out, vec![])).await.unwrap();
+    let liar = Scripted::http(&data, Act::Lie).await;
+    let good = Scripted::slow(&data, Act::Serve, 2_000_000).await;
+    get.add_source(liar.host(Kind::FastTrack), 0).await.unwrap();
+    get.add_source(good.host(Kind::Gnutella), 0).await.unwrap();
+    assert_eq!((liar.connections(), good.connections()), (0, 0));
+    let (seed, seeding) = slow_seed(&data, &metainfo, scratch.path(), 50_000).await;
+    get.add_peers(vec![seed.listen_addr()]).await;
+    let mut banned = None;
+    let wait = async {
+        loop {
+            match get.event().await.expect("it goes on") {
+                DownloadEvent::Banned { peer, .. } => banned = Some(peer),
+                DownloadEvent::Complete { .. } => return,
+                DownloadEvent::Failed(error) => panic!("{error}"),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("complete in time");
+    assert_eq!(banned, Some(liar.addr));
+    assert!(std::fs::read(out.join("f.bin")).unwrap() == data);
+    assert!(matches!(
+        get.add_source(liar.host(Kind::Gnutella), 0).await,
+        Err(EngineError::Source(gaggle_core::swarm::source::SourceRefusal::Banned))
+    ));
+    assert!(matches!(
+        get.add_source(good.host(Kind::Gnutella), 1).await,
+        Err(EngineError::NoFile(1))
+    ));
+    get.stop().await;
+    seeding.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_is_not_asked_about_a_private_torrent() {
+    let data = content(200_000);
+    let build = Build {
+        name: b"f.bin".to_vec(),
+        piece_len: PIECE as u32,
+        content: Content::File(data.len() as u64),
+        pieces: data.chunks(PIECE).flat_map(|piece| hash::sha1([piece])).collect(),
+        trackers: Vec::new(),
+        web_seeds: Vec::new(),
+        nodes: Vec::new(),
+        private: true,
+        source: None,
+        comment: None,
+        created_by: None,
+        creation_date: None,
+    };
+    let metainfo = Metainfo::parse(&build.to_bytes().unwrap()).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let leech = engine(&scratch.path().join("state")).await;
+    let what = What::Metainfo(Arc::new(metainfo));
+    let mut get = leech.add(add(what, &scratch.path().join("out"), vec![])).await.unwrap();
+    while !matches!(get.event().await, Some(DownloadEvent::Checked { .. })) {}
+    let host = Scripted::http(&data, Act::Serve).await;
+    assert!(matches!(
+        get.add_source(host.host(Kind::Gnutella), 0).await,
+        Err(EngineError::Source(gaggle_core::swarm::source::SourceRefusal::Private))
+    ));
+    assert_eq!(host.connections(), 0);
+    get.stop().await;
 }

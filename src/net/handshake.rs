@@ -80,7 +80,7 @@ impl Dialer {
         Ok(Connected { stream, addr: canonical(to), ours, theirs, leftover })
     }
 
-    /// Connects, and says nothing.
+    /// Connects, within [`Self::connect_timeout`], and says nothing.
     pub async fn connect(&self, to: SocketAddr) -> Result<TcpStream, ConnectError> {
         timeout(self.connect_timeout, self.open(to))
             .await

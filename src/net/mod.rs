@@ -25,4 +25,4 @@ pub use datagram::{Datagram, DhtDatagrams, Question, Udp};
 pub use dice::{os_entropy, os_rng};
 pub use handshake::{Connected, Dialer, HANDSHAKE_TIMEOUT, answer};
 pub use listener::{HANDSHAKES_MAX, HANDSHAKES_PER_HOST, Listener};
-pub use read_buffer::Buffers;
+pub use read_buffer::{Buffers, ReadBuffer};

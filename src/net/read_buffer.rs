@@ -72,7 +72,7 @@ impl Buffers {
 }
 
 /// Read buffers of one connection.
-pub(super) struct ReadBuffer {
+pub struct ReadBuffer {
     current: BytesMut,
     /// Bytes of the allocation behind `current`.
     size: usize,
@@ -84,18 +84,18 @@ pub(super) struct ReadBuffer {
 
 impl ReadBuffer {
     /// Starts with bytes that were read already. Reads bring at most `read_max` bytes, or [`READ_MIN`].
-    pub(super) fn new(leftover: BytesMut, read_max: usize, others: Buffers) -> Self {
+    pub fn new(leftover: BytesMut, read_max: usize, others: Buffers) -> Self {
         let (size, read_max) = (leftover.capacity(), read_max.max(READ_MIN));
         Self { current: leftover, size, others, room: READ_MIN, read_max }
     }
 
     /// Bytes that came and are not decoded.
-    pub(super) const fn bytes(&mut self) -> &mut BytesMut {
+    pub const fn bytes(&mut self) -> &mut BytesMut {
         &mut self.current
     }
 
     /// The same, with room behind them for a read. `wants` is what the message at the front lacks.
-    pub(super) fn make_room(&mut self, wants: usize) -> &mut BytesMut {
+    pub fn make_room(&mut self, wants: usize) -> &mut BytesMut {
         let wants = wants.min(AHEAD_MAX);
         // A nearly full buffer is not worth a read of its own; a half full one is.
         if self.spare() < wants.max(self.room / 2) {
@@ -115,7 +115,7 @@ impl ReadBuffer {
     }
 
     /// Learns from a read that brought `got` bytes where `spare` would have fitted.
-    pub(super) fn learn(&mut self, got: usize, spare: usize) {
+    pub fn learn(&mut self, got: usize, spare: usize) {
         if got == spare {
             self.room = (self.room * 2).min(self.read_max);
         } else if got < self.room / 4 {

@@ -10,6 +10,7 @@ pub mod roster;
 pub mod seeker;
 pub mod source;
 pub mod torrent;
+pub mod whole;
 
 /// A live connection inside one torrent. Counted up and never reused, so that a piece found bad later still
 /// blames the right peer.

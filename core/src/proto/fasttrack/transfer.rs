@@ -6,7 +6,7 @@
 
 use super::{UuHash, WireError, clean_name};
 use crate::id::InfoHash;
-use crate::proto::http::{ByteRange, Head, HeadError, number};
+use crate::proto::http::{ByteRange, Head, HeadError, read_span};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::fmt::Write as _;
 use std::net::SocketAddrV4;
@@ -254,7 +254,7 @@ impl Answered {
             Self {
                 status: status.ok_or(WireError::Head("status"))?,
                 range: span.as_ref().map(|(range, _)| range.clone()),
-                total: span.map(|(_, total)| total),
+                total: span.and_then(|(_, total)| total),
                 len: head.field("Content-Length").and_then(|text| text.parse().ok()),
                 retry_s: head.field("Retry-After").and_then(|text| text.parse().ok()),
                 hash: tags.filter_map(|tag| UuHash::from_base64(tag.strip_prefix("3=")?)).next(),
@@ -295,12 +295,4 @@ fn read_range(head: &Head<'_>) -> Result<Option<RangeInclusive<u64>>, HeadError>
         Some(ByteRange::Last(_)) => Err(HeadError::Range),
         None => Ok(None),
     }
-}
-
-/// `bytes a-b/total`.
-fn read_span(text: &str) -> Option<(RangeInclusive<u64>, u64)> {
-    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let (range, total) = (number(first)?..=number(last)?, number(total)?);
-    (!range.is_empty() && *range.end() < total).then_some((range, total))
 }

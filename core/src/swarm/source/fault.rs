@@ -20,6 +20,9 @@ pub enum SourceFault {
         /// When it wants to be asked again.
         retry_after: Option<Duration>,
     },
+    /// What it says before the bytes is not what its network says there.
+    #[error("its answer cannot be read")]
+    Head,
     /// No connection, or one that broke.
     #[error("connection lost")]
     Lost,
@@ -34,6 +37,9 @@ pub enum SourceFault {
     /// One redirect after the other.
     #[error("redirects more than {0} times")]
     Redirects(u8),
+    /// It says in words that it does not give the file.
+    #[error("refuses")]
+    Refused,
     /// Whoever added it took it back.
     #[error("taken back")]
     Removed,
@@ -76,8 +82,10 @@ impl SourceFault {
             Self::Status(500..) => Blame::Network,
             Self::Address(_)
             | Self::BadPiece
+            | Self::Head
             | Self::Range { .. }
             | Self::Redirects(_)
+            | Self::Refused
             | Self::Status(_)
             | Self::TooLong(_)
             | Self::Total { .. }
@@ -99,6 +107,9 @@ pub enum SourceRefusal {
     /// There are enough.
     #[error("{0} sources are known already")]
     Full(usize),
+    /// It is being asked already.
+    #[error("known already")]
+    Known,
     /// What the torrent consists of is not known yet.
     #[error("no metadata yet")]
     NoMetadata,
@@ -110,4 +121,8 @@ pub enum SourceRefusal {
         /// The byte after the last.
         to: u64,
     },
+    /// The torrent is private: its content comes from who its trackers name, and from nobody else.
+    //= BEP 27
+    #[error("the torrent is private")]
+    Private,
 }

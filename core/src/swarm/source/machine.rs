@@ -8,7 +8,7 @@ use crate::blame::Blame;
 use crate::clock::Instant;
 use crate::geometry::{BLOCK_LEN, Block, Geometry, PieceIndex};
 use crate::swarm::picker::Picker;
-use crate::swarm::rate::Meter;
+use crate::swarm::rate::{Meter, TokenBucket};
 use crate::swarm::roster::{Sentence, Standing};
 use crate::units::BytesPerSec;
 use std::cmp::Reverse;
@@ -52,6 +52,8 @@ const SLOW_REST: Duration = Duration::from_secs(300);
 const SLOW_PART: u64 = 10;
 /// A source that has nothing that we lack is looked at again after this.
 const SATED_REST: Duration = Duration::from_secs(60);
+/// What a range may be worth of a limit, but for one piece.
+const LIMITED_TIME: Duration = Duration::from_secs(1);
 /// Blocks in a row that came from others meanwhile, for which it pays to ask anew for what comes after them.
 const HOLE: usize = 16;
 
@@ -93,6 +95,8 @@ pub(in crate::swarm) struct Sources {
     fetches: BTreeMap<FetchKey, Fetch>,
     next_fetch: u32,
     ops: VecDeque<SourceOp>,
+    /// The only one who is asked, if not all may be.
+    only: Option<SourceKey>,
 }
 
 impl Sources {
@@ -119,6 +123,12 @@ impl Sources {
         true
     }
 
+    /// Whether the same file of the same host may be asked for already: two networks, or two hits, name one host.
+    pub(in crate::swarm) fn is_known(&self, spec: &SourceSpec) -> bool {
+        let same = |host: &Host| host.spec.addr == spec.addr && host.spec.span == spec.span;
+        spec.addr.is_some() && self.hosts.values().any(|host| host.gone.is_none() && same(host))
+    }
+
     /// Whether there is anybody who may be asked, now or later.
     pub(in crate::swarm) fn is_empty(&self) -> bool {
         self.hosts.values().all(|host| host.gone.is_some())
@@ -143,8 +153,10 @@ impl Sources {
 
     /// When somebody who rests may be asked again.
     pub(in crate::swarm) fn poll_timeout(&self) -> Option<Instant> {
-        let rests = self.hosts.values().filter(|host| host.gone.is_none() && host.active.is_none());
-        rests.map(|host| host.rest_until).min()
+        let rests = self.hosts.iter().filter(|(key, host)| {
+            host.gone.is_none() && host.active.is_none() && self.may_ask(**key)
+        });
+        rests.map(|(_, host)| host.rest_until).min()
     }
 
     pub(in crate::swarm) fn status(&self, now: Instant) -> Vec<SourceStatus> {
@@ -158,9 +170,52 @@ impl Sources {
         each.collect()
     }
 
+    /// Asks for as much as the sources and the limit bear. `total` is what arrives from everybody. Says when the limit lets
+    /// more through, if that is what is in the way.
+    pub(in crate::swarm) fn fill(
+        &mut self,
+        now: Instant,
+        picker: &mut Picker,
+        limit: &mut TokenBucket,
+        total: BytesPerSec,
+    ) -> Option<Instant> {
+        // A limit is not to be used up for long ahead: peers share it.
+        let most = limit.limit().map_or(LEN_MAX, |limit| limit.times(LIMITED_TIME));
+        let least = u64::from(BLOCK_LEN);
+        loop {
+            if !limit.take_all(now, least) {
+                return Some(limit.ready_at(now, least));
+            }
+            let Some(asked) = self.ask(now, picker, total, most) else {
+                limit.put_back(least);
+                return None;
+            };
+            limit.owe(asked.saturating_sub(least));
+        }
+    }
+
+    /// From now on only this one is asked.
+    pub(in crate::swarm) fn ask_only(
+        &mut self,
+        now: Instant,
+        picker: &mut Picker,
+        only: SourceKey,
+    ) {
+        self.only = Some(only);
+        let others = self.active().map(|(key, _)| key).filter(|&key| !self.may_ask(key));
+        let others: Vec<SourceKey> = others.collect();
+        others.into_iter().for_each(|key| self.rest(picker, key, now));
+    }
+
+    /// Those who are not given up, and whether they rest after a failure.
+    pub(in crate::swarm) fn left(&self, now: Instant) -> impl Iterator<Item = (SourceKey, bool)> {
+        let left = self.hosts.iter().filter(|(_, host)| host.gone.is_none());
+        left.map(move |(&key, host)| (key, host.active.is_none() && host.rest_until > now))
+    }
+
     /// Asks one source for one range, if there is one to ask and anything to ask it for. `total` is what arrives from
     /// everybody, `most` a bound from elsewhere. Returns the bytes asked for.
-    pub(in crate::swarm) fn ask(
+    fn ask(
         &mut self,
         now: Instant,
         picker: &mut Picker,
@@ -491,8 +546,12 @@ impl Sources {
         let may = move |host: &Host| {
             host.gone.is_none() && host.active.is_none() && host.rest_until <= now
         };
-        let waiting = self.hosts.iter().filter(move |(_, host)| may(host));
+        let waiting = self.hosts.iter().filter(move |(key, host)| may(host) && self.may_ask(**key));
         waiting.map(|(&key, host)| (key, host))
+    }
+
+    fn may_ask(&self, key: SourceKey) -> bool {
+        self.only.is_none_or(|only| only == key)
     }
 
     fn running(&self, key: SourceKey) -> usize {

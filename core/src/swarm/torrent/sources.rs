@@ -2,25 +2,24 @@
 
 use super::{Event, Fate, PeerKey, Torrent};
 use crate::clock::Instant;
-use crate::geometry::{BLOCK_LEN, Block};
-use crate::scope::Scope;
+use crate::geometry::Block;
+use crate::scope::{Scope, canonical};
 use crate::swarm::source::{
-    FetchKey, LEN_MAX, SourceFault, SourceKey, SourceOp, SourceRefusal, SourceSpec, SourceStatus,
-    pieces_in,
+    FetchKey, SourceFault, SourceKey, SourceOp, SourceRefusal, SourceSpec, SourceStatus, pieces_in,
 };
-use std::time::Duration;
-
-/// What a range may be worth of a limit of the torrent, but for one piece.
-const LIMITED_TIME: Duration = Duration::from_secs(1);
 
 impl Torrent {
     /// A host that serves a part of the content. The metadata must be known: where its file lies is in there.
     pub fn add_source(
         &mut self,
         now: Instant,
-        spec: SourceSpec,
+        mut spec: SourceSpec,
     ) -> Result<SourceKey, SourceRefusal> {
+        spec.addr = spec.addr.map(canonical);
         let Some(content) = &self.content else { return Err(SourceRefusal::NoMetadata) };
+        if self.private {
+            return Err(SourceRefusal::Private);
+        }
         let (from, to) = (spec.span.start, spec.span.end);
         if to > content.geometry.total() || pieces_in(&content.geometry, &spec.span).is_empty() {
             return Err(SourceRefusal::NoPiece { from, to });
@@ -32,6 +31,9 @@ impl Torrent {
             if self.roster.is_banned(addr) {
                 return Err(SourceRefusal::Banned);
             }
+        }
+        if self.sources.is_known(&spec) {
+            return Err(SourceRefusal::Known);
         }
         let key = SourceKey(self.next_key);
         if !self.sources.add(now, key, spec) {
@@ -114,19 +116,8 @@ impl Torrent {
         }
         let Some(content) = &mut self.content else { return };
         let total = self.down_meter.rate(now);
-        // A limit is not to be used up for long ahead: peers share it.
-        let most = self.down.limit().map_or(LEN_MAX, |limit| limit.times(LIMITED_TIME));
-        let least = u64::from(BLOCK_LEN);
-        loop {
-            if !self.down.take_all(now, least) {
-                let ready = self.down.ready_at(now, least);
-                self.download_at = Some(self.download_at.map_or(ready, |at| at.min(ready)));
-                return;
-            }
-            let Some(asked) = self.sources.ask(now, &mut content.picker, total, most) else {
-                return self.down.put_back(least);
-            };
-            self.down.owe(asked.saturating_sub(least));
+        if let Some(ready) = self.sources.fill(now, &mut content.picker, &mut self.down, total) {
+            self.download_at = Some(self.download_at.map_or(ready, |at| at.min(ready)));
         }
     }
 

@@ -54,6 +54,11 @@ impl Torrent {
         self.content.as_ref().map(|content| content.picker.wanted_left())
     }
 
+    /// Payload received so far, from peers and sources.
+    pub const fn downloaded(&self) -> u64 {
+        self.down_meter.total()
+    }
+
     /// Number of live connections.
     pub fn peer_count(&self) -> usize {
         self.peers.len()

@@ -391,13 +391,36 @@ fn attack_36_a_stranger_does_not_send_us_to_near_addresses() {
         let addr = Some(at.parse().unwrap());
         hosts.leech().add_source(now, SourceSpec { addr, teller, ..whole() })
     };
-    for near in ["127.0.0.1:80", "10.0.0.1:80", "169.254.169.254:80", "[::ffff:127.0.0.1]:80"] {
+    for near in ["127.0.0.1:80", "10.0.0.1:80", "169.254.169.254:80", "[::ffff:127.0.0.1]:81"] {
         assert!(matches!(add(Scope::Global, near), Err(SourceRefusal::Address(_))), "{near}");
         assert!(add(Scope::Loopback, near).is_ok(), "{near}: the user may");
     }
     assert!(matches!(add(Scope::Loopback, "0.0.0.0:80"), Err(SourceRefusal::Address(_))));
     assert!(add(Scope::Private, "10.0.0.2:80").is_ok());
     assert!(add(Scope::Global, "9.9.9.9:80").is_ok());
+}
+
+#[test]
+fn a_private_torrent_has_no_sources() {
+    let mut leech = machine(0);
+    let info = Bytes::from_static(b"d7:privatei1ee");
+    let none = Bitfield::empty(320);
+    leech.set_content(Instant::ZERO, info, big(), none, |_| Priority::Normal);
+    assert_eq!(leech.add_source(Instant::ZERO, whole()), Err(SourceRefusal::Private));
+}
+
+#[test]
+fn a_host_that_two_hits_name_is_one_source() {
+    let mut hosts = Hosts::new(0);
+    let at = |addr: &str| SourceSpec { addr: Some(addr.parse().unwrap()), ..whole() };
+    let key = hosts.add(Kind::Dead, MEG, at("198.18.0.7:80"));
+    let now = hosts.room.now;
+    let again = hosts.leech().add_source(now, at("[::ffff:198.18.0.7]:80"));
+    assert_eq!(again, Err(SourceRefusal::Known));
+    let other_file = SourceSpec { span: 0..4 * PIECE, ..at("198.18.0.7:80") };
+    assert!(hosts.leech().add_source(now, other_file).is_ok());
+    hosts.leech().remove_source(now, key);
+    assert!(hosts.leech().add_source(now, at("198.18.0.7:80")).is_ok(), "it may come back");
 }
 
 #[test]

@@ -3,6 +3,10 @@
 //! Lines may end with or without a carriage return. Reads what has come so far and says when more is needed; never reads
 //! a body, and never looks beyond [`HEAD_MAX`].
 
+mod answer;
+
+pub use answer::{Answer, read_span};
+
 use std::ops::Range;
 
 /// Bytes of a head; a longer one is refused before it is read to its end.
@@ -24,9 +28,25 @@ pub enum HeadError {
     /// No UTF-8.
     #[error("a head that is no text")]
     Text,
+    /// The first line is not that of an answer.
+    #[error("not an answer of HTTP")]
+    Status,
     /// Not HTTP/1.0 or 1.1.
     #[error("not HTTP/1")]
     Version,
+}
+
+/// How long the head is that these bytes begin with, its empty line included; `None`: not whole yet.
+fn head_len(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+    let seen = &bytes[..bytes.len().min(HEAD_MAX)];
+    let mut line_begin = 0;
+    for (at, _) in seen.iter().enumerate().filter(|&(_, &byte)| byte == b'\n') {
+        if matches!(&seen[line_begin..at], b"" | b"\r") && line_begin > 0 {
+            return Ok(Some(at + 1));
+        }
+        line_begin = at + 1;
+    }
+    if bytes.len() < HEAD_MAX { Ok(None) } else { Err(HeadError::Length) }
 }
 
 /// A first line and fields.
@@ -54,22 +74,14 @@ impl<'a> Head<'a> {
     /// # Errors
     /// It is too long, or no text.
     pub fn split(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, HeadError> {
-        let seen = &bytes[..bytes.len().min(HEAD_MAX)];
-        let mut line_begin = 0;
-        let mut end = None;
-        for (at, _) in seen.iter().enumerate().filter(|&(_, &byte)| byte == b'\n') {
-            if matches!(&seen[line_begin..at], b"" | b"\r") && line_begin > 0 {
-                end = Some(at + 1);
-                break;
-            }
-            line_begin = at + 1;
-        }
-        let Some(end) = end else {
-            return if bytes.len() < HEAD_MAX { Ok(None) } else { Err(HeadError::Length) };
-        };
-        let text = std::str::from_utf8(&bytes[..end]).map_err(|_| HeadError::Text)?;
+        let Some(len) = head_len(bytes)? else { return Ok(None) };
+        let text = std::str::from_utf8(&bytes[..len]).map_err(|_| HeadError::Text)?;
+        Ok(Some((Self::of(text), len)))
+    }
+
+    fn of(text: &'a str) -> Self {
         let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
-        Ok(Some((Self { first: first.trim_end(), rest }, end)))
+        Self { first: first.trim_end(), rest }
     }
 
     /// The values of all fields of a name, in whatever case it is written.
