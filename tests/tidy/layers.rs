@@ -66,6 +66,8 @@ const ROOMS: &[Room] = &[
     room("core::overlay::napster", 5, &[]),
     room("core::overlay::gnutella", 5, &["core::share"]),
     room("core::lab", 6, &[]),
+    // Knows what every overlay says of a file, so that above it all hits are one kind.
+    room("core::search", 6, &[]),
     // The tracker server knows the values and the wire, not the swarm.
     room("tracker", 5, &[]),
     room("gaggle::net", 7, &[]),
