@@ -62,6 +62,8 @@ pub(super) struct Open {
     pub(super) hops_flow: u8,
     /// The table that it was last given, and when that was looked at.
     pub(super) told: Option<(Instant, Table)>,
+    /// What we share has changed since.
+    pub(super) stale: bool,
     /// Its last own question.
     repeat: Option<(Instant, String)>,
     /// Queries of a leaf: those that it may still ask at once, and those that were too many.
@@ -90,6 +92,7 @@ impl Open {
             congested: None,
             hops_flow: u8::MAX,
             told: None,
+            stale: false,
             repeat: None,
             allowance: LEAF_QUERY_BURST,
             allowed_at: now,

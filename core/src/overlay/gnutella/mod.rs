@@ -11,6 +11,7 @@
 // After Gnutella 0.6 draft.
 
 mod cache;
+mod found;
 mod library;
 mod link;
 mod negotiate;
@@ -21,9 +22,10 @@ mod search;
 mod servent;
 mod table;
 
+pub use found::{Found, addresses};
 pub use library::Library;
 pub use link::{Link, LinkId, Side};
-pub use servent::{Config, Counters, Event, Role, Servent, Transmit, Why};
+pub use servent::{Config, Counters, Event, NoPush, Role, Servent, Transmit, Why};
 pub use table::Table;
 
 use std::time::Duration;

@@ -126,9 +126,11 @@ impl Self_<'_> {
     }
 
     fn about(&self, block: Handshake, to: SocketAddr) -> Handshake {
+        let mut block = block.with("User-Agent", self.user_agent);
+        if !self.listen.ip().is_unspecified() {
+            block = block.with("Listen-IP", self.listen);
+        }
         block
-            .with("User-Agent", self.user_agent)
-            .with("Listen-IP", self.listen)
             .with("Remote-IP", to.ip())
             .with("X-Ultrapeer", yes(self.role == Role::Ultrapeer))
             .with("X-Query-Routing", "0.1")

@@ -3,7 +3,7 @@
 use super::super::cache::Question;
 use super::super::search::{Candidate, Origin, Search, Step};
 use super::relay::OWN;
-use super::{Event, LinkId, Role, SEARCHES_MAX, Servent};
+use super::{Event, LinkId, Own, Role, SEARCHES_MAX, Servent};
 use crate::clock::Instant;
 use crate::proto::gnutella::{Descriptor, Guid, Kind, Query, Vendor};
 use bytes::Bytes;
@@ -25,7 +25,7 @@ impl Servent {
         let guid = Guid::random(&mut self.rng);
         let payload = Bytes::from(query.encode());
         self.queries.learn(now, guid, OWN, Question::of(&query));
-        self.own.insert(guid, 0);
+        self.own.insert(guid, Own { kept: 0, payload: payload.clone() });
         let descriptor = Descriptor::new(guid, Kind::QUERY, self.config.ttl_max, payload.clone());
         if self.role == Role::Ultrapeer {
             self.give_to_leaves(now, OWN, &descriptor, &query);
@@ -52,11 +52,24 @@ impl Servent {
 
     /// Of the files found by a search, so many were junk and do not count towards enough.
     pub fn discount(&mut self, search: Guid, files: u32) {
-        if let Some(kept) = self.own.get_mut(&search) {
-            *kept = kept.saturating_sub(files);
+        if let Some(own) = self.own.get_mut(&search) {
+            own.kept = own.kept.saturating_sub(files);
         }
         let found = self.searches.iter_mut().find(|known| known.guid == search);
         found.into_iter().for_each(|known| known.found(-i64::from(files)));
+    }
+
+    /// A leaf asks a new ultrapeer what it has asked the others. An ultrapeer asks it when its turn comes.
+    pub(super) fn ask_too(&mut self, now: Instant, id: LinkId) {
+        let relays = self.relaying().any(|(known, _)| known == id);
+        if self.role == Role::Leaf && relays {
+            let ttl = self.config.ttl_max;
+            let ask = |(&guid, own): (&Guid, &Own)| {
+                Descriptor::new(guid, Kind::QUERY, ttl, own.payload.clone())
+            };
+            let asked: Vec<Descriptor> = self.own.iter().map(ask).collect();
+            asked.iter().for_each(|one| self.send(now, id, one));
+        }
     }
 
     pub(super) fn search_for(

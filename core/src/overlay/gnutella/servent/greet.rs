@@ -2,8 +2,9 @@
 
 use super::super::negotiate::{Peer, Self_, refuse, tries};
 use super::super::{LINKS_PER_SUBNET, TRY_MAX};
-use super::{Event, Link, LinkId, Role, Servent, Side, State, Why};
+use super::{Config, Event, Link, LinkId, Role, Servent, Side, State, Why};
 use crate::clock::Instant;
+use crate::external::Sighting;
 use crate::proto::gnutella::{Descriptor, First, GnutellaError, Guid, Handshake, Kind, Vendor};
 use crate::scope::Scope;
 use bytes::BytesMut;
@@ -51,14 +52,14 @@ impl Servent {
         let links = self.relaying().count();
         Self_ {
             role: self.role,
-            listen: self.config.listen,
+            listen: self.addr(),
             user_agent: &self.config.user_agent,
             deflate: self.config.deflate,
             guid: self.guid,
             ttl_max: self.config.ttl_max,
             degree: self.config.links_max,
             needs_ultrapeers: links < self.config.links,
-            may_become_leaf: self.leaves().next().is_none(),
+            may_become_leaf: !self.config.fixed && self.leaves().next().is_none(),
         }
     }
 
@@ -80,6 +81,9 @@ impl Servent {
         let Some(link) = self.links.get_mut(&id) else { return Ok(Heard::Wait) };
         let from = link.addr;
         tries(&block).into_iter().for_each(|addr| self.hear_of(from.ip(), addr));
+        if let Some(us) = block.get("Remote-IP").and_then(|text| text.trim().parse().ok()) {
+            self.hear(now, Sighting { by: from.ip(), us });
+        }
         let Some(link) = self.links.get_mut(&id) else { return Ok(Heard::Wait) };
         match (&mut link.state, &block.first) {
             (State::Answering, First::Connect04) => Ok(self.answer_04(now, id)),
@@ -163,6 +167,26 @@ impl Servent {
         }
     }
 
+    /// Relays from now on and takes leaves. Its ultrapeers know it as a leaf: it leaves them, to come again as what it is.
+    pub fn become_ultrapeer(&mut self, now: Instant) {
+        if self.role == Role::Ultrapeer {
+            return;
+        }
+        self.role = Role::Ultrapeer;
+        let Config { links, links_max, leaves_max, .. } =
+            Config::of(Role::Ultrapeer, self.config.listen);
+        (self.config.links, self.config.links_max) = (links, links_max);
+        self.config.leaves_max = leaves_max;
+        let all: Vec<(LinkId, SocketAddr)> =
+            self.links.iter().map(|(&id, link)| (id, link.addr)).collect();
+        for (id, addr) in all {
+            if let SocketAddr::V4(addr) = addr {
+                self.add_host(addr); // we had called it
+            }
+            self.bye(now, id, 203, "Becoming an ultrapeer", Why::Ours(203));
+        }
+    }
+
     /// Whether there is room for one more neighbour of this kind.
     fn room(&self, id: LinkId, side: Side) -> Result<(), (u16, &'static str)> {
         let mine = self.links.get(&id).map(|link| link.addr.ip());
@@ -203,6 +227,7 @@ impl Servent {
             }
         }
         self.tell_table(now, id);
+        self.ask_too(now, id);
         // What is left in the buffer is packed, and the driver's to unpack.
         if packed_in { Heard::Wait } else { Heard::More }
     }

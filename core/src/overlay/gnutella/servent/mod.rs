@@ -21,6 +21,7 @@ use super::{
 };
 use crate::blame::Blame;
 use crate::clock::Instant;
+use crate::external::{External, Sighting};
 use crate::proto::gnutella::{Bye, Descriptor, GnutellaError, Guid, Kind, QueryHit};
 use crate::rng::Rng;
 use crate::scope::Scope;
@@ -52,10 +53,14 @@ pub enum Role {
 pub struct Config {
     /// What it begins as.
     pub role: Role,
-    /// Where it takes connections and serves files.
+    /// Its role is the owner's wish: it becomes no leaf because a neighbour would like it.
+    pub fixed: bool,
+    /// Where it takes connections and serves files. Without an address it is what neighbours say, see [`Servent::hear`].
     pub listen: SocketAddrV4,
     /// It cannot be connected to.
     pub firewalled: bool,
+    /// Where it takes part in swarms, at the same address; 0 if it does not.
+    pub peer_port: u16,
     /// kbit/s that its answers state.
     pub speed: u32,
     /// Whose program it is, in answers.
@@ -90,8 +95,10 @@ impl Config {
         let leaf = role == Role::Leaf;
         Self {
             role,
+            fixed: false,
             listen,
             firewalled: false,
+            peer_port: 0,
             speed: 1_000,
             vendor: *b"GGLE",
             user_agent: "gaggle".into(),
@@ -149,6 +156,17 @@ impl Why {
     }
 }
 
+/// Why a servent cannot be asked to connect to us.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NoPush {
+    /// Neither can connect to the other.
+    #[error("both ends are firewalled: neither can connect to the other")]
+    BothFirewalled,
+    /// No link leads there: it has answered nothing lately, or who brought its answer has gone.
+    #[error("no way leads to that servent any more")]
+    NoWay,
+}
+
 /// What the owner of a servent should know or do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
@@ -167,6 +185,8 @@ pub enum Event {
         search: Guid,
         /// Links that it has crossed.
         hops: u8,
+        /// The neighbour that brought it; see [`super::Found::of`].
+        from: IpAddr,
         /// What was found, and at whom.
         hit: QueryHit,
     },
@@ -211,11 +231,21 @@ pub struct Counters {
     pub crowded: u64,
 }
 
+/// A search of ours.
+#[derive(Debug)]
+struct Own {
+    /// Files that count; what the ultrapeers of a leaf are told.
+    kept: u32,
+    /// The question as it goes out.
+    payload: Bytes,
+}
+
 /// A servent.
 #[derive(Debug)]
 pub struct Servent {
     config: Config,
     role: Role,
+    external: External,
     rng: Rng,
     guid: Guid,
     library: Library,
@@ -229,8 +259,8 @@ pub struct Servent {
     pongs: Pongs,
     cache: Cache,
     searches: Vec<Search>,
-    /// Searches of ours by their names; `kept` is what the ultrapeers of a leaf are told.
-    own: BTreeMap<Guid, u32>,
+    /// Searches of ours by their names.
+    own: BTreeMap<Guid, Own>,
     hosts: VecDeque<SocketAddrV4>,
     dialling: BTreeSet<SocketAddrV4>,
     tick_at: Instant,
@@ -255,6 +285,7 @@ impl Servent {
             role: config.role,
             guid: guid.unwrap_or_else(|| Guid::random(&mut rng)),
             config,
+            external: External::default(),
             rng,
             library,
             links: BTreeMap::new(),
@@ -282,15 +313,48 @@ impl Servent {
         self.role
     }
 
+    /// What is shared.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
     /// What a Push to us is addressed to.
     pub fn guid(&self) -> Guid {
         self.guid
     }
 
-    /// Shares other files from now on. Neighbours learn of the words when their tables are looked at next, a minute later
-    /// at most; those of a leaf after five.
+    /// Where others can connect to us, as far as it is known.
+    pub fn addr(&self) -> SocketAddrV4 {
+        let ip = match self.external.address(false) {
+            Some(IpAddr::V4(ip)) if self.config.listen.ip().is_unspecified() => ip,
+            _ => *self.config.listen.ip(),
+        };
+        SocketAddrV4::new(ip, self.config.listen.port())
+    }
+
+    /// Somebody says where he sees us, or the system from which address it leads to him. Of no use to who listens at
+    /// one address.
+    pub fn hear(&mut self, now: Instant, sighting: Sighting) {
+        self.external.hear(now, sighting);
+    }
+
+    /// Whether nobody can connect to us.
+    pub fn is_firewalled(&self) -> bool {
+        self.config.firewalled
+    }
+
+    /// It has turned out whether others can connect to us.
+    pub fn set_firewalled(&mut self, firewalled: bool) {
+        self.config.firewalled = firewalled;
+    }
+
+    /// Shares other files from now on. Neighbours learn of the words a few seconds later.
     pub fn share(&mut self, library: Library) {
-        self.words = Table::of(self.config.table_log2, library.routed());
+        let words = Table::of(self.config.table_log2, library.routed());
+        if words != self.words {
+            self.links.values_mut().filter_map(Link::open_mut).for_each(|open| open.stale = true);
+        }
+        self.words = words;
         self.library = library;
     }
 
@@ -325,7 +389,7 @@ impl Servent {
 
     /// Remembers an address that somebody at `from` named, if he may.
     fn hear_of(&mut self, from: IpAddr, addr: SocketAddrV4) {
-        let good = addr.port() != 0 && addr != self.config.listen;
+        let good = addr.port() != 0 && addr != self.addr();
         if good && Scope::may_tell(from, IpAddr::V4(*addr.ip())) {
             self.add_host(addr);
         }

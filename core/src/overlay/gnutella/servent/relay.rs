@@ -1,13 +1,14 @@
 //! What becomes of a descriptor: answered, passed on, or dropped.
 
 use super::super::cache::Question;
+use super::super::found::{addresses, whereabouts};
 use super::super::link::Pace;
 use super::super::search::Origin;
 use super::super::{
     HIT_RELAYED_MAX, HITS_PER_DESCRIPTOR, HITS_PER_QUERY, LIFE_HARD_MAX, LIFE_MAX, PING_GAP,
     QUERY_RELAYED_MAX, Side,
 };
-use super::{Event, LinkId, Role, Servent, Why};
+use super::{Event, LinkId, NoPush, Role, Servent, Why};
 use crate::clock::Instant;
 use crate::hash::sha1;
 use crate::proto::gnutella::{
@@ -156,7 +157,7 @@ impl Servent {
                 ggep = ggep.with("IPP", hosts);
             }
         }
-        Pong { addr: self.config.listen, files: self.library.len() as u32, kbytes, ggep }
+        Pong { addr: self.addr(), files: self.library.len() as u32, kbytes, ggep }
     }
 
     fn on_pong(
@@ -169,11 +170,8 @@ impl Servent {
         let Some(from) = self.links.get(&id).map(|link| link.addr.ip()) else { return Ok(()) };
         let good = pong.addr.port() != 0 && Scope::may_tell(from, IpAddr::V4(*pong.addr.ip()));
         let packed = pong.ggep.get("IPP").cloned().unwrap_or_default();
-        for raw in packed.as_chunks::<6>().0.iter().take(PACKED_MAX) {
-            let port = u16::from_le_bytes([raw[4], raw[5]]);
-            let ip: [u8; 4] = raw[..4].try_into().expect("4 bytes");
-            self.hear_of(from, std::net::SocketAddrV4::new(ip.into(), port));
-        }
+        let packed = addresses(from, &packed);
+        packed.into_iter().take(PACKED_MAX).for_each(|addr| self.hear_of(from, addr));
         if good && pong.kbytes >= 8 && pong.kbytes.is_power_of_two() {
             self.hear_of(from, pong.addr);
         }
@@ -339,12 +337,12 @@ impl Servent {
             most => HITS_PER_QUERY.min(most.into()),
         };
         let found = if index { self.library.last(most) } else { self.library.find(query, most) };
-        let port = self.config.listen.port();
+        let (addr, port) = (self.addr(), self.config.peer_port);
         let ttl = descriptor.header.hops.saturating_add(2).min(LIFE_MAX);
         for some in found.chunks(HITS_PER_DESCRIPTOR) {
             let hits = some.iter().filter_map(|&index| self.library.hit(index, port)).collect();
             let answer = QueryHit {
-                addr: self.config.listen,
+                addr,
                 speed: self.config.speed,
                 hits,
                 trailer: Some(Trailer {
@@ -384,17 +382,23 @@ impl Servent {
             self.counters.duplicates += 1;
             return Ok(());
         }
+        let Some(from) = self.links.get(&id).map(|link| link.addr.ip()) else { return Ok(()) };
+        if back == OWN && whereabouts(from, &hit).is_none() {
+            self.counters.refused += 1; // nobody could fetch it
+            return Ok(());
+        }
         self.pushes.relearn(now, hit.servent, id, ());
         let files = hit.hits.len();
         if let Some(search) = self.searches.iter_mut().find(|search| search.guid == guid) {
             search.found(files as i64);
         }
         if back == OWN {
-            if let Some(kept) = self.own.get_mut(&guid) {
-                *kept = kept.saturating_add(files as u32);
+            if let Some(own) = self.own.get_mut(&guid) {
+                own.kept = own.kept.saturating_add(files as u32);
                 self.events.push_back(Event::Hit {
                     search: guid,
                     hops: descriptor.header.hops,
+                    from,
                     hit,
                 });
             }
@@ -475,8 +479,8 @@ impl Servent {
                 }
             }
             Vendor::HowMany => {
-                if let Some(&kept) = self.own.get(&guid) {
-                    let kept = kept.min(u32::from(Vendor::STOP) - 1) as u16;
+                if let Some(own) = self.own.get(&guid) {
+                    let kept = own.kept.min(u32::from(Vendor::STOP) - 1) as u16;
                     self.tell(now, id, Some(guid), &Vendor::Kept(kept));
                 }
             }
@@ -494,7 +498,7 @@ impl Servent {
             }
             Vendor::ProxyPlease if self.role == Role::Ultrapeer => {
                 self.pushes.relearn(now, guid, id, ());
-                let me = self.config.listen;
+                let me = self.addr();
                 self.tell(now, id, Some(guid), &Vendor::ProxyIs(me));
             }
             Vendor::Supported(_)
@@ -505,17 +509,21 @@ impl Servent {
         Ok(())
     }
 
-    /// Asks a servent that cannot be reached to connect to us. Says whether there is a way to it.
-    pub fn push(&mut self, now: Instant, servent: Guid, index: u32) -> bool {
-        let Some(link) = self.pushes.get(now, &servent).map(|(link, ())| link) else {
-            return false;
-        };
-        let push = Push { target: servent, index, addr: self.config.listen, ggep: Ggep::new() };
-        let known = self.links.get(&link).is_some_and(|link| link.open().is_some());
-        if known && !self.config.firewalled {
-            let guid = Guid::random(&mut self.rng);
-            self.send(now, link, &Descriptor::new(guid, Kind::PUSH, LIFE_MAX, push.encode()));
+    /// Asks a servent that cannot be reached to connect to us.
+    ///
+    /// # Errors
+    /// Why nobody is asked.
+    pub fn push(&mut self, now: Instant, servent: Guid, index: u32) -> Result<(), NoPush> {
+        if self.config.firewalled {
+            return Err(NoPush::BothFirewalled);
         }
-        known && !self.config.firewalled
+        let addr = self.addr();
+        let link = self.pushes.get(now, &servent).map(|(link, ())| link);
+        let open = |id: &LinkId| self.links.get(id).is_some_and(|link| link.open().is_some());
+        let link = link.filter(open).ok_or(NoPush::NoWay)?;
+        let push = Push { target: servent, index, addr, ggep: Ggep::new() };
+        let guid = Guid::random(&mut self.rng);
+        self.send(now, link, &Descriptor::new(guid, Kind::PUSH, LIFE_MAX, push.encode()));
+        Ok(())
     }
 }

@@ -13,6 +13,8 @@ const TICK: Duration = Duration::from_secs(1);
 const RETELL: Duration = Duration::from_secs(60);
 /// How often a leaf does.
 const RETELL_OF_LEAF: Duration = Duration::from_secs(300);
+/// How soon after the last time a neighbour is told that we share something else.
+const RETELL_NEWS: Duration = Duration::from_secs(3);
 /// Connections that are tried at once.
 const DIALS_MAX: usize = 4;
 
@@ -91,8 +93,11 @@ impl Servent {
             let ttl = if self.config.pong_caching && leaf { 2 } else { self.config.ttl_max };
             self.ping(now, id, ttl);
         }
-        let told = self.links.get(&id).and_then(Link::open).and_then(|open| open.told.as_ref());
-        if told.is_some_and(|(at, _)| now.since(*at) >= gap) {
+        let due = self.links.get(&id).and_then(Link::open).is_some_and(|open| {
+            let gap = if open.stale { RETELL_NEWS } else { gap };
+            open.told.as_ref().is_some_and(|(at, _)| now.since(*at) >= gap)
+        });
+        if due {
             self.tell_table(now, id);
         }
     }
@@ -122,7 +127,7 @@ impl Servent {
         let same = open.told.as_ref().is_some_and(|(_, known)| *known == table);
         let messages = if same { Vec::new() } else { table.messages() };
         if let Some(open) = self.links.get_mut(&id).and_then(Link::open_mut) {
-            open.told = Some((now, table));
+            (open.told, open.stale) = (Some((now, table)), false);
         }
         for message in messages {
             let guid = Guid::random(&mut self.rng);

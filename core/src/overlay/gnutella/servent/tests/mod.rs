@@ -422,7 +422,65 @@ fn a_bye_of_the_other_side() {
     assert_eq!(desk.closed(), Why::Bye(200, "Bye".into()));
 }
 
-/// A leaf, its ultrapeer and another with a leaf, all of them machines.
+#[test]
+fn who_listens_everywhere_learns_its_address_from_neighbours() {
+    let config = Config::of(Role::Leaf, v4("0.0.0.0:6346"));
+    let mut desk = Desk::new(config, &[]);
+    let call = |desk: &mut Desk, n: u8, remote: &str| {
+        let there = SocketAddr::from(([198, 18, n, 1], 6346));
+        let link = desk.servent.connect(desk.now, there);
+        let hello = desk.block(link);
+        let answer = format!("GNUTELLA/0.6 200 OK\r\nX-Ultrapeer: True\r\nRemote-IP: {remote}\r\n\r\n");
+        desk.say(link, answer.as_bytes());
+        desk.sent();
+        hello.get("Listen-IP").map(ToOwned::to_owned)
+    };
+    assert_eq!(call(&mut desk, 1, "127.0.0.1"), None, "there is nothing to say yet");
+    assert_eq!(desk.servent.addr(), v4("0.0.0.0:6346"), "a stranger cannot mean this machine");
+    assert_eq!(call(&mut desk, 2, "198.18.70.7"), None);
+    assert_eq!(desk.servent.addr(), v4("198.18.70.7:6346"));
+    assert_eq!(call(&mut desk, 3, "198.18.70.7"), Some("198.18.70.7:6346".into()));
+}
+
+#[test]
+fn a_leaf_that_can_do_more_comes_again_as_an_ultrapeer() {
+    let mut desk = Desk::of(Role::Leaf);
+    let link = desk.join(true);
+    desk.servent.become_ultrapeer(desk.now);
+    assert_eq!(desk.servent.role(), Role::Ultrapeer);
+    let byes = desk.sent_of(Kind::BYE);
+    assert_eq!((byes.len(), byes[0].0), (1, link));
+    assert_eq!(Bye::parse(&byes[0].1.payload).unwrap().code, 203);
+    desk.events();
+    desk.pass(1);
+    assert_eq!(desk.events(), [Event::Dial(v4("198.18.1.1:4000"))]);
+    desk.join(false); // and it takes leaves
+    // Whose role is his owner's wish stays what he is, whatever others like.
+    let fixed = Config { fixed: true, ..Config::of(Role::Ultrapeer, v4("198.18.0.1:6346")) };
+    let mut desk = Desk::new(fixed, &[]);
+    let link = desk.servent.connect(desk.now, "198.18.5.1:6346".parse().unwrap());
+    desk.heard(link);
+    desk.say(link, b"GNUTELLA/0.6 200 OK\r\nX-Ultrapeer: True\r\nX-Ultrapeer-Needed: False\r\n\r\n");
+    assert_eq!(desk.servent.role(), Role::Ultrapeer);
+}
+
+#[test]
+fn an_ultrapeer_that_comes_later_is_asked_what_the_others_were() {
+    let mut desk = Desk::of(Role::Leaf);
+    let search = desk.servent.search(desk.now, Query::words("blue moon")).unwrap();
+    desk.accept();
+    let link = desk.servent.connect(desk.now, "198.18.5.1:6346".parse().unwrap());
+    desk.heard(link);
+    desk.say(link, b"GNUTELLA/0.6 200 OK\r\nX-Ultrapeer: True\r\n\r\n");
+    let asked = desk.sent_of(Kind::QUERY);
+    assert_eq!((asked.len(), asked[0].0, asked[0].1.header.guid), (1, link, search));
+    desk.servent.stop(desk.now, search);
+    let link = desk.servent.connect(desk.now, "198.18.6.1:6346".parse().unwrap());
+    desk.heard(link);
+    desk.say(link, b"GNUTELLA/0.6 200 OK\r\nX-Ultrapeer: True\r\n\r\n");
+    assert_eq!(desk.sent_of(Kind::QUERY), []);
+}
+
 #[test]
 fn other_files_can_be_shared_at_any_time() {
     let mut desk = Desk::of(Role::Ultrapeer);
@@ -436,10 +494,11 @@ fn other_files_can_be_shared_at_any_time() {
     assert_eq!(desk.sent_of(Kind::QRP), [], "nothing has changed");
     desk.servent.share(library(&["green star.mp3"]));
     assert_eq!((hits(&mut desk, 2, "blue"), hits(&mut desk, 3, "green star")), (0, 1));
-    desk.pass(62);
+    desk.pass(4);
     assert!(desk.sent_of(Kind::QRP).iter().any(|(to, _)| *to == link), "the neighbour is told");
 }
 
+/// A leaf, its ultrapeer and another with a leaf, all of them machines.
 #[test]
 fn servents_find_each_others_files() {
     let config = |role, n: u8| Config::of(role, SocketAddrV4::new([198, 18, n, 1].into(), 6346));
@@ -494,7 +553,7 @@ fn servents_find_each_others_files() {
         })
         .collect();
     assert_eq!((hits.len(), hits[0].servent), (1, all[3].guid()));
-    assert!(all[0].push(now, hits[0].servent, 0));
+    assert_eq!(all[0].push(now, hits[0].servent, 0), Ok(()));
     run(&mut all, now);
     let pushed = std::iter::from_fn(|| all[3].poll_event())
         .any(|event| event == Event::Push { addr: v4("198.18.0.1:6346"), index: 0 });

@@ -224,9 +224,9 @@ fn a_leaf_answers_counts_and_stops() {
     desk.give(a, &Descriptor::new(search, Kind::VENDOR, 1, Vendor::HowMany.encode()));
     let sent = desk.sent();
     assert_eq!(Vendor::parse(&sent[0].1.payload), Ok(Vendor::Kept(6)));
-    assert!(desk.servent.push(desk.now, Guid([7; 16]), 3));
+    assert_eq!(desk.servent.push(desk.now, Guid([7; 16]), 3), Ok(()));
     assert_eq!(desk.sent_of(Kind::PUSH)[0].0, a);
-    assert!(!desk.servent.push(desk.now, Guid([6; 16]), 3), "nobody knows the way");
+    assert_eq!(desk.servent.push(desk.now, Guid([6; 16]), 3), Err(NoPush::NoWay));
     desk.servent.stop(desk.now, search);
     let sent = desk.sent();
     assert_eq!(Vendor::parse(&sent[0].1.payload), Ok(Vendor::Kept(Vendor::STOP)));
