@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod disk;
 pub mod engine;
+pub mod fetch;
 pub mod lab;
 pub mod locate;
 pub mod net;

@@ -74,6 +74,7 @@ const ROOMS: &[Room] = &[
     room("gaggle::disk", 7, &[]),
     room("gaggle::locate", 8, &[]),
     room("gaggle::share", 8, &[]),
+    room("gaggle::fetch", 8, &[]),
     room("gaggle::engine", 9, &[]),
     // Each network's driver stands alone, and hands those who ask for a file to the one host.
     room("gaggle::serve::upload", 9, &[]),
