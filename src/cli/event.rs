@@ -236,6 +236,8 @@ pub(super) enum Event<'a> {
         /// Pieces with bytes of it that are not right.
         bad_pieces: u32,
     },
+    /// How a servent stands, whenever that changes.
+    GnutellaStatus(GnutellaCounts),
     /// Hashing of files on the way, about every 300 ms.
     Hashing {
         /// What is hashed.
@@ -246,6 +248,13 @@ pub(super) enum Event<'a> {
         total: u64,
         /// Bytes per second.
         rate: u64,
+    },
+    /// `net`: others can connect.
+    Listening {
+        /// To what.
+        network: &'a str,
+        /// Address and true port.
+        addr: String,
     },
     /// `show` of a link.
     Magnet {
@@ -491,6 +500,29 @@ pub(super) struct DhtCounts {
     pub external: Vec<String>,
     /// Why there are no nodes.
     pub why: Option<String>,
+}
+
+/// A servent of Gnutella in figures.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub(super) struct GnutellaCounts {
+    /// `leaf` or `ultrapeer`.
+    pub role: &'static str,
+    /// Where others can connect to it, as far as it is known.
+    pub addr: String,
+    /// Others cannot.
+    pub firewalled: bool,
+    /// Links to servents that relay.
+    pub ultrapeers: usize,
+    /// Links to leaves.
+    pub leaves: usize,
+    /// Servents that could be tried.
+    pub hosts: usize,
+    /// Files that it shares.
+    pub files: usize,
+    /// Ranges of files that went out whole.
+    pub uploads: u64,
+    /// Bytes of files that went out.
+    pub uploaded: u64,
 }
 
 /// A file in a listing.

@@ -4,6 +4,7 @@ mod basics;
 mod config;
 mod create;
 mod dht;
+mod gnutella;
 mod lab;
 mod program;
 mod show;

@@ -55,12 +55,9 @@ pub(super) async fn run(
 }
 
 async fn read(from: &mut OwnedReadHalf, id: LinkId, news: &mpsc::Sender<News>) {
-    let mut buffer = BytesMut::new();
     loop {
-        buffer.reserve(READ_MAX);
-        let mut piece = buffer.split_off(0);
-        let read = (&mut *from).take(READ_MAX as u64).read_buf(&mut piece).await;
-        if !read.is_ok_and(|read| read > 0)
+        let mut piece = BytesMut::with_capacity(READ_MAX);
+        if !from.read_buf(&mut piece).await.is_ok_and(|read| read > 0)
             || news.send(News::Bytes(id, piece.freeze())).await.is_err()
         {
             return;

@@ -4,9 +4,8 @@ use super::gate::{Gate, Permit};
 use super::task::News;
 use crate::serve::upload::Uploads;
 use bytes::BytesMut;
-use gaggle_core::overlay::gnutella::HANDSHAKE_TIMEOUT;
 use gaggle_core::proto::gnutella::Giv;
-use gaggle_core::scope::canonical;
+use gaggle_core::scope::{Scope, canonical};
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -33,6 +32,16 @@ pub(super) struct Arrival {
     pub(super) permit: Permit,
 }
 
+/// What is done with those who come.
+#[derive(Clone)]
+pub(super) struct Host {
+    pub(super) uploads: Option<Uploads>,
+    /// How long they may take to say what they want.
+    pub(super) head_timeout: Duration,
+    /// Nobody out there is let in.
+    pub(super) lan: bool,
+}
+
 /// What a connection is.
 enum Kind {
     Link,
@@ -51,8 +60,8 @@ pub(super) fn bind(addr: SocketAddrV4) -> io::Result<TcpListener> {
 /// Accepts until nobody is left to be told. Dropping it closes every connection that was not passed on.
 pub(super) async fn run(
     listener: TcpListener,
+    host: Host,
     gate: Arc<Gate>,
-    uploads: Option<Uploads>,
     news: mpsc::Sender<News>,
 ) {
     let mut strangers = JoinSet::new();
@@ -69,12 +78,15 @@ pub(super) async fn run(
         match accepted {
             Ok((stream, from)) => {
                 let from = canonical(from);
+                if host.lan && !Scope::is_near(from.ip()) {
+                    continue; // closes it
+                }
                 let Some(permit) = gate.enter(from.ip(), room) else {
                     tracing::debug!(%from, "too many connections at once");
                     continue; // closes it
                 };
                 let _ = stream.set_nodelay(true);
-                strangers.spawn(meet(stream, from, permit, uploads.clone(), news.clone()));
+                strangers.spawn(meet(stream, from, permit, host.clone(), news.clone()));
             }
             Err(error) => {
                 tracing::debug!(%error, "cannot accept");
@@ -88,11 +100,11 @@ async fn meet(
     mut stream: TcpStream,
     from: SocketAddr,
     permit: Permit,
-    uploads: Option<Uploads>,
+    host: Host,
     news: mpsc::Sender<News>,
 ) {
     let mut head = BytesMut::new();
-    let kind = tokio::time::timeout(HANDSHAKE_TIMEOUT, recognise(&mut stream, &mut head)).await;
+    let kind = tokio::time::timeout(host.head_timeout, recognise(&mut stream, &mut head)).await;
     match kind.ok().flatten() {
         Some(Kind::Link) => {
             let _ = news.send(News::Arrived(Arrival { stream, from, head, permit })).await;
@@ -103,7 +115,7 @@ async fn meet(
         Some(Kind::Request) => {
             drop(permit); // uploads have bounds of their own
             let _ = news.send(News::Called(from)).await;
-            if let Some(uploads) = uploads {
+            if let Some(uploads) = host.uploads {
                 uploads.serve(stream, from, head).await;
             }
         }

@@ -25,7 +25,7 @@ use super::upload;
 use crate::net::Clock;
 use crate::share;
 use gaggle_core::metainfo::PeerHint;
-use gaggle_core::overlay::gnutella::{Counters, Found};
+use gaggle_core::overlay::gnutella::{Counters, Found, HANDSHAKE_TIMEOUT};
 use gaggle_core::proto::gnutella::{Guid, Query};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
@@ -79,6 +79,10 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// Whether streams may be compressed.
     pub deflate: bool,
+    /// How long a connection may take to say what it is.
+    pub head_timeout: Duration,
+    /// Neighbours out there are neither dialled nor let in, whoever names them.
+    pub lan: bool,
     /// Connections of one address that have not yet said what they are; further ones are closed. This machine may have
     /// as many as there are, unless `loopback_too`.
     pub strangers_each: usize,
@@ -101,6 +105,8 @@ impl Config {
             peer_port: 0,
             state_dir: None,
             deflate: true,
+            head_timeout: HANDSHAKE_TIMEOUT,
+            lan: false,
             strangers_each: gate::STRANGERS_EACH,
             loopback_too: false,
             uploads: upload::Config::new(upload::Dialect::Gnutella),

@@ -6,7 +6,7 @@
 use super::caches::{self, ASK_EVERY, HostCache};
 use super::gate::{Gate, Permit};
 use super::link::{self, Outgoing, WAITING_MAX};
-use super::listen::{self, Arrival};
+use super::listen::{self, Arrival, Host};
 use super::pack::Unpacker;
 use super::pushes::{Gives, Pushes};
 use super::saved::{self, Memory, Saved};
@@ -99,6 +99,8 @@ struct Task {
     bind: Option<IpAddr>,
     /// The owner says that nobody can connect.
     walled: bool,
+    /// Nobody out there is dialled.
+    lan: bool,
     servent: Servent,
     rng: Rng,
     lines: BTreeMap<LinkId, Line>,
@@ -162,7 +164,9 @@ pub(super) fn start(
     let (news, incoming) = mpsc::channel(NEWS_MAX);
     let gate = Gate::new(config.strangers_each, config.loopback_too);
     let mut background = JoinSet::new();
-    background.spawn(listen::run(listener, gate, uploads.clone(), news.clone()));
+    let (head_timeout, lan) = (config.head_timeout, config.lan);
+    let host = Host { uploads: uploads.clone(), head_timeout, lan };
+    background.spawn(listen::run(listener, host, gate, news.clone()));
     let (status, shown) = watch::channel(status_of(&servent, &BTreeMap::new(), 0, uploads.as_ref()));
     let mut task = Task {
         clock,
@@ -170,6 +174,7 @@ pub(super) fn start(
         promote_after: config.promote_after,
         bind,
         walled: config.firewalled,
+        lan,
         servent,
         rng,
         lines: BTreeMap::new(),
@@ -433,6 +438,10 @@ impl Task {
     }
 
     fn dial(&mut self, addr: SocketAddrV4) {
+        if !self.is_open(addr) {
+            self.servent.handle_unreachable(addr);
+            return;
+        }
         let (news, bind) = (self.news.clone(), self.bind);
         self.tasks.spawn(async move {
             let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(bind, addr)).await;
@@ -440,10 +449,15 @@ impl Task {
         });
     }
 
+    /// Whether we have anything to do with whoever is there.
+    fn is_open(&self, addr: SocketAddrV4) -> bool {
+        !self.lan || Scope::is_near(IpAddr::V4(*addr.ip()))
+    }
+
     /// Somebody wants us to connect to him.
     fn give_to(&mut self, now: Instant, to: SocketAddrV4, index: u32) {
         let Some(uploads) = self.uploads.clone() else { return };
-        if !self.gives.begin(now, to) {
+        if !self.is_open(to) || !self.gives.begin(now, to) {
             return;
         }
         let line = Giv { index, servent: self.servent.guid(), name: "file".into() }.encode();
