@@ -13,6 +13,14 @@ pub fn canonical(mut addr: SocketAddr) -> SocketAddr {
     addr
 }
 
+/// The smallest network that one party is given: an address of IPv4, a /64 of IPv6, all of which one host can have.
+pub fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
 /// How far an address is good for, narrowest first.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Scope {
@@ -106,6 +114,15 @@ mod tests {
             assert_eq!(Scope::of(ip(text)), None, "{text}");
             assert!(!Scope::is_near(ip(text)), "{text}");
         }
+    }
+
+    #[test]
+    fn one_ipv6_host_counts_as_one_whatever_address_it_takes() {
+        let network = |text: &str| network_of(ip(text));
+        assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff::7"));
+        assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+        assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.1"));
     }
 
     #[test]

@@ -50,6 +50,11 @@ fn gnutella() {
 }
 
 #[test]
+fn share_record() {
+    replay("share_record", laws::share_record);
+}
+
+#[test]
 fn bencode() {
     replay("bencode", laws::bencode);
 }

@@ -63,10 +63,7 @@ impl Default for Dialer {
 impl Dialer {
     /// Connects, says our handshake, and waits for theirs, which must be about the same torrent.
     pub async fn dial(&self, to: SocketAddr, ours: Handshake) -> Result<Connected, ConnectError> {
-        let mut stream = timeout(self.connect_timeout, self.connect(to))
-            .await
-            .map_err(|_| late(Phase::Connect, self.connect_timeout))?
-            .map_err(|error| ConnectError::Io { phase: Phase::Connect, kind: error.kind() })?;
+        let mut stream = self.connect(to).await?;
         let talk = async {
             stream.write_all(&ours.encode()).await.map_err(failed)?;
             let mut reading = Reading::default();
@@ -83,7 +80,15 @@ impl Dialer {
         Ok(Connected { stream, addr: canonical(to), ours, theirs, leftover })
     }
 
-    async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+    /// Connects, and says nothing.
+    pub async fn connect(&self, to: SocketAddr) -> Result<TcpStream, ConnectError> {
+        timeout(self.connect_timeout, self.open(to))
+            .await
+            .map_err(|_| late(Phase::Connect, self.connect_timeout))?
+            .map_err(|error| ConnectError::Io { phase: Phase::Connect, kind: error.kind() })
+    }
+
+    async fn open(&self, to: SocketAddr) -> io::Result<TcpStream> {
         let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // From loopback nothing leads elsewhere.
         let leads = |from: &IpAddr| {

@@ -6,7 +6,7 @@ use super::congestion::Congestion;
 use super::handshake::{Connected, answer};
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::peer::Handshake;
-use gaggle_core::scope::canonical;
+use gaggle_core::scope::{canonical, network_of};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
@@ -113,13 +113,6 @@ impl Listener {
     }
 }
 
-fn network_of(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-    }
-}
-
 fn release(hosts: &mut BTreeMap<IpAddr, usize>, host: IpAddr) {
     if let Some(open) = hosts.get_mut(&host) {
         *open -= 1;
@@ -147,17 +140,4 @@ fn is_no_ipv6(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     let no_family = code == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
     no_family || error.kind() == io::ErrorKind::AddrNotAvailable
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_ipv6_host_counts_as_one_whatever_address_it_takes() {
-        let network = |text: &str| network_of(text.parse().unwrap());
-        assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff::7"));
-        assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
-        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
-    }
 }

@@ -84,7 +84,7 @@ fn hash(shared: &Shared, seen: &Seen, buffer: &mut [u8]) -> Result<Option<Known>
         stamp,
         hashes: hashed.hashes,
         torrent: piece_len.and_then(|len| make_torrent(shared, seen, len, &hashed)),
-        settled: is_settled(&stamp, opened_ns),
+        settled: is_settled(&stamp, opened_ns, seen.unchanged),
     }))
 }
 

@@ -4,6 +4,7 @@ use super::hashing::hash_each;
 use super::saved::{load, save};
 use super::{Shared, Source, View, What, held, real};
 use crate::disk::{Folder, Kind};
+use gaggle_core::clock::Instant;
 use gaggle_core::id::InfoHash;
 use gaggle_core::metainfo::names::is_safe;
 use gaggle_core::share::{
@@ -17,8 +18,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// While files are hashed, those that are ready are published so often.
+/// While files are hashed, those that are ready are published so often, or as much more seldom as it takes long.
 const PUBLISH_EVERY: Duration = Duration::from_secs(2);
+/// The part of the time that publishing may take.
+const PUBLISH_PART: u32 = 10;
 /// And what is known of them is saved so often: a killed run loses no more.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
@@ -30,6 +33,8 @@ pub(super) struct Seen {
     pub(super) path: PathBuf,
     pub(super) stamp: Stamp,
     pub(super) torrent: Option<(InfoHash, u32)>,
+    /// How long it has been seen with this stamp, if that does not settle it already.
+    pub(super) unchanged: Duration,
 }
 
 /// Looks through the folders. Lives on a thread of its own.
@@ -43,6 +48,8 @@ pub(super) struct Looker {
     catalogue: Arc<Catalogue>,
     /// What the catalogue was made of.
     items: BTreeMap<Place, Item>,
+    /// When files were first seen as they are, of those whose time does not tell that they have not changed since.
+    unsettled: BTreeMap<PathBuf, (Stamp, Instant)>,
     looks: u64,
 }
 
@@ -65,18 +72,27 @@ struct Top {
 
 impl Looker {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let (record, catalogue, items) = (Record::default(), Arc::default(), BTreeMap::new());
-        Self { shared, record, unsaved: false, whole: Vec::new(), catalogue, items, looks: 0 }
+        Self {
+            shared,
+            record: Record::default(),
+            unsaved: false,
+            whole: Vec::new(),
+            catalogue: Arc::default(),
+            items: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
+            looks: 0,
+        }
     }
 
     pub(super) fn run(mut self) {
         self.record = load(&self.shared);
         loop {
+            let began = self.shared.now();
             self.look();
             if self.unsaved {
                 self.unsaved = !save(&self.shared, &mut self.record, &self.whole);
             }
-            if !self.shared.wait() {
+            if !self.shared.wait(self.shared.now().since(began)) {
                 return;
             }
         }
@@ -95,11 +111,12 @@ impl Looker {
             let missing = torrents && seen.can_be_torrent();
             known.is_none_or(|known| !known.settled || (missing && known.torrent.is_none()))
         });
-        let Found { files: to_hash, mut left_out, .. } = found;
+        let Found { files: mut to_hash, mut left_out, .. } = found;
         let mut left = to_hash.len();
-        self.publish(&items, left_out, left);
+        let mut publish_at = self.publish(&items, left_out, left);
         let shared = Arc::clone(&self.shared);
-        let (mut published, mut saved) = (shared.now(), shared.now());
+        let mut saved = shared.now();
+        self.date(&mut to_hash);
         hash_each(&shared, &to_hash, |seen, known| {
             left -= 1;
             match known.and_then(|known| Some((known, item(seen, Some(&known), torrents)?))) {
@@ -114,9 +131,8 @@ impl Looker {
                 }
             }
             let now = shared.now();
-            if now.since(published) >= PUBLISH_EVERY {
-                self.publish(&items, left_out, left);
-                published = now;
+            if now >= publish_at {
+                publish_at = self.publish(&items, left_out, left);
             }
             if now.since(saved) >= SAVE_EVERY {
                 self.unsaved = !save(&shared, &mut self.record, &self.whole);
@@ -129,7 +145,29 @@ impl Looker {
         }
     }
 
-    fn publish(&mut self, items: &BTreeMap<Place, Item>, left_out: LeftOut, to_hash: usize) {
+    /// Says how long each file has been as it is. One that is as old as the last look will not be hashed for ever, even if
+    /// its time lies in the future.
+    fn date(&mut self, files: &mut [Seen]) {
+        let now = self.shared.now();
+        let before = std::mem::take(&mut self.unsettled);
+        for seen in files {
+            let since = match before.get(&seen.path) {
+                Some((stamp, since)) if *stamp == seen.stamp => *since,
+                _ => now,
+            };
+            seen.unchanged = now.since(since);
+            self.unsettled.insert(seen.path.clone(), (seen.stamp, since));
+        }
+    }
+
+    /// Says when it may be done again while files are hashed.
+    fn publish(
+        &mut self,
+        items: &BTreeMap<Place, Item>,
+        left_out: LeftOut,
+        to_hash: usize,
+    ) -> Instant {
+        let began = self.shared.now();
         if self.items != *items {
             self.items.clone_from(items);
             self.catalogue = Arc::new(self.catalogue.renewed(items.values().cloned().collect()));
@@ -137,6 +175,8 @@ impl Looker {
         let catalogue = Arc::clone(&self.catalogue);
         let view = View { catalogue, left_out, to_hash, looks: self.looks };
         self.shared.view.send_replace(view);
+        let now = self.shared.now();
+        now + PUBLISH_EVERY.max(now.since(began) * PUBLISH_PART)
     }
 
     /// All files that are there, those of torrents first: a file that is in a torrent and in a folder is the torrent's.
@@ -145,6 +185,8 @@ impl Looker {
             let sources = held(&self.shared.sources);
             (sources.all.clone(), sources.unfinished.clone())
         };
+        // Now, since by now they are there: by whatever links one comes to a file, it is the same.
+        let unfinished = unfinished.iter().map(|path| real(path)).collect();
         let mut all: Vec<(u32, Arc<Source>)> = all.into_iter().collect();
         all.sort_by_key(|(id, source)| (matches!(source.what, What::Everything), *id));
         let mut found = Found::default();
@@ -249,7 +291,8 @@ impl Found {
         let real = top.real_path(&path);
         if self.paths.insert(real.clone()) {
             let (folder, place) = (Arc::clone(&top.folder), Place { folder: top.id, path });
-            self.files.push(Seen { folder, place, path: real, stamp, torrent });
+            let unchanged = Duration::ZERO;
+            self.files.push(Seen { folder, place, path: real, stamp, torrent, unchanged });
         }
     }
 }

@@ -22,6 +22,7 @@ use gaggle_core::share::{Catalogue, Item, LeftOut};
 use look::Looker;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -29,8 +30,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How long after a look the next one is taken, however often it is wished for: a stranger can make us wish.
+/// How long after a look the next one is taken at least, however often it is wished for: a stranger can make us wish.
 const GAP: Duration = Duration::from_secs(1);
+/// And so many times as long as the last one took, so that no stranger keeps the disk busy.
+const GAP_TIMES: u32 = 9;
+/// Bytes of a .torrent that is given out; one that was made of a single file is a tenth of it.
+const TORRENT_MAX: u64 = 16 << 20;
 
 /// What to share, and how.
 #[derive(Clone, Debug)]
@@ -113,7 +118,7 @@ struct Sources {
     all: BTreeMap<u32, Arc<Source>>,
     /// As they were when they were looked through last.
     open: BTreeMap<u32, Arc<Folder>>,
-    /// Files that are not complete, without links.
+    /// Files that are not complete, and may not be there yet.
     unfinished: BTreeSet<PathBuf>,
 }
 
@@ -201,7 +206,7 @@ impl Library {
 
     /// Names all files that are not complete, such as those of downloads into a shared folder: they are not shared.
     pub fn set_unfinished(&self, paths: impl IntoIterator<Item = PathBuf>) {
-        let paths = paths.into_iter().map(|path| real(&path)).collect();
+        let paths = paths.into_iter().map(|path| absolute(&path)).collect();
         held(&self.shared().sources).unfinished = paths;
         self.look_again();
     }
@@ -221,7 +226,8 @@ impl Library {
             Ok(Some(_)) => Refused::Changed,
             Ok(None) => Refused::Gone,
             Err(error) => {
-                tracing::warn!(%error, "a shared file is not given out");
+                // Strangers decide how often this is said.
+                tracing::debug!(%error, "a shared file is not given out");
                 Refused::Unreadable
             }
         };
@@ -232,7 +238,11 @@ impl Library {
     /// The bytes of a .torrent that was made of a file of the catalogue; `None` if there is none, or it is damaged.
     /// Blocks while the disk works.
     pub fn torrent(&self, info_hash: InfoHash) -> Option<Vec<u8>> {
-        let bytes = std::fs::read(self.shared().torrent_path(info_hash)).ok()?;
+        // Those of files that are no longer shared, or that another process shares, lie there too.
+        self.catalogue().of_torrent(info_hash).next()?;
+        let file = File::open(self.shared().torrent_path(info_hash)).ok()?;
+        let mut bytes = Vec::new();
+        file.take(TORRENT_MAX).read_to_end(&mut bytes).ok()?;
         let metainfo = Metainfo::parse(&bytes).ok()?;
         (metainfo.info_hash() == info_hash).then_some(bytes)
     }
@@ -280,12 +290,13 @@ impl Shared {
         self.woken.notify_all();
     }
 
-    /// Waits until it is time for the next look; `false` if there is none.
-    fn wait(&self) -> bool {
+    /// Waits until it is time for the next look, after one that took so long; `false` if there is none.
+    fn wait(&self, took: Duration) -> bool {
         let (began, rescan) = (self.now(), self.config.rescan);
+        let gap = GAP.max(took.saturating_mul(GAP_TIMES));
         let mut wish = held(&self.wish);
         loop {
-            let wait = if wish.look { rescan.min(GAP) } else { rescan };
+            let wait = if wish.look { rescan.min(gap) } else { rescan };
             let left = (began + wait).since(self.now());
             if wish.stop || left.is_zero() {
                 wish.look = false;

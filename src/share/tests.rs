@@ -200,14 +200,41 @@ async fn a_file_that_was_just_written_is_shared_and_not_yet_believed() {
     age(&path, Clock::start().unix().as_secs() + 3600);
     let kept = || Record::decode(&fs::read(desk.record()).unwrap()).unwrap().len();
     let mut running = desk.start();
-    item(&running.looked().await, "song.mp3");
-    let view = running.looked().await;
+    let view = running.until("a look", |view| view.looks == 1).await;
     item(&view, "song.mp3");
     assert_eq!(kept(), 0, "it could change again, and nobody would see it");
-    age(&path, 1_000_000_000);
+    // A time in the future never becomes old, but a file that has been there for a while is not hashed for ever.
+    let view = running.until("a look at what is known", |_| kept() == 1).await;
+    item(&view, "song.mp3");
+}
+
+#[tokio::test]
+async fn an_unfinished_file_is_known_before_it_is_there_and_by_any_way() {
+    let mut desk = Desk::new();
+    let link = desk.dir.path().join("link");
+    symlink(desk.top(), &link).unwrap();
+    desk.config.folders = vec![desk.top().to_owned()];
+    let mut running = desk.start();
+    running.library.set_unfinished([link.join("half.iso")]);
     running.looked().await;
-    drop(running);
-    assert_eq!(kept(), 1);
+    desk.put("half.iso", "half");
+    desk.put("whole.iso", "whole");
+    let view = running.until("the other file", |view| !view.catalogue.is_empty()).await;
+    assert_eq!((names(&view), view.left_out.unfinished), (vec!["whole.iso".to_owned()], 1));
+}
+
+#[tokio::test]
+async fn a_torrent_of_what_is_no_longer_shared_is_not_given_out() {
+    let mut desk = Desk::new();
+    desk.config.torrents = true;
+    let path = desk.put("song.mp3", "song");
+    let mut running = desk.start();
+    let view = running.looked().await;
+    let (info, _) = item(&view, "song.mp3").1.torrent.unwrap();
+    assert!(running.library.torrent(info).is_some());
+    fs::remove_file(path).unwrap();
+    running.until("its end", |view| view.catalogue.is_empty()).await;
+    assert_eq!(running.library.torrent(info), None);
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use gaggle_core::proto::napster::{
     self, FRAME_MAX, FrameDecoder, PeerRequest, REQUEST_MAX, SizeAnswer, ToClient, ToServer,
     btih_of, btih_path, parse_list_line, read_server, read_size,
 };
+use gaggle_core::share::Record;
 use serde_bencode::value::Value as Theirs;
 use std::collections::BTreeSet;
 
@@ -173,6 +174,17 @@ pub(crate) fn magnet(data: &[u8]) {
     assert_eq!(again.to_string(), printed);
     assert_eq!((again.hashes, &again.trackers), (magnet.hashes, &magnet.trackers));
     assert_eq!((&again.name, &again.select), (&magnet.name, &magnet.select));
+}
+
+/// A record that is read is written and read again as the same; whether the check is right, or all of it is what the check
+/// is about.
+pub(crate) fn share_record(data: &[u8]) {
+    let files = Dict::new().int("format", 1u8).bytes("check", sha1([data])).raw("files", data);
+    for raw in [data, &files.into_bytes()] {
+        let Ok(record) = Record::decode(raw) else { continue };
+        assert!(record.len() <= gaggle_core::share::FILES_MAX && record.len() * 72 <= raw.len());
+        assert_eq!(Record::decode(&record.encode()), Ok(record));
+    }
 }
 
 /// A message that is read stays within its bounds and reads the same when it is written again; what is refused is

@@ -48,6 +48,8 @@ const ROOMS: &[Room] = &[
     room("core::metainfo", 2, &[]),
     // What both kinds of tracker are told and answer.
     room("core::proto::announce", 3, &[]),
+    // What all write who give out files.
+    room("core::proto::http", 3, &[]),
     room("core::proto::peer", 4, &[]),
     room("core::proto::tracker_http", 4, &[]),
     room("core::proto::tracker_udp", 4, &[]),

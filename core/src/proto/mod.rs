@@ -4,6 +4,7 @@ pub mod announce;
 pub mod extension;
 pub mod fasttrack;
 pub mod gnutella;
+pub mod http;
 pub mod krpc;
 pub mod lsd;
 pub mod napster;

@@ -11,6 +11,7 @@ use crate::id::InfoHash;
 use crate::proto::fasttrack::UuHash;
 use crate::storage::Stamp;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The version of the format.
 const FORMAT: u64 = 1;
@@ -54,10 +55,12 @@ pub enum ShareRecordError {
     Version,
 }
 
-/// Whether the time of a file will tell of every change after it was opened for hashing, at `opened_ns` nanoseconds
-/// since 1970.
-pub fn is_settled(stamp: &Stamp, opened_ns: i64) -> bool {
+/// Whether the time of a file will tell of every change after it was opened for hashing: at `opened_ns` nanoseconds
+/// since 1970, when it had been seen with this time for so long. The latter tells of a time in the future, too, of a
+/// clock that is ahead of ours.
+pub fn is_settled(stamp: &Stamp, opened_ns: i64, unchanged: Duration) -> bool {
     stamp.mtime_ns.saturating_add(SETTLED_NS) < opened_ns
+        || unchanged > Duration::from_nanos(SETTLED_NS.unsigned_abs())
 }
 
 impl Record {
@@ -232,10 +235,15 @@ mod tests {
     fn a_time_tells_when_it_is_old_enough() {
         let at = |mtime_ns| Stamp { len: 1, mtime_ns };
         let second = 1_000_000_000;
+        let seen_for = is_settled;
+        let is_settled = |stamp: &Stamp, opened_ns| seen_for(stamp, opened_ns, Duration::ZERO);
         assert!(is_settled(&at(7 * second), 10 * second));
         assert!(!is_settled(&at(8 * second), 10 * second));
         assert!(!is_settled(&at(20 * second), 10 * second), "from the future");
         assert!(!is_settled(&at(i64::MAX), 10 * second) && is_settled(&at(i64::MIN), 0));
+        let future = at(20 * second);
+        assert!(!seen_for(&future, 10 * second, Duration::from_millis(2500)));
+        assert!(seen_for(&future, 10 * second, Duration::from_millis(2501)));
     }
 
     #[test]

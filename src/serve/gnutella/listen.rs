@@ -85,7 +85,6 @@ pub(super) async fn run(
                     tracing::debug!(%from, "too many connections at once");
                     continue; // closes it
                 };
-                let _ = stream.set_nodelay(true);
                 strangers.spawn(meet(stream, from, permit, host.clone(), news.clone()));
             }
             Err(error) => {

@@ -12,7 +12,7 @@ use super::pushes::{Gives, Pushes};
 use super::saved::{self, Memory, Saved};
 use super::searches::Searches;
 use super::{COMMANDS_MAX, Command, Config, Error, Gnutella, PushError, Role, Status};
-use crate::net::{Clock, os_rng};
+use crate::net::{Clock, Dialer, os_rng};
 use crate::serve::upload::{self, Uploads};
 use crate::share;
 use bytes::{Bytes, BytesMut};
@@ -27,14 +27,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 /// News of links and strangers that may wait; whoever has more waits with them.
 const NEWS_MAX: usize = 64;
-/// A connection is there by then.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A servent that the owner named is tried again after this, then after twice as long, up to the longest.
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(300);
@@ -322,6 +320,7 @@ impl Task {
     }
 
     fn add_line(&mut self, id: LinkId, stream: TcpStream, addr: SocketAddr, permit: Option<Permit>) {
+        let _ = stream.set_nodelay(true);
         if let Ok(local) = stream.local_addr() {
             let us = local.ip().to_canonical();
             self.servent.hear(self.clock.now(), Sighting { by: addr.ip(), us });
@@ -442,10 +441,11 @@ impl Task {
             self.servent.handle_unreachable(addr);
             return;
         }
-        let (news, bind) = (self.news.clone(), self.bind);
+        let news = self.news.clone();
+        let dialer = Dialer { bind: self.bind, ..Dialer::default() };
         self.tasks.spawn(async move {
-            let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(bind, addr)).await;
-            let _ = news.send(News::Dialled(addr, connected.ok().and_then(Result::ok))).await;
+            let connected = dialer.connect(addr.into()).await.ok();
+            let _ = news.send(News::Dialled(addr, connected)).await;
         });
     }
 
@@ -595,16 +595,6 @@ fn is_walled(servent: &Servent, locals: &BTreeSet<IpAddr>, called: bool) -> bool
     let neighbours = servent.links().filter(|(_, link)| link.side().is_some());
     let abroad = neighbours.into_iter().any(|(_, link)| far(link.addr().ip()));
     abroad && !called && !(far(us) && locals.contains(&us))
-}
-
-async fn connect(bind: Option<IpAddr>, to: SocketAddrV4) -> io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    if let Some(ip) = bind {
-        socket.bind(SocketAddr::new(ip, 0))?;
-    }
-    let stream = socket.connect(to.into()).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 /// What is shared, when that has changed; never, if nothing is.

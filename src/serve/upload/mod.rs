@@ -1,96 +1,45 @@
-//! The host that gives out shared files, to whoever asks as Gnutella's or FastTrack's programs do.
+//! The host that gives out shared files, to whoever asks as Gnutella's or FastTrack's programs do: HTTP, byte ranges, a
+//! bounded number of transfers at once, and a queue for the others.
+//!
+//! Decides how long strangers may take and how many there may be. Whose turn it is comes from
+//! [`gaggle_core::overlay::fasttrack::Slots`], where all are worth the same on Gnutella; which file is meant, from the
+//! catalogue. Never makes a path of what is asked for, never gives out what has changed since it was hashed, and never
+//! says where a file lies.
 
-use crate::net::{Clock, ConnectError};
+mod body;
+mod config;
+mod doors;
+mod request;
+mod talk;
+#[cfg(test)]
+mod tests;
+mod turns;
+
+pub use config::{Config, Dialect, Me, Patience};
+
+use crate::net::{Clock, ConnectError, Dialer, Phase};
 use crate::share::Library;
 use bytes::BytesMut;
-use gaggle_core::clock::Instant;
-use gaggle_core::overlay::fasttrack::{Identity, SlotLimits};
+use doors::Doors;
+use gaggle_core::overlay::fasttrack::Identity;
+use gaggle_core::overlay::gnutella::Alternates;
+use gaggle_core::proto::gnutella::Refusal;
 use gaggle_core::share::Item;
-use gaggle_core::units::BytesPerSec;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
-use std::sync::Arc;
+use gaggle_core::swarm::rate::TokenBucket;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use talk::Talk;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::broadcast;
+use turns::Turns;
 
 /// Events that wait for somebody who listens; who is slower misses the oldest.
 const EVENTS_MAX: usize = 256;
-
-/// How one host gives out files.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Whose requests it reads.
-    pub dialect: Dialect,
-    /// Transfers at once, and who may wait for one.
-    pub slots: SlotLimits,
-    /// Connections at once, of all hosts; further ones are told that we are full, and closed.
-    pub connections: usize,
-    /// Connections at once of one host; those on this machine count if [`SlotLimits::loopback_too`] says so.
-    pub connections_each: usize,
-    /// Bytes per second of all transfers together.
-    pub rate: Option<BytesPerSec>,
-    /// The address to connect from when somebody has us connect.
-    pub bind: Option<IpAddr>,
-    /// What others are given before they are given up.
-    pub patience: Patience,
-}
-
-/// Which requests are read, and how they are answered.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Dialect {
-    /// FastTrack's, where a host says who it is.
-    FastTrack(Me),
-    /// Gnutella's.
-    Gnutella,
-}
-
-/// What a host of FastTrack says of itself.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Me {
-    /// Where it listens.
-    pub addr: SocketAddrV4,
-    /// Its user.
-    pub user: String,
-    /// Its supernode.
-    pub supernode: Option<SocketAddrV4>,
-}
-
-/// How long others may take.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Patience {
-    /// For a head, from its first byte on, and for the first byte of the first one.
-    pub head: Duration,
-    /// Between two requests.
-    pub idle: Duration,
-    /// For nothing at all of what is sent to them; then a transfer is over.
-    pub stall: Duration,
-    /// How long one who must wait is not answered, so that he has the next slot; then he is told to come again.
-    pub hold: Duration,
-    /// When one who waits in line on Gnutella may ask again, and until when he must; whole seconds.
-    pub poll: (Duration, Duration),
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        let s = Duration::from_secs;
-        Self { head: s(15), idle: s(60), stall: s(30), hold: s(20), poll: (s(15), s(60)) }
-    }
-}
-
-impl Config {
-    /// With the defaults of both sheets.
-    pub fn new(dialect: Dialect) -> Self {
-        Self {
-            dialect,
-            slots: SlotLimits::default(),
-            connections: 128,
-            connections_each: 8,
-            rate: None,
-            bind: None,
-            patience: Patience::default(),
-        }
-    }
-}
+/// How long somebody may take to be told that there are too many connections.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What the driver of a network should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -103,7 +52,7 @@ pub enum Event {
         /// The supernode that knows him, as he says.
         supernode: SocketAddrV4,
     },
-    /// Bytes of a file went out.
+    /// Bytes of a file were handed to the system for somebody.
     Sent {
         /// The number of the file in the catalogue.
         number: u32,
@@ -125,7 +74,7 @@ pub enum Event {
 pub struct Status {
     /// Connections now.
     pub connections: usize,
-    /// Transfers now.
+    /// Transfers now, and slots that are kept for who had one a moment ago.
     pub serving: usize,
     /// Who waits for one.
     pub waiting: usize,
@@ -144,31 +93,78 @@ pub struct Uploads {
 }
 
 struct Shared {
+    config: Config,
+    /// As configured, with what is known of us by now.
+    dialect: Mutex<Dialect>,
     library: Library,
     clock: Clock,
+    doors: Arc<Doors>,
+    turns: Arc<Turns>,
+    alternates: Mutex<Alternates>,
+    bucket: Mutex<TokenBucket>,
+    totals: Mutex<Totals>,
     events: broadcast::Sender<Event>,
+}
+
+#[derive(Default)]
+struct Totals {
+    uploads: u64,
+    bytes: u64,
+    refused: u64,
 }
 
 impl Uploads {
     /// Gives out the files of a library.
-    pub fn new(_config: Config, library: Library, clock: Clock) -> Self {
-        let events = broadcast::Sender::new(EVENTS_MAX);
-        Self { shared: Arc::new(Shared { library, clock, events }) }
+    pub fn new(config: Config, library: Library, clock: Clock) -> Self {
+        let slots = config.slots;
+        let shared = Shared {
+            dialect: Mutex::new(config.dialect.clone()),
+            library,
+            clock,
+            doors: Doors::new(config.connections, config.connections_each, slots.loopback_too),
+            turns: Turns::new(slots),
+            alternates: Mutex::default(),
+            bucket: Mutex::new(TokenBucket::new(config.rate, clock.now())),
+            totals: Mutex::default(),
+            events: broadcast::Sender::new(EVENTS_MAX),
+            config,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Answers what is asked on a connection, until it ends. `head` is what was read of it already. To be dropped to end
     /// it.
-    pub async fn serve(&self, stream: TcpStream, from: SocketAddr, head: BytesMut) {
-        let _ = (stream, from, head, self.now(), self.shared.library.catalogue());
+    pub async fn serve(&self, mut stream: TcpStream, from: SocketAddr, head: BytesMut) {
+        let Some(_entry) = self.shared.doors.enter(from.ip()) else {
+            tracing::debug!(%from, "too many connections");
+            held(&self.shared.totals).refused += 1;
+            let full = Refusal::Busy(talk::RETRY_S);
+            let full = request::refusal(&held(&self.shared.dialect), full, false);
+            let _ = tokio::time::timeout(GOODBYE, stream.write_all(full.as_bytes())).await;
+            return;
+        };
+        self.talk(stream, from, head).await;
     }
 
     /// Connects to somebody who cannot connect to us, says this line - `GIV ..` or `GIVE ..` - and answers what he asks.
     ///
     /// # Errors
-    /// If there is no connection; not if nothing is asked.
+    /// If there is no connection, or there are too many; not if nothing is asked.
     pub async fn give(&self, to: SocketAddr, line: &[u8]) -> Result<(), ConnectError> {
-        let _ = (to, line);
+        let failed = |kind| ConnectError::Io { phase: Phase::Connect, kind };
+        let entry = self.shared.doors.enter(to.ip());
+        let _entry = entry.ok_or_else(|| failed(ErrorKind::ResourceBusy))?;
+        let dialer = Dialer { bind: self.shared.config.bind, ..Dialer::default() };
+        let mut stream = dialer.connect(to).await?;
+        stream.write_all(line).await.map_err(|error| failed(error.kind()))?;
+        self.talk(stream, to, BytesMut::new()).await;
         Ok(())
+    }
+
+    async fn talk(&self, stream: TcpStream, from: SocketAddr, head: BytesMut) {
+        if let Err(error) = Talk::new(&self.shared, stream, from, head).run().await {
+            tracing::debug!(%from, %error, "an upload ended");
+        }
     }
 
     /// What is told from now on.
@@ -178,20 +174,37 @@ impl Uploads {
 
     /// What an asker is worth, as his supernode says. He moves in the queue.
     pub fn set_score(&self, who: &Identity, score: u16) {
-        let _ = (who, score);
+        self.shared.turns.set_score(self.shared.clock.now(), who, score);
     }
 
     /// FastTrack: we have another address, or another supernode.
     pub fn set_me(&self, me: Me) {
-        let _ = me;
+        if let Dialect::FastTrack(known) = &mut *held(&self.shared.dialect) {
+            *known = me;
+        }
     }
 
     /// What is done and was done.
     pub fn status(&self) -> Status {
-        Status::default()
+        let (serving, waiting) = self.shared.turns.load();
+        let connections = self.shared.doors.open();
+        let Totals { uploads, bytes, refused } = *held(&self.shared.totals);
+        Status { connections, serving, waiting, uploads, bytes, refused }
     }
+}
 
-    fn now(&self) -> Instant {
-        self.shared.clock.now()
+impl Shared {
+    /// How long one who must wait is not answered. On Gnutella he is answered at once: those who would wait say so, and
+    /// are asked to come again.
+    fn hold(&self) -> Duration {
+        match self.config.dialect {
+            Dialect::FastTrack(_) => self.config.patience.hold,
+            Dialect::Gnutella => Duration::ZERO,
+        }
     }
+}
+
+/// Every critical section here leaves what it changes consistent.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

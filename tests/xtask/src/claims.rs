@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Seconds that each fuzz target runs.
 const FUZZ_S: u32 = 60;
 /// The targets that must exist; others run too.
-const FUZZ_TARGETS: [&str; 11] = [
+const FUZZ_TARGETS: [&str; 12] = [
     "bencode",
     "extension",
     "fasttrack",
@@ -23,6 +23,7 @@ const FUZZ_TARGETS: [&str; 11] = [
     "metainfo",
     "napster",
     "peer_wire",
+    "share_record",
 ];
 
 /// One promise.

@@ -15,6 +15,7 @@ const PACKAGES: &[Package] = &[
     ("transmission-daemon", Probe::Program("transmission-daemon")),
     ("transmission-cli", Probe::Program("transmission-create")),
     ("aria2", Probe::Program("aria2c")),
+    ("curl", Probe::Program("curl")),
     ("rtorrent", Probe::Program("rtorrent")),
     ("qbittorrent-nox", Probe::Program("qbittorrent-nox")),
     ("python3-libtorrent", Probe::Python("libtorrent")),

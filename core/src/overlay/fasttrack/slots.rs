@@ -1,4 +1,7 @@
 //! Whom a host serves now, and who waits: reputation decides, and patience helps.
+//!
+//! No slot is kept for somebody who is not there: who was told to come again keeps the time that he has waited, and until
+//! then others are served.
 
 use super::reputation::Identity;
 use crate::clock::Instant;
@@ -18,7 +21,7 @@ pub struct SlotLimits {
     pub slots: usize,
     /// Who may wait; when all places are taken, the last in order goes for a better one.
     pub queue: usize,
-    /// Transfers and places of one identity.
+    /// Transfers and places of one address, whatever users it names.
     pub each: usize,
     /// Whether the limit for each holds on this machine too.
     pub loopback_too: bool,
@@ -49,6 +52,9 @@ struct Waiting {
     key: u64,
     who: Identity,
     seen: Instant,
+    score: u16,
+    /// Whether he would take a slot now.
+    here: bool,
 }
 
 /// The transfers of one host. A `key` names a transfer for whoever drives it.
@@ -69,12 +75,12 @@ impl Slots {
     /// Somebody asks, for the first time or again. Who is told `Now` has a slot until [`Slots::release`].
     pub fn ask(&mut self, now: Instant, key: u64, who: &Identity, score: u16) -> Turn {
         self.queue.retain(|_, waiting| now.since(waiting.seen) <= AWAY_MAX);
-        if self.serving.contains_key(&key) {
+        if self.serves(key) {
             return Turn::Now;
         }
         if let Some(place) = self.place_of(key) {
             if let Some(waiting) = self.queue.get_mut(&place) {
-                waiting.seen = now;
+                (waiting.seen, waiting.here) = (now, true);
             }
             return self.turn(place);
         }
@@ -83,9 +89,9 @@ impl Slots {
             return Turn::Full;
         }
         self.arrived += 1;
-        let credit = i128::from(score) * POINT_WAIT.as_micros() as i128;
-        let place = (i128::from(now.as_micros()) - credit, self.arrived);
-        self.queue.insert(place, Waiting { key, who: who.clone(), seen: now });
+        let place = (i128::from(now.as_micros()) - credit(score), self.arrived);
+        let waiting = Waiting { key, who: who.clone(), seen: now, score, here: true };
+        self.queue.insert(place, waiting);
         let turn = self.turn(place);
         // A free slot needs no place in the queue.
         if turn != Turn::Now && self.queue.len() > self.limits.queue {
@@ -103,13 +109,44 @@ impl Slots {
         self.queue.retain(|_, waiting| waiting.key != key);
     }
 
+    /// One who waits has left, to ask again later. He keeps his place for ten minutes, and gets no slot until he is back.
+    pub fn leave(&mut self, key: u64) {
+        for waiting in self.queue.values_mut().filter(|waiting| waiting.key == key) {
+            waiting.here = false;
+        }
+    }
+
+    /// Whether a transfer has a place in the queue.
+    pub fn waits(&self, key: u64) -> bool {
+        self.place_of(key).is_some()
+    }
+
+    /// Whether a transfer has a slot.
+    pub fn serves(&self, key: u64) -> bool {
+        self.serving.contains_key(&key)
+    }
+
+    /// Somebody is worth more or less than was thought when he came.
+    pub fn set_score(&mut self, who: &Identity, score: u16) {
+        let of = self.queue.iter().filter(|(_, waiting)| waiting.who == *who);
+        let places: Vec<Place> = of.map(|(place, _)| *place).collect();
+        for place in places {
+            let Some(mut waiting) = self.queue.remove(&place) else { continue };
+            let more = credit(score) - credit(waiting.score);
+            waiting.score = score;
+            self.queue.insert((place.0 - more, place.1), waiting);
+        }
+    }
+
     /// Who has a slot from now on; to be asked after a release. For a connection that is held open while it waits.
     #[must_use]
     pub fn poll_next(&mut self) -> Option<u64> {
         if self.serving.len() >= self.limits.slots {
             return None;
         }
-        let (_, waiting) = self.queue.pop_first()?;
+        let (place, _) = self.queue.iter().find(|(_, waiting)| waiting.here)?;
+        let place = *place;
+        let waiting = self.queue.remove(&place)?;
         self.serving.insert(waiting.key, waiting.who);
         Some(waiting.key)
     }
@@ -125,7 +162,7 @@ impl Slots {
     }
 
     fn turn(&mut self, place: Place) -> Turn {
-        let before = self.queue.range(..place).count();
+        let before = self.queue.range(..place).filter(|(_, waiting)| waiting.here).count();
         let free = self.limits.slots.saturating_sub(self.serving.len());
         if before >= free {
             return Turn::Wait(before);
@@ -141,9 +178,14 @@ impl Slots {
     }
 
     fn of(&self, who: &Identity) -> usize {
-        let waiting = self.queue.values().filter(|waiting| waiting.who == *who).count();
-        self.serving.values().filter(|served| *served == who).count() + waiting
+        let waiting = self.queue.values().filter(|waiting| waiting.who.ip == who.ip).count();
+        self.serving.values().filter(|served| served.ip == who.ip).count() + waiting
     }
+}
+
+/// How much earlier than he did somebody counts as having come.
+const fn credit(score: u16) -> i128 {
+    score as i128 * POINT_WAIT.as_micros() as i128
 }
 
 #[cfg(test)]
@@ -206,11 +248,44 @@ mod tests {
         assert_eq!(slots.waiting(), 0);
     }
 
+    #[test]
+    fn no_slot_waits_for_who_has_left() {
+        let mut slots = slots(1, 10);
+        assert_eq!(slots.ask(secs(0), 1, &who(1), 10), Turn::Now);
+        assert_eq!(slots.ask(secs(0), 2, &who(2), 900), Turn::Wait(0));
+        slots.leave(2);
+        assert!(slots.waits(2) && !slots.waits(1));
+        assert_eq!(slots.ask(secs(1), 3, &who(3), 10), Turn::Wait(0));
+        slots.release(1);
+        assert_eq!(slots.poll_next(), Some(3));
+        assert!(slots.serves(3) && !slots.serves(2));
+        assert_eq!(slots.ask(secs(2), 4, &who(4), 10), Turn::Wait(0));
+        // Back, with all that he is worth.
+        assert_eq!(slots.ask(secs(300), 2, &who(2), 900), Turn::Wait(0));
+        slots.release(3);
+        assert_eq!(slots.poll_next(), Some(2));
+    }
+
+    #[test]
+    fn a_score_that_comes_late_moves_who_waits() {
+        let mut slots = slots(1, 10);
+        assert_eq!(slots.ask(secs(0), 1, &who(1), 10), Turn::Now);
+        assert_eq!(slots.ask(secs(0), 2, &who(2), 10), Turn::Wait(0));
+        assert_eq!(slots.ask(secs(1), 3, &who(3), 10), Turn::Wait(1));
+        slots.set_score(&who(3), 11);
+        slots.set_score(&who(9), 999);
+        assert_eq!(slots.ask(secs(2), 3, &who(3), 10), Turn::Wait(0));
+        slots.set_score(&who(3), 10);
+        assert_eq!(slots.ask(secs(2), 3, &who(3), 10), Turn::Wait(1));
+    }
+
     /// Row 45: one host that asks for everything.
     #[test]
     fn attack_45_requests_without_end() {
         let mut slots = slots(3, 5);
-        let turns: Vec<Turn> = (0..50).map(|key| slots.ask(secs(0), key, &who(1), 1000)).collect();
+        let user = |key| Identity { user: format!("{key}"), ..who(1) };
+        let turns: Vec<Turn> =
+            (0..50).map(|key| slots.ask(secs(0), key, &user(key), 1000)).collect();
         assert_eq!(turns[..3], [Turn::Now, Turn::Now, Turn::Full]);
         assert_eq!(slots.ask(secs(0), 60, &who(2), 10), Turn::Now);
         for n in 0..100 {

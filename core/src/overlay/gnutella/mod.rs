@@ -10,6 +10,7 @@
 //! it packs and unpacks.
 // After Gnutella 0.6 draft.
 
+mod alternates;
 mod cache;
 mod found;
 mod library;
@@ -22,6 +23,7 @@ mod search;
 mod servent;
 mod table;
 
+pub use alternates::Alternates;
 pub use found::{Found, addresses};
 pub use library::Library;
 pub use link::{Link, LinkId, Side};

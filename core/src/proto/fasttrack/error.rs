@@ -1,6 +1,7 @@
 //! What can be wrong with the bytes of a node or a supernode.
 
 use crate::blame::Blame;
+use crate::proto::http::HeadError;
 
 /// Why bytes could not be read. Numbers are as they came.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -44,6 +45,18 @@ pub enum WireError {
     /// A number that does not fit, or a field with a value that it cannot have.
     #[error("{0} out of range")]
     Value(&'static str),
+}
+
+impl From<HeadError> for WireError {
+    fn from(error: HeadError) -> Self {
+        Self::Head(match error {
+            HeadError::Length => "length",
+            HeadError::Method => "method",
+            HeadError::Range => "Range",
+            HeadError::Text => "text",
+            HeadError::Version => "version",
+        })
+    }
 }
 
 impl WireError {

@@ -6,13 +6,12 @@
 
 use super::{UuHash, WireError, clean_name};
 use crate::id::InfoHash;
+use crate::proto::http::{ByteRange, Head, HeadError, number};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::fmt::Write as _;
 use std::net::SocketAddrV4;
 use std::ops::RangeInclusive;
 
-/// Bytes of a head; a longer one is refused before it is read to its end.
-const HEAD_MAX: usize = 8 << 10;
 /// Digits and end of line after `GIVE`.
 const GIVE_MAX: usize = 24;
 /// What a host that is full tells others to wait, in seconds.
@@ -94,33 +93,20 @@ pub struct Ask {
 impl Ask {
     /// Reads a head and says how long it was; `None`: not whole yet.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, WireError> {
-        let Some((head, len)) = split_head(bytes)? else { return Ok(None) };
-        let mut words = head.first.split(' ');
-        let (method, path, version) = (words.next(), words.next(), words.next());
-        let head_only = match method {
-            Some("GET") => false,
-            Some("HEAD") => true,
-            _ => return Err(WireError::Head("method")),
-        };
-        if !matches!(version, Some("HTTP/1.0" | "HTTP/1.1")) {
-            return Err(WireError::Head("version"));
-        }
-        let range =
-            head.field("Range").map(|text| read_range(text).ok_or(WireError::Head("Range")));
+        let Some((head, len)) = Head::split(bytes)? else { return Ok(None) };
+        let request = head.request()?;
         Ok(Some((
             Self {
-                head_only,
-                target: read_target(path.unwrap_or_default()).ok_or(WireError::Head("path"))?,
-                range: range.transpose()?,
+                head_only: request.head_only,
+                target: read_target(request.path).ok_or(WireError::Head("path"))?,
+                range: read_range(&head)?,
                 user: {
                     let user = head.field("X-Kazaa-Username").unwrap_or_default();
                     clean_name(user.as_bytes()).trim().to_owned()
                 },
                 supernode: head.field("X-Kazaa-SupernodeIP").and_then(|addr| addr.parse().ok()),
                 // mldonkey goes on with HTTP/1.0 as well, so only a word against it counts.
-                keep_alive: !head
-                    .field("Connection")
-                    .is_some_and(|how| how.eq_ignore_ascii_case("close")),
+                keep_alive: !head.connection("close"),
             },
             len,
         )))
@@ -186,14 +172,25 @@ pub struct Upload {
 impl Upload {
     /// The head before bytes of the file; the range must lie within it.
     pub fn partial(&self, range: &RangeInclusive<u64>) -> String {
-        let len = range.end().saturating_sub(*range.start()).saturating_add(1);
+        let (first, last, total) = (range.start(), range.end(), self.total);
+        let len = last.saturating_sub(*first).saturating_add(1);
+        self.head(
+            "206 Partial Content",
+            len,
+            &format!("Content-Range: bytes {first}-{last}/{total}\r\n"),
+        )
+    }
+
+    /// The head before all of it, for who asked for no range.
+    pub fn whole(&self) -> String {
+        self.head("200 OK", self.total, "")
+    }
+
+    fn head(&self, status: &str, len: u64, range: &str) -> String {
         let mut out = format!(
-            "HTTP/1.1 206 Partial Content\r\nServer: gaggle\r\nContent-Type: application/octet-stream\r\n\
-             Content-Length: {len}\r\nContent-Range: bytes {}-{}/{}\r\nAccept-Ranges: bytes\r\n\
+            "HTTP/1.1 {status}\r\nServer: gaggle\r\nContent-Type: application/octet-stream\r\n\
+             Content-Length: {len}\r\n{range}Accept-Ranges: bytes\r\n\
              X-Kazaa-Username: {}\r\nX-Kazaa-Network: KaZaA\r\nX-Kazaa-IP: {}\r\n",
-            range.start(),
-            range.end(),
-            self.total,
             clean_name(self.user.as_bytes()),
             self.addr
         );
@@ -245,7 +242,7 @@ pub struct Answered {
 impl Answered {
     /// Reads a head and says how long it was; `None`: not whole yet.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, WireError> {
-        let Some((head, len)) = split_head(bytes)? else { return Ok(None) };
+        let Some((head, len)) = Head::split(bytes)? else { return Ok(None) };
         let mut words = head.first.split(' ');
         if !words.next().is_some_and(|word| word.starts_with("HTTP/1.")) {
             return Err(WireError::Head("version"));
@@ -277,45 +274,6 @@ impl Answered {
     }
 }
 
-/// A first line and fields.
-struct Head<'a> {
-    first: &'a str,
-    rest: &'a str,
-}
-
-impl<'a> Head<'a> {
-    fn fields(&self, name: &'static str) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.rest.lines().filter_map(move |line| {
-            let (key, value) = line.split_once(':')?;
-            key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
-
-    fn field(&self, name: &'static str) -> Option<&'a str> {
-        self.fields(name).next()
-    }
-}
-
-/// Everything up to an empty line, if there is one.
-fn split_head(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, WireError> {
-    let seen = &bytes[..bytes.len().min(HEAD_MAX)];
-    let mut line_begin = 0;
-    let mut end = None;
-    for (at, _) in seen.iter().enumerate().filter(|&(_, &byte)| byte == b'\n') {
-        if matches!(&seen[line_begin..at], b"" | b"\r") && line_begin > 0 {
-            end = Some(at + 1);
-            break;
-        }
-        line_begin = at + 1;
-    }
-    let Some(end) = end else {
-        return if bytes.len() < HEAD_MAX { Ok(None) } else { Err(WireError::Head("length")) };
-    };
-    let text = std::str::from_utf8(&bytes[..end]).map_err(|_| WireError::Head("text"))?;
-    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
-    Ok(Some((Head { first: first.trim_end(), rest }, end)))
-}
-
 fn read_target(path: &str) -> Option<Target> {
     if let Some(hash) = path.strip_prefix("/.hash=") {
         return UuHash::from_hex(hash).map(Target::Hash);
@@ -329,11 +287,14 @@ fn read_target(path: &str) -> Option<Target> {
     Some(Target::Name { file_id: file_id.parse().ok()?, name })
 }
 
-/// `bytes=a-b`, closed.
-fn read_range(text: &str) -> Option<RangeInclusive<u64>> {
-    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
-    let range = number(first)?..=number(last)?;
-    (!range.is_empty()).then_some(range)
+/// An open end is the last byte that any file can have. The end of a file alone, whose size the asker would not know, no
+/// program of this network asks for.
+fn read_range(head: &Head<'_>) -> Result<Option<RangeInclusive<u64>>, HeadError> {
+    match head.range()? {
+        Some(ByteRange::From(first, last)) => Ok(Some(first..=last.unwrap_or(u64::MAX))),
+        Some(ByteRange::Last(_)) => Err(HeadError::Range),
+        None => Ok(None),
+    }
 }
 
 /// `bytes a-b/total`.
@@ -342,9 +303,4 @@ fn read_span(text: &str) -> Option<(RangeInclusive<u64>, u64)> {
     let (first, last) = range.split_once('-')?;
     let (range, total) = (number(first)?..=number(last)?, number(total)?);
     (!range.is_empty() && *range.end() < total).then_some((range, total))
-}
-
-/// Digits and nothing else: a sign is not a number here.
-fn number(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

@@ -20,6 +20,7 @@ mod qrp;
 mod query;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod urn;
 mod vendor;
 
@@ -33,6 +34,7 @@ pub use hit::{Hit, QueryHit, Trailer};
 pub use messages::{Bye, Ping, Pong, Push};
 pub use qrp::{Compressor, Qrp, inflate, word_slot};
 pub use query::Query;
+pub use transfer::{Ask, Refusal, Target, Upload, torrent_head};
 pub use urn::Urn;
 pub use vendor::Vendor;
 

@@ -33,6 +33,9 @@ fn requests_of_clients() {
     }
     let torrent = "/.btih=abababababababababababababababababababab/3";
     let torrent = asked(&format!("GET {torrent} HTTP/1.1\r\n\r\n")).unwrap();
+    let resumed = asked("GET /1/a b HTTP/1.1\r\nRange: bytes=5-\r\n\r\n").unwrap();
+    assert_eq!(resumed.range, Some(5..=u64::MAX));
+    assert_eq!(resumed.target, Target::Name { file_id: 1, name: "a b".into() });
     assert_eq!(torrent.target, Target::Torrent(crate::id::InfoHash([0xab; 20]), 3));
     assert_eq!(asked(&torrent.encode(addr("1.2.3.4:1214"))), Ok(torrent));
 }
@@ -46,7 +49,7 @@ fn requests_that_are_refused() {
         ("GET /x/y HTTP/1.1\r\n\r\n", "path"),
         ("GET /1/%ff HTTP/1.1\r\n\r\n", "path"),
         ("GET /1/a HTTP/2\r\n\r\n", "version"),
-        ("GET /1/a HTTP/1.1\r\nRange: bytes=5-\r\n\r\n", "Range"),
+        ("GET /1/a HTTP/1.1\r\nRange: bytes=-5\r\n\r\n", "Range"),
         ("GET /1/a HTTP/1.1\r\nRange: bytes=5-4\r\n\r\n", "Range"),
         ("GET /1/a HTTP/1.1\r\nRange: bytes=+5-9\r\n\r\n", "Range"),
         ("GET /1/a HTTP/1.1\r\nRange: bytes=0-99999999999999999999\r\n\r\n", "Range"),
@@ -75,6 +78,10 @@ fn answers() {
         torrent,
         total: 640_000,
     };
+    let whole = upload.whole();
+    assert!(whole.starts_with("HTTP/1.1 200 OK\r\n") && !whole.contains("Content-Range"));
+    let (answer, len) = Answered::parse(whole.as_bytes()).unwrap().unwrap();
+    assert_eq!((answer.len, answer.range, len), (Some(640_000), None, whole.len()));
     let head = upload.partial(&(0..=262_143));
     assert!(head.contains("X-KazaaTag: 3==QikiZy"), "{head}");
     assert!(head.contains("Content-Range: bytes 0-262143/640000\r\n"));
