@@ -164,7 +164,7 @@ impl One {
         let signals = self.env.signals.clone();
         let prepare = async {
             let slot = self.slots.acquire().await;
-            let what = target.read().await?;
+            let what = target.read(&self.env).await?;
             // Hints for where to begin are in the link only.
             let peers = self.get.network.peers(&what).await?;
             Ok::<_, Failure>((slot, what, peers))

@@ -7,6 +7,7 @@ mod dht;
 mod gnutella;
 mod lab;
 mod program;
+mod search;
 mod show;
 mod tls;
 mod tracker;

@@ -83,6 +83,8 @@ const ROOMS: &[Room] = &[
     room("gaggle::serve::fasttrack", 9, &["gaggle::serve::upload"]),
     room("gaggle::serve::gnutella", 9, &["gaggle::serve::upload"]),
     room("gaggle::serve::napster", 9, &["gaggle::serve::upload"]),
+    // Joins all networks, and knows how their hosts are fetched from.
+    room("gaggle::search", 10, &[]),
     room("gaggle::config", 10, &[]),
     room("gaggle::lab", 11, &[]),
     room("gaggle::cli", 12, &[]),

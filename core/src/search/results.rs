@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn the_usual_name_counts_voices() {
-        let hits = ["blue x", "blue y", "blue y"].map(|name| name.to_owned());
+        let hits = ["blue x", "blue y", "blue y"].map(str::to_owned);
         let hits = hits.iter().zip(1..).map(|(name, n)| with_sha1(1, hit(n, name, 1)));
         assert_eq!(names(&results(hits)), ["blue y"]);
     }
