@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(load(&state).unwrap(), search);
         std::fs::write(path(&state), b"de").unwrap();
         assert!(matches!(load(&state), Err(RecordError::Bad(SavedError::Damaged(2)))));
-        std::fs::write(&dir.path().join("x"), b"").unwrap();
+        std::fs::write(dir.path().join("x"), b"").unwrap();
         assert!(matches!(save(&dir.path().join("x"), &search), Err(RecordError::Unwritable(_))));
     }
 }
