@@ -31,8 +31,8 @@ pub(super) enum Event<'a> {
     },
     /// A download is verified and in its place.
     Complete {
-        /// Of the torrent.
-        info_hash: String,
+        /// Of the torrent; null of a file that came from the hosts of a search alone.
+        info_hash: Option<String>,
         /// Of the file or the top folder.
         name: &'a str,
         /// Wanted bytes.
@@ -236,6 +236,23 @@ pub(super) enum Event<'a> {
         found: Option<u64>,
         /// Pieces with bytes of it that are not right.
         bad_pieces: u32,
+    },
+    /// A file that comes from the hosts of a search alone, about every 300 ms.
+    Fetching {
+        /// Of the file.
+        name: &'a str,
+        /// Bytes that are there; none of them is verified before all are.
+        done: u64,
+        /// Bytes of it.
+        total: u64,
+        /// Of them, 0 to 100.
+        percent: f64,
+        /// Bytes per second now.
+        down: u64,
+        /// Hosts that are asked now.
+        hosts: usize,
+        /// Seconds to go; null when nothing moves.
+        eta: Option<u64>,
     },
     /// `search`: a file that somebody has, as it is heard of.
     Found {

@@ -12,15 +12,15 @@ use gaggle_core::units::{Size, parse_size};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-/// Search Gnutella for files by their words
+/// Search Napster, Gnutella and FastTrack networks at once
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  gaggle search blue moon --server 10.0.0.7:6346
+  gaggle search blue moon --server napster=dir.example:8888 --server gnutella=10.0.0.7:6346
   gaggle search 'debian 13 -source' --type software --min-size 100M
-  gaggle search llama --limit 20 --json
+  gaggle search llama --network fasttrack --limit 20 --json
 
-`gaggle get 3` downloads the third result. Where to begin, once for all: search.gnutella in `gaggle config`.")]
+`gaggle get 3` downloads the third result. Networks to search, once for all: search.napster and others in `gaggle config`.")]
 pub(super) struct Search {
     /// Words that a name must have; `-WORD` within quotes is one that it must not have
     #[arg(required = true)]
@@ -79,7 +79,7 @@ impl Search {
             ways: ways.clone(),
             state_dir: env.dirs.state.clone(),
         };
-        let networks = join(&config, Clock::start())?;
+        let networks = join(&config, Clock::start()).await?;
         if !config.listen.is_loopback() {
             env.note(
                 "listening on all addresses for hosts that nobody can connect to, while it lasts",
@@ -170,8 +170,8 @@ fn nowhere(what: &str, network: Network) -> Failure {
 }
 
 /// Begins to take part; the error says in which network it failed.
-fn join(config: &Config, clock: Clock) -> Result<Networks, Failure> {
-    let joined = Networks::join(config, clock);
+pub(super) async fn join(config: &Config, clock: Clock) -> Result<Networks, Failure> {
+    let joined = Networks::join(config, clock).await;
     joined.map_err(|error| Failure::new(Exit::Network, format!("cannot search {error}")))
 }
 

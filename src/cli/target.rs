@@ -91,7 +91,7 @@ impl Target {
                 let (_, found) = hit(env, number)?;
                 let magnet = found.magnet().ok_or_else(|| {
                     let what = format!("result {number}, {}, belongs to no torrent", found.name);
-                    Failure::usage(what)
+                    Failure::usage(what).hint("`gaggle get` fetches it all the same")
                 })?;
                 return Ok(What::Magnet(Box::new(magnet)));
             }

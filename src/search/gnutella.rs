@@ -1,15 +1,20 @@
 //! Gnutella: a leaf that lives as long as the search.
 
 use super::Heard;
+use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream};
 use crate::net::Clock;
-use crate::serve::gnutella::{Config, Gnutella, Role};
+use crate::serve::gnutella::{Config, Gnutella, PushError, Role};
+use bytes::BytesMut;
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::overlay::gnutella::Found;
-use gaggle_core::proto::gnutella::Query;
+use gaggle_core::proto::gnutella::{Guid, Query};
+use gaggle_core::scope::Scope;
 use gaggle_core::search::{Hashes, Hit, Network, Question, Reach};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
+use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 /// Our part in the network.
 #[derive(Clone)]
@@ -61,6 +66,44 @@ impl Part {
     }
 }
 
+/// The host of a hit; one that must be asked to connect to us only if we take part.
+pub(super) fn host(hit: &Hit, ours: Option<&Part>) -> Option<Host> {
+    let Reach::Gnutella { addr, servent, index, name } = &hit.reach else { return None };
+    let by_hash = hit.hashes.sha1.map(Dialect::gnutella_sha1);
+    let dialect = by_hash.unwrap_or_else(|| Dialect::gnutella_index(*index, name));
+    let (reach, teller) = match addr {
+        Some(addr) => (Way::Dial(SocketAddr::V4(*addr)), super::scope_of(*addr)),
+        None => {
+            let ours = ours?.servent.clone();
+            let push = Servent { ours, servent: *servent, index: *index };
+            (Way::Push(Arc::new(push)), Scope::Global)
+        }
+    };
+    Some(Host { kind: Kind::Gnutella, reach, dialect, teller })
+}
+
+/// A servent that is asked to connect to us.
+struct Servent {
+    ours: Gnutella,
+    servent: Guid,
+    index: u32,
+}
+
+impl Push for Servent {
+    fn push(&self) -> Pushed<'_> {
+        Box::pin(async {
+            loop {
+                match self.ours.push(self.servent, self.index).await {
+                    Ok(tcp) => return Ok(Stream { tcp, read: BytesMut::new() }),
+                    // The way there comes with an answer of its own, to the question that is asked again.
+                    Err(PushError::NoPush(_)) => sleep(super::AGAIN).await,
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+        })
+    }
+}
+
 /// A file of a servent.
 fn hit_of(found: Found, seen_s: u64) -> Hit {
     let torrent = found.torrent;
@@ -88,7 +131,6 @@ fn hit_of(found: Found, seen_s: u64) -> Hit {
 mod tests {
     use super::*;
     use gaggle_core::id::InfoHash;
-    use gaggle_core::proto::gnutella::Guid;
 
     fn found() -> Found {
         Found {

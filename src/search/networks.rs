@@ -1,10 +1,11 @@
 //! Our part in all networks of a search.
 
-use super::gnutella;
+use super::{fasttrack, gnutella, napster};
+use crate::fetch::Host;
 use crate::net::Clock;
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::proto::napster::Nick;
-use gaggle_core::search::{Hit, Network, Question};
+use gaggle_core::search::{Found, Hit, Network, Question, Reach, Saved};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use tokio::task::JoinSet;
 
 /// What networks say that may wait to be heard; a network that has more waits.
 const HEARD_MAX: usize = 256;
+/// Directories of Napster that are asked; further ones are not.
+const DIRECTORIES_MAX: usize = 8;
 
 /// In which networks to take part, and how.
 #[derive(Clone, Debug)]
@@ -42,7 +45,9 @@ pub struct StartError {
 /// Our part in each network. It ends when this is dropped.
 pub struct Networks {
     clock: Clock,
+    napster: Vec<napster::Part>,
     gnutella: Option<gnutella::Part>,
+    fasttrack: Option<fasttrack::Part>,
 }
 
 /// What is said to a question.
@@ -79,19 +84,26 @@ impl Networks {
     /// Begins to take part. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// A port cannot be had, the system has no randomness, or it is a network that we cannot take part in yet.
-    pub fn join(config: &Config, clock: Clock) -> Result<Self, StartError> {
+    /// A port cannot be had, a name is not known, or the system has no randomness.
+    pub async fn join(config: &Config, clock: Clock) -> Result<Self, StartError> {
         let Config { ways, listen, state_dir } = config;
-        let mut networks = Self { clock, gnutella: None };
+        let mut networks = Self { clock, napster: Vec::new(), gnutella: None, fasttrack: None };
         for (&network, servers) in ways {
             let failed = |why: String| StartError { network, why };
             match network {
+                Network::Napster => {
+                    for server in servers.iter().take(DIRECTORIES_MAX) {
+                        let part = napster::Part::join(server.to_string(), *listen, clock);
+                        networks.napster.push(part.map_err(failed)?);
+                    }
+                }
                 Network::Gnutella => {
                     let part = gnutella::Part::join(servers, *listen, state_dir, clock);
                     networks.gnutella = Some(part.map_err(failed)?);
                 }
-                Network::FastTrack | Network::Napster => {
-                    return Err(failed("this version cannot take part in it".to_owned()));
+                Network::FastTrack => {
+                    let part = fasttrack::Part::join(servers, *listen, state_dir, clock).await;
+                    networks.fasttrack = Some(part.map_err(failed)?);
                 }
             }
         }
@@ -102,7 +114,13 @@ impl Networks {
     pub fn ask(&self, question: &Question) -> Answers {
         let (tell, heard) = mpsc::channel(HEARD_MAX);
         let mut asking = JoinSet::new();
+        for part in self.napster.clone() {
+            asking.spawn(part.ask(question.clone(), self.clock, tell.clone()));
+        }
         if let Some(part) = self.gnutella.clone() {
+            asking.spawn(part.ask(question.clone(), self.clock, tell.clone()));
+        }
+        if let Some(part) = self.fasttrack.clone() {
             asking.spawn(part.ask(question.clone(), self.clock, tell.clone()));
         }
         Answers { heard, _asking: asking }
@@ -111,24 +129,61 @@ impl Networks {
     /// Servers and neighbours of a network that we are connected to.
     pub fn links(&self, network: Network) -> usize {
         match network {
+            Network::Napster => self.napster.iter().filter(|part| part.is_linked()).count(),
             Network::Gnutella => self.gnutella.as_ref().map_or(0, gnutella::Part::links),
-            Network::FastTrack | Network::Napster => 0,
+            Network::FastTrack => self.fasttrack.iter().filter(|part| part.is_linked()).count(),
         }
+    }
+
+    /// The hosts of a result. Those that have to be asked to connect to us are left out where we take no part.
+    pub fn hosts(&self, found: &Found) -> Vec<Host> {
+        let host = |hit: &Hit| match &hit.reach {
+            Reach::Napster { server, .. } => {
+                self.napster.iter().find(|part| part.server == *server)?.host(hit)
+            }
+            Reach::Gnutella { .. } => gnutella::host(hit, self.gnutella.as_ref()),
+            Reach::FastTrack { .. } => fasttrack::host(hit, self.fasttrack.as_ref()),
+        };
+        found.sources.iter().filter_map(host).collect()
     }
 
     /// Takes leave everywhere.
     pub async fn stop(self) {
         let mut leaving = JoinSet::new();
+        self.napster.into_iter().for_each(|part| _ = leaving.spawn(part.stop()));
         self.gnutella.into_iter().for_each(|part| _ = leaving.spawn(part.stop()));
+        self.fasttrack.into_iter().for_each(|part| _ = leaving.spawn(part.stop()));
         while leaving.join_next().await.is_some() {}
     }
+}
+
+/// The ways that lead to those hosts of a result that cannot be dialled.
+pub fn ways_to(found: &Found, search: &Saved) -> Ways {
+    let mut ways = Ways::new();
+    let mut add = |network, server: &str| {
+        let known = ways.entry(network).or_default();
+        known.extend(PeerHint::parse(server).filter(|server| !known.contains(server)));
+    };
+    for hit in found.sources.iter().filter(|hit| hit.reach.direct().is_none()) {
+        match &hit.reach {
+            Reach::Napster { server, .. } => add(Network::Napster, server),
+            Reach::FastTrack { supernode, .. } => add(Network::FastTrack, &supernode.to_string()),
+            Reach::Gnutella { .. } => {
+                let asked = search.servers.iter();
+                let asked = asked.filter(|(network, _)| *network == Network::Gnutella);
+                asked.for_each(|(network, server)| add(*network, server));
+            }
+        }
+    }
+    ways
 }
 
 /// Whether earlier runs have met somebody in a network.
 pub fn is_known(state_dir: &Path, network: Network) -> bool {
     match network {
+        Network::FastTrack => state_dir.join("fasttrack.nodes").exists(),
         Network::Gnutella => state_dir.join("gnutella.hosts").exists(),
-        Network::FastTrack | Network::Napster => false,
+        Network::Napster => false,
     }
 }
 
