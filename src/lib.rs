@@ -8,5 +8,6 @@ pub mod fetch;
 pub mod lab;
 pub mod locate;
 pub mod net;
+pub mod search;
 pub mod serve;
 pub mod share;

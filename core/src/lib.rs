@@ -18,6 +18,7 @@ pub mod overlay;
 pub mod proto;
 pub mod rng;
 pub mod scope;
+pub mod search;
 pub mod share;
 pub mod sign;
 pub mod storage;

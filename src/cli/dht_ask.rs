@@ -31,7 +31,7 @@ struct Brought {
 
 /// Prints peers as they are found.
 pub(super) async fn peers(env: &Env, hash: &str, way: &Way) -> anyhow::Result<Exit> {
-    let info_hash = read(hash).await?;
+    let info_hash = read(env, hash).await?;
     let node = way.node(env)?;
     // Who is asked for counts names nobody, so that both have to be asked for.
     let (brought, scrape) = tokio::join!(ask(env, &node, info_hash, 0), node.scrape(info_hash));
@@ -67,7 +67,7 @@ pub(super) async fn announce(
     port: NonZeroU16,
     way: &Way,
 ) -> anyhow::Result<Exit> {
-    let info_hash = read(hash).await?;
+    let info_hash = read(env, hash).await?;
     let Brought { stored, asked, outcome, seconds, .. } =
         ask(env, &way.node(env)?, info_hash, port.get()).await?;
     let hash = info_hash.to_string();
@@ -111,8 +111,8 @@ pub(super) async fn ping(env: &Env, addr: &str, way: &Way) -> anyhow::Result<Exi
     Err(Failure::new(Exit::Other, what).hint("a node listens on UDP; is the port right?").into())
 }
 
-async fn read(hash: &str) -> anyhow::Result<InfoHash> {
-    Ok(match Target::parse(hash)?.read().await? {
+async fn read(env: &Env, hash: &str) -> anyhow::Result<InfoHash> {
+    Ok(match Target::parse(hash)?.read(env).await? {
         What::Magnet(magnet) => magnet.info_hash(),
         What::Metainfo(metainfo) if metainfo.info.private => {
             let what = format!("{hash} is private: only its tracker may hear of it");

@@ -11,9 +11,12 @@ use super::progress::{Meter, TICK, clock, of_total, per_second, stopwatch};
 use super::waiting;
 use crate::config::Finish;
 use crate::engine::{Download, DownloadEvent, Snapshot};
+use crate::fetch::Host;
 use crate::net::Clock;
 use gaggle_core::clock::Instant;
 use gaggle_core::id::InfoHash;
+use gaggle_core::metainfo::Info;
+use gaggle_core::search::Found;
 use gaggle_core::units::{BytesPerSec, Size};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -41,6 +44,14 @@ pub(super) struct Patience {
     pub finish: Finish,
 }
 
+/// Hosts of a result of a search, which have one file of the torrent.
+pub(super) struct Sources {
+    /// Who has it.
+    pub hosts: Vec<Host>,
+    /// What was found.
+    pub found: Found,
+}
+
 /// How far a download has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
@@ -60,6 +71,8 @@ pub(super) struct Watched<'e> {
     id: InfoHash,
     /// Peers that the user named, to explain waiting.
     pub given: Vec<SocketAddr>,
+    /// Hosts beside peers, until it is known which file they have.
+    pub sources: Option<Sources>,
     patience: Patience,
     wishes: Wishes,
     meter: Meter<'e>,
@@ -84,6 +97,7 @@ impl<'e> Watched<'e> {
             name,
             id: InfoHash([0; 20]),
             given: Vec::new(),
+            sources: None,
             patience,
             wishes,
             meter: Meter::new(env, 0),
@@ -110,6 +124,7 @@ impl<'e> Watched<'e> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let end = loop {
+            self.add_sources(&download).await;
             let step = tokio::select! {
                 biased;
                 exit = self.env.signals.first() => break Ok(self.stopped_by(exit, &download.snapshot())),
@@ -128,6 +143,24 @@ impl<'e> Watched<'e> {
         self.meter.finish();
         download.stop().await;
         (end, self.wishes)
+    }
+
+    /// Names the hosts to the torrent, as soon as it is known which of its files they have.
+    async fn add_sources(&mut self, download: &Download) {
+        if self.sources.is_none() {
+            return;
+        }
+        let Some(metainfo) = download.snapshot().metainfo else { return };
+        let Some(Sources { hosts, found }) = self.sources.take() else { return };
+        let Some(file) = file_in(&metainfo.info, &found) else {
+            let name = &self.name;
+            return self.env.note(format_args!("{name}: which file its hosts have is not known"));
+        };
+        for host in hosts {
+            if let Err(error) = download.add_source(host, file).await {
+                tracing::info!(%error, "a host is not asked");
+            }
+        }
     }
 
     fn on_event(
@@ -180,7 +213,7 @@ impl<'e> Watched<'e> {
         emit(
             self.env,
             &Event::Complete {
-                info_hash: self.id.to_string(),
+                info_hash: Some(self.id.to_string()),
                 name: &self.name,
                 bytes: status.total,
                 seconds: took.as_secs_f64(),
@@ -313,6 +346,18 @@ impl<'e> Watched<'e> {
         self.env.note(format_args!("{} stopped {at}; the same command resumes it", self.name));
         signal
     }
+}
+
+/// Which file of a torrent was found: the one that hosts have named, the only one, or the only one of this size.
+fn file_in(info: &Info, found: &Found) -> Option<usize> {
+    let fits = |len: u64| found.size.is_none_or(|size| size == len);
+    let mut all = (0..).zip(&info.files).filter(|(_, file)| !file.pad && fits(file.len));
+    let named = found.hashes.file.map(|file| file as usize);
+    if named.is_some() {
+        return all.map(|(nth, _)| nth).find(|nth| Some(*nth) == named);
+    }
+    let (first, _) = all.next()?;
+    all.next().is_none().then_some(first)
 }
 
 /// The limit in words, if it has run out.

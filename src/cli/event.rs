@@ -34,8 +34,8 @@ pub(super) enum Event<'a> {
     },
     /// A download is verified and in its place.
     Complete {
-        /// Of the torrent.
-        info_hash: String,
+        /// Of the torrent; null of a file that came from the hosts of a search alone.
+        info_hash: Option<String>,
         /// Of the file or the top folder.
         name: &'a str,
         /// Wanted bytes.
@@ -243,6 +243,32 @@ pub(super) enum Event<'a> {
         /// Pieces with bytes of it that are not right.
         bad_pieces: u32,
     },
+    /// A file that comes from the hosts of a search alone, about every 300 ms.
+    Fetching {
+        /// Of the file.
+        name: &'a str,
+        /// Bytes that are there; none of them is verified before all are.
+        done: u64,
+        /// Bytes of it.
+        total: u64,
+        /// Of them, 0 to 100.
+        percent: f64,
+        /// Bytes per second now.
+        down: u64,
+        /// Hosts that are asked now.
+        hosts: usize,
+        /// Seconds to go; null when nothing moves.
+        eta: Option<u64>,
+    },
+    /// `search`: a file that somebody has, as it is heard of.
+    Found {
+        /// Who tells.
+        network: &'a str,
+        /// Made safe.
+        name: &'a str,
+        /// If anybody knows.
+        bytes: Option<u64>,
+    },
     /// How a servent stands, whenever that changes.
     GnutellaStatus(GnutellaCounts),
     /// `net fasttrack`: how it stands, when that changes.
@@ -257,6 +283,37 @@ pub(super) enum Event<'a> {
         total: u64,
         /// Bytes per second.
         rate: u64,
+    },
+    /// `search`: one result, the best first.
+    Hit {
+        /// What `get` takes, from 1.
+        id: usize,
+        /// Of most of its sources.
+        network: &'a str,
+        /// Made safe.
+        name: &'a str,
+        /// If anybody knows.
+        bytes: Option<u64>,
+        /// Of its torrent.
+        info_hash: Option<String>,
+        /// Hosts that have it.
+        sources: usize,
+        /// The link that joins its swarm.
+        magnet: Option<String>,
+        /// Hosts by their networks.
+        networks: BTreeMap<&'a str, usize>,
+        /// Of the whole file, as some host says.
+        sha1: Option<String>,
+        /// Of parts of it, as FastTrack says.
+        uuhash: Option<String>,
+        /// Of the hosts, those that can give nothing now.
+        busy: usize,
+        /// Of the fastest host, as it says, in kbit/s.
+        speed: Option<u32>,
+        /// Of the nearest host, milliseconds there and back.
+        ping_ms: Option<f64>,
+        /// Why it is probably junk: `echo` or `off-topic`.
+        junk: Option<&'static str>,
     },
     /// `net`: others can connect.
     Listening {
@@ -365,6 +422,27 @@ pub(super) enum Event<'a> {
         leeches: u32,
         /// Downloads ever completed.
         completed: u32,
+    },
+    /// `search`: what one network was asked and has answered.
+    Searched {
+        /// Which.
+        network: &'a str,
+        /// The way into it.
+        servers: &'a [String],
+        /// Servers and neighbours that we were connected to in the end.
+        links: usize,
+        /// Files that it told of.
+        hits: usize,
+        /// Of them, new ones that were wanted.
+        kept: usize,
+        /// Of them, those that were not wanted.
+        filtered: usize,
+        /// Of them, those that were too many.
+        ignored: usize,
+        /// Whether it had said all.
+        ended: bool,
+        /// What went wrong.
+        error: Option<&'a str>,
     },
     /// `seed` is ready: the data has been verified.
     Seeding {

@@ -186,7 +186,7 @@ impl Run {
 impl Peer {
     async fn run(self, env: &Env) -> anyhow::Result<Exit> {
         let target = Target::parse(&self.torrent)?;
-        let What::Metainfo(metainfo) = target.read().await? else {
+        let What::Metainfo(metainfo) = target.read(env).await? else {
             return Err(Failure::usage("a lying peer needs a .torrent, not a link").into());
         };
         let part = match self.part {

@@ -23,6 +23,7 @@ mod lab;
 mod net;
 mod network;
 mod progress;
+mod search;
 mod seed;
 mod select;
 mod share;
@@ -103,6 +104,7 @@ enum Verb {
     Tracker(tracker::Tracker),
     Dht(dht::Dht),
     Net(net::Net),
+    Search(search::Search),
     Lab(lab::Lab),
     Demo(demo::Demo),
     Config(config::Config),
@@ -118,6 +120,7 @@ impl Verb {
             Self::Get(verb) => verb.run(env).await,
             Self::Lab(verb) => verb.run(env).await,
             Self::Net(verb) => verb.run(env).await,
+            Self::Search(verb) => verb.run(env).await,
             Self::Seed(verb) => verb.run(env).await,
             Self::Share(verb) => verb.run(env).await,
             Self::Show(verb) => verb.run(env).await,

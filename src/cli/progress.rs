@@ -93,6 +93,26 @@ impl<'e> Meter<'e> {
         self.say(name, (status.done, status.total), text, &progress(id, status));
     }
 
+    /// Shows a file that comes from `asked` hosts alone.
+    pub(super) fn fetching(
+        &mut self,
+        name: &str,
+        (done, total): (u64, u64),
+        down: BytesPerSec,
+        asked: usize,
+    ) {
+        let left = eta(total.saturating_sub(done), down.0);
+        let s = if asked == 1 { "" } else { "s" };
+        let text = || {
+            let (part, eta) = (of_total(done, total), eta_text(left));
+            format!("{part}  down {down}  {asked} host{s}{eta}")
+        };
+        let percent = percent(done, total);
+        let event =
+            Event::Fetching { name, done, total, percent, down: down.0, hosts: asked, eta: left };
+        self.say(name, (done, total), text, &event);
+    }
+
     /// Shows what a seed gives. `copy` is the size of the whole content.
     pub(super) fn upload(&mut self, name: &str, id: InfoHash, status: &Status, more: &str) {
         let text = || {

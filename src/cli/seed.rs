@@ -47,7 +47,7 @@ impl Seed {
         let engine = self.network.engine(env).await?;
         let mut all = Vec::new();
         for target in targets {
-            let what = match env.unless_stopped(async { Ok(target.read().await?) }).await? {
+            let what = match env.unless_stopped(async { Ok(target.read(env).await?) }).await? {
                 Ok(what) => what,
                 Err(exit) => return Ok(exit),
             };

@@ -32,7 +32,7 @@ impl Show {
     /// Touches the network only to fetch a URL.
     pub(super) async fn run(self, env: &Env) -> anyhow::Result<Exit> {
         let target = Target::parse(&self.target)?;
-        let torrent = match env.unless_stopped(async { Ok(target.read().await?) }).await? {
+        let torrent = match env.unless_stopped(async { Ok(target.read(env).await?) }).await? {
             Ok(torrent) => torrent,
             Err(exit) => return Ok(exit),
         };

@@ -1,12 +1,16 @@
-//! What a person may point at: a .torrent by path, stdin or URL, a magnet link, a bare hash.
+//! What a person may point at: a .torrent by path, stdin or URL, a magnet link, a bare hash, the number of a result of
+//! the last search.
 //!
 //! Files and answers are read up to a bound and no further. A word that is both a file and a hash is
 //! the file.
 
+use super::env::Env;
 use super::exit::{Exit, Failure};
 use crate::engine::What;
+use crate::search::{self, RecordError};
 use gaggle_core::bencode::Limits;
 use gaggle_core::metainfo::{Magnet, Metainfo};
+use gaggle_core::search::{Found, Saved};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +18,8 @@ use std::time::Duration;
 
 /// Largest .torrent that is read; a longer one is refused before the rest is fetched.
 const TORRENT_LEN_MAX: u64 = Limits::TORRENT.bytes as u64;
+/// Digits of the number of a result; a longer number is a name.
+const HIT_DIGITS_MAX: usize = 4;
 /// How long a web server may take to accept a connection, and to send the next bytes.
 const FETCH_PATIENCE: Duration = Duration::from_secs(30);
 /// Most redirections that are followed.
@@ -24,6 +30,8 @@ const REDIRECTS_MAX: usize = 5;
 pub(super) enum Target {
     /// A .torrent file.
     File(PathBuf),
+    /// A result of the last search, by its number.
+    Hit(usize),
     /// A link or a bare hash.
     Magnet(Box<Magnet>),
     /// A .torrent on standard input.
@@ -54,6 +62,13 @@ impl Target {
         }
         let path = Path::new(text);
         if !path.exists()
+            && text.len() <= HIT_DIGITS_MAX
+            && text.bytes().all(|byte| byte.is_ascii_digit())
+            && let Ok(number) = text.parse()
+        {
+            return Ok(Self::Hit(number));
+        }
+        if !path.exists()
             && let Some(magnet) = Magnet::from_hash(text)
         {
             return Ok(Self::Magnet(Box::new(magnet)));
@@ -70,8 +85,16 @@ impl Target {
     }
 
     /// Reads the torrent.
-    pub(super) async fn read(self) -> Result<What, Failure> {
+    pub(super) async fn read(self, env: &Env) -> Result<What, Failure> {
         let (name, bytes) = match self {
+            Self::Hit(number) => {
+                let (_, found) = hit(env, number)?;
+                let magnet = found.magnet().ok_or_else(|| {
+                    let what = format!("result {number}, {}, belongs to no torrent", found.name);
+                    Failure::usage(what).hint("`gaggle get` fetches it all the same")
+                })?;
+                return Ok(What::Magnet(Box::new(magnet)));
+            }
             Self::Magnet(magnet) => return Ok(What::Magnet(magnet)),
             Self::File(path) => (path.display().to_string(), read_file(&path)?),
             Self::Stdin => ("standard input".to_owned(), read_all(std::io::stdin(), "stdin")?),
@@ -84,6 +107,21 @@ impl Target {
             .map_err(|e| Failure::usage(format!("cannot read {name}: {e}")))?;
         Ok(What::Metainfo(Arc::new(metainfo)))
     }
+}
+
+/// The result of this number of the last search, and that search.
+pub(super) fn hit(env: &Env, number: usize) -> Result<(Saved, Found), Failure> {
+    let hint = "`gaggle search WORDS` searches, and numbers what it finds";
+    let search = search::load(&env.dirs.state).map_err(|error| {
+        let exit = if matches!(error, RecordError::None) { Exit::Usage } else { Exit::Other };
+        Failure::new(exit, format!("there is no result {number}: {error}")).hint(hint)
+    })?;
+    let Some(found) = search.number(number).cloned() else {
+        let (results, text) = (search.found.len(), &search.text);
+        let what = format!("the last search, {text}, has no result {number} but {results} in all");
+        return Err(Failure::usage(what).hint(hint));
+    };
+    Ok((search, found))
 }
 
 /// The whole torrent, where a link does not do.
@@ -177,6 +215,7 @@ mod tests {
         fn check(text: &str, want: &str) {
             let got = match Target::parse(text) {
                 Ok(Target::File(_)) => "file",
+                Ok(Target::Hit(_)) => "hit",
                 Ok(Target::Magnet(_)) => "magnet",
                 Ok(Target::Stdin) => "stdin",
                 Ok(Target::Url(_)) => "url",
@@ -196,6 +235,9 @@ mod tests {
         check("YEX6DQDLXISUVHOJ6UM3GNNKPQJWPKEK", "magnet");
         check(&"ab".repeat(32), "magnet");
         check(&"g".repeat(40), "file");
+        check("3", "hit");
+        check("12345", "file");
+        check("3.torrent", "file");
         check("", "usage");
         check("ftp://x/y.torrent", "usage");
     }

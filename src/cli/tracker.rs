@@ -107,7 +107,7 @@ impl Tracker {
 }
 
 async fn scrape(env: &Env, url: String, hash: String) -> anyhow::Result<Exit> {
-    let info_hash = match Target::parse(&hash)?.read().await? {
+    let info_hash = match Target::parse(&hash)?.read(env).await? {
         What::Magnet(magnet) => magnet.info_hash(),
         What::Metainfo(metainfo) => metainfo.info_hash(),
     };

@@ -39,7 +39,7 @@ impl Verify {
     /// Touches the network only to fetch a URL.
     pub(super) async fn run(self, env: &Env) -> anyhow::Result<Exit> {
         let target = Target::parse(&self.torrent)?;
-        let torrent = match env.unless_stopped(async { Ok(target.read().await?) }).await? {
+        let torrent = match env.unless_stopped(async { Ok(target.read(env).await?) }).await? {
             Ok(torrent) => Arc::new(whole(torrent)?),
             Err(exit) => return Ok(exit),
         };

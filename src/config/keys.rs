@@ -124,6 +124,23 @@ pub const KEYS: &[Key] = &[
         "How to make room for files: none, sparse or full.",
     ),
     one("get.on_complete", "GAGGLE_ON_COMPLETE", "", "Command to run after each download."),
+    servers(
+        "search.napster",
+        "GAGGLE_SEARCH_NAPSTER",
+        "Directories of Napster to search, HOST:PORT.",
+    ),
+    servers(
+        "search.gnutella",
+        "GAGGLE_SEARCH_GNUTELLA",
+        "Servents of Gnutella to begin a search with, HOST:PORT.",
+    ),
+    servers(
+        "search.fasttrack",
+        "GAGGLE_SEARCH_FASTTRACK",
+        "Supernodes of FastTrack to begin a search with, HOST:PORT.",
+    ),
+    one("search.limit", "GAGGLE_SEARCH_LIMIT", "100", "Results after which a search is over."),
+    one("search.wait", "GAGGLE_SEARCH_WAIT", "15s", "How long a search goes on at most."),
     Key {
         path: "create.trackers",
         env: "GAGGLE_CREATE_TRACKER",
@@ -163,6 +180,10 @@ pub const KEYS: &[Key] = &[
         "How often peers are told to announce.",
     ),
 ];
+
+const fn servers(path: &'static str, env: &'static str, doc: &'static str) -> Key {
+    Key { path, env, default: "", list: true, doc }
+}
 
 const fn one(
     path: &'static str,

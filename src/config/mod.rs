@@ -22,8 +22,8 @@ pub use keys::{KEYS, Key};
 pub use layers::{Layers, Origin, Shown};
 pub use raw::{RawConfig, Text};
 pub use settings::{
-    Color, CreateSettings, GetSettings, NetworkSettings, OutputSettings, Progress, Settings,
-    TrackerSettings,
+    Color, CreateSettings, GetSettings, NetworkSettings, OutputSettings, Progress, SearchSettings,
+    Settings, TrackerSettings,
 };
 pub use values::{
     Every, Finish, PieceLength, Preallocation, Rate, Trust, Uploads, parse_nodes, parse_ratio,

@@ -20,6 +20,8 @@ pub struct RawConfig {
     pub network: RawNetwork,
     /// Defaults of `gaggle get`.
     pub get: RawGet,
+    /// Defaults of `gaggle search`.
+    pub search: RawSearch,
     /// Defaults of `gaggle create`.
     pub create: RawCreate,
     /// Defaults of `gaggle tracker`.
@@ -77,6 +79,18 @@ pub struct RawGet {
     pub verify: Option<Text>,
     pub preallocate: Option<Text>,
     pub on_complete: Option<Text>,
+}
+
+/// `[search]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "each key is explained in `KEYS`")]
+pub struct RawSearch {
+    pub napster: Option<Vec<Text>>,
+    pub gnutella: Option<Vec<Text>>,
+    pub fasttrack: Option<Vec<Text>>,
+    pub limit: Option<Text>,
+    pub wait: Option<Text>,
 }
 
 /// `[create]`

@@ -1,9 +1,10 @@
 //! The configuration checked: units in types, bad values unrepresentable.
 
-use super::raw::{RawConfig, RawCreate, RawGet, RawNetwork, Text};
+use super::raw::{RawConfig, RawCreate, RawGet, RawNetwork, RawSearch, Text};
 use super::values::{Every, Finish, PieceLength, Preallocation, Rate, Trust, Uploads, parse_nodes};
 use super::{ConfigError, Layers, Origin};
 use gaggle_core::metainfo::PeerHint;
+use gaggle_core::search::Network;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ pub struct Settings {
     pub network: NetworkSettings,
     /// Defaults of `gaggle get`.
     pub get: GetSettings,
+    /// Defaults of `gaggle search`.
+    pub search: SearchSettings,
     /// Defaults of `gaggle create`.
     pub create: CreateSettings,
     /// Defaults of `gaggle tracker`.
@@ -91,6 +94,17 @@ pub struct GetSettings {
     pub on_complete: Option<String>,
 }
 
+/// Defaults of `gaggle search`.
+#[derive(Clone, Debug)]
+pub struct SearchSettings {
+    /// Where each network begins; those of one network are tried in their order.
+    pub servers: Vec<(Network, PeerHint)>,
+    /// Results after which it is over.
+    pub limit: NonZeroUsize,
+    /// How long it goes on at most.
+    pub wait: Every,
+}
+
 /// Defaults of `gaggle create`.
 #[derive(Clone, Debug)]
 pub struct CreateSettings {
@@ -152,6 +166,7 @@ impl Settings {
             paths_state_dir: raw.paths.state_dir.map(|dir| PathBuf::from(dir.0)),
             network: network(raw.network, layers)?,
             get: get(raw.get, layers)?,
+            search: search(raw.search, layers)?,
             create: create(raw.create, layers)?,
             tracker: TrackerSettings {
                 listen: at("tracker.listen").parse(raw.tracker.listen)?,
@@ -193,6 +208,24 @@ fn get(raw: RawGet, layers: &Layers) -> Result<GetSettings, ConfigError> {
         verify: at("get.verify").parse(raw.verify)?,
         preallocate: at("get.preallocate").parse(raw.preallocate)?,
         on_complete: raw.on_complete.map(|command| command.0),
+    })
+}
+
+fn search(raw: RawSearch, layers: &Layers) -> Result<SearchSettings, ConfigError> {
+    let at = |key| Check { key, layers };
+    let mut servers = Vec::new();
+    for (network, key, raw) in [
+        (Network::Napster, "search.napster", raw.napster),
+        (Network::Gnutella, "search.gnutella", raw.gnutella),
+        (Network::FastTrack, "search.fasttrack", raw.fasttrack),
+    ] {
+        let nodes = at(key).nodes(&texts(raw))?;
+        servers.extend(nodes.into_iter().map(|node| (network, node)));
+    }
+    Ok(SearchSettings {
+        servers,
+        limit: at("search.limit").parse(raw.limit)?,
+        wait: at("search.wait").parse(raw.wait)?,
     })
 }
 

@@ -8,6 +8,7 @@ mod gnutella;
 mod fasttrack;
 mod lab;
 mod program;
+mod search;
 mod show;
 mod tls;
 mod tracker;

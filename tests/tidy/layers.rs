@@ -68,6 +68,8 @@ const ROOMS: &[Room] = &[
     room("core::overlay::napster", 5, &[]),
     room("core::overlay::gnutella", 5, &["core::share"]),
     room("core::lab", 6, &[]),
+    // Knows what every overlay says of a file, so that above it all hits are one kind.
+    room("core::search", 6, &[]),
     // The tracker server knows the values and the wire, not the swarm.
     room("tracker", 5, &[]),
     room("gaggle::net", 7, &[]),
@@ -81,6 +83,8 @@ const ROOMS: &[Room] = &[
     room("gaggle::serve::fasttrack", 9, &["gaggle::serve::upload"]),
     room("gaggle::serve::gnutella", 9, &["gaggle::serve::upload"]),
     room("gaggle::serve::napster", 9, &["gaggle::serve::upload"]),
+    // Joins all networks, and knows how their hosts are fetched from.
+    room("gaggle::search", 10, &[]),
     room("gaggle::config", 10, &[]),
     room("gaggle::lab", 11, &[]),
     room("gaggle::cli", 12, &[]),

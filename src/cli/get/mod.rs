@@ -1,8 +1,10 @@
 //! `gaggle get`: downloads, verifies, prints where it is, and ends.
 
+mod hit;
+
 use super::cache;
 use super::create::write_whole;
-use super::download::{Patience, Watched};
+use super::download::{Patience, Sources, Watched};
 use super::env::Env;
 use super::exit::{Exit, Failure, of_engine, text};
 use super::network::{Network, Peers};
@@ -24,7 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 /// Without a terminal nobody can press Ctrl-C: a magnet gets this long for its metadata.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Download torrents, verify them, print where they are
+/// Download torrents and results of a search, verify them, print where they are
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -32,9 +34,10 @@ Examples:
   gaggle get https://example.org/llama-70b.torrent --select '*.json,3-5' --seed never
   gaggle get disk.torrent --stall-timeout 10m --json --on-complete ./install.sh
 
-What is there already is verified and kept; the same command resumes. `gaggle TARGET` does the same.")]
+What is there already is verified and kept; the same command resumes. `gaggle TARGET` does the same. After `gaggle search
+WORDS`, `gaggle get 3` takes the third result.")]
 pub(super) struct Get {
-    /// A .torrent (path, - for stdin, or URL), a magnet link or a hash
+    /// A .torrent (path, - for stdin, or URL), a magnet link, a hash, or the number of a result of the last search
     #[arg(required = true)]
     target: Vec<String>,
     #[command(flatten)]
@@ -162,9 +165,13 @@ struct One {
 impl One {
     async fn run(self, target: Target) -> Result<Exit, Failure> {
         let signals = self.env.signals.clone();
+        if let Target::Hit(number) = target {
+            let _slot = self.slots.acquire().await;
+            return self.hit(number).await;
+        }
         let prepare = async {
             let slot = self.slots.acquire().await;
-            let what = target.read().await?;
+            let what = target.read(&self.env).await?;
             // Hints for where to begin are in the link only.
             let peers = self.get.network.peers(&what).await?;
             Ok::<_, Failure>((slot, what, peers))
@@ -184,10 +191,17 @@ impl One {
         {
             return list(&self.env, metainfo).map(|()| Exit::Done);
         }
-        self.download(what, select, peers).await
+        self.download(what, select, peers, self.patience(), None).await
     }
 
-    async fn download(&self, what: What, select: Selection, peers: Peers) -> Result<Exit, Failure> {
+    async fn download(
+        &self,
+        what: What,
+        select: Selection,
+        peers: Peers,
+        patience: Patience,
+        sources: Option<Sources>,
+    ) -> Result<Exit, Failure> {
         let (how, env) = (&self.get.how, &*self.env);
         let engine = self.engine.get_or_try_init(|| self.get.network.engine(&self.env)).await?;
         let settings = &env.settings.get;
@@ -196,7 +210,8 @@ impl One {
         if let What::Metainfo(metainfo) = &what {
             wishes.save(metainfo)?;
         }
-        let mut watched = Watched::new(env, name_of(&what), self.patience(), wishes);
+        let mut watched = Watched::new(env, name_of(&what), patience, wishes);
+        watched.sources = sources;
         if matches!(what, What::Metainfo(_)) {
             watched.knows_metadata();
         }

@@ -1,0 +1,140 @@
+//! What must be shown: a file is found by its words in each network and in all, and comes from everybody who has it.
+
+use crate::scene::{Net, Place, Scene, Sharer};
+use harness::gaggle::counter_when;
+use harness::{Deadline, Process, namespace};
+use serde_json::Value;
+
+/// Bytes of the wanted file.
+const LEN: u64 = 12 << 20;
+/// Who dies on the way, or gives wrong bytes.
+const PARTS: [&str; 4] = ["bittorrent", "fasttrack", "gnutella", "napster"];
+
+/// Ten sharers in three networks, one of each with the wanted file.
+struct Crowd {
+    scene: Scene,
+    sharers: Vec<(Net, Sharer)>,
+}
+
+impl Crowd {
+    fn new(place: Place) -> Self {
+        let mut scene = Scene::new(place, LEN);
+        let mut sharers = Vec::new();
+        for nth in 0..10 {
+            let net = Net::ALL[nth % 3];
+            let name = format!("sharer{nth}");
+            sharers.push((net, scene.sharer(net, &name, nth < 3)));
+        }
+        Self { scene, sharers }
+    }
+
+    fn holder(&self, net: Net) -> &Sharer {
+        let (_, sharer) = self.sharers.iter().find(|(of, _)| *of == net).unwrap();
+        sharer
+    }
+}
+
+fn given(complete: &Value, part: &str) -> u64 {
+    complete["from"][part].as_u64().unwrap_or_else(|| panic!("{complete}"))
+}
+
+fn all_finds(place: Place) {
+    let crowd = Crowd::new(place);
+    let Crowd { scene, .. } = &crowd;
+    for (nth, net) in Net::ALL.into_iter().enumerate() {
+        let hit = scene.search_until("payload moon", &[net], 1);
+        assert_eq!((&hit["id"], &hit["network"]), (&1.into(), &net.name().into()), "{hit}");
+        assert_eq!(hit["bytes"], LEN);
+        assert!(hit["magnet"].as_str().unwrap().contains("xt=urn:btih:"), "{hit}");
+        // What one alone has is found as well, and not where he is not.
+        let rare = format!("rare sharer{}", nth + 3);
+        assert_eq!(scene.search_until(&rare, &[net], 1)["sources"], 1);
+        let elsewhere = Net::ALL[(nth + 1) % 3];
+        let (code, objects) = scene.search(&rare, &[elsewhere]);
+        assert_eq!(code, Some(1), "{objects:#?}");
+        let searched = objects.iter().find(|object| object["type"] == "searched").unwrap();
+        assert_eq!((&searched["links"], &searched["hits"]), (&1.into(), &0.into()), "{searched}");
+    }
+    let hit = scene.search_until("moon payload", &Net::ALL, 3);
+    for net in Net::ALL {
+        assert_eq!(hit["networks"][net.name()], 1, "{hit}");
+    }
+}
+
+/// A download from all four kinds at once, of which `victim` does not live to see the end.
+fn from_everybody(place: Place, victims: &[&str]) {
+    let mut crowd = Crowd::new(place);
+    crowd.scene.search_until("moon payload", &Net::ALL, 3);
+    for &victim in victims {
+        let (seed, addr) = crowd.scene.seed("3M");
+        let name = format!("without-{victim}");
+        let get = crowd.scene.get(&name, &["--peer", &addr, "--down", "4M"]);
+        let quarter = |object: &Value| object["done"].as_u64() >= Some(LEN / 4);
+        let deadline = Deadline::after_secs(60);
+        let half = deadline.poll(|| Ok(counter_when(&get, "done", quarter)));
+        assert!(half.unwrap().is_some(), "{name}: too slow\n{}", get.tail());
+        let mut seed = Some(seed);
+        match victim {
+            "bittorrent" => drop(seed.take()),
+            "nobody" => {}
+            _ => crowd.sharers.retain(|(net, sharer)| net.name() != victim || !sharer.has()),
+        }
+        let complete = crowd.scene.finish(&name, get);
+        for part in PARTS {
+            assert!(given(&complete, part) > 0, "{name}: nothing from {part}: {complete}");
+        }
+        if victim != "nobody" && victim != "bittorrent" {
+            crowd.revive(victim);
+        }
+        drop::<Option<Process>>(seed);
+    }
+}
+
+impl Crowd {
+    /// Somebody else has the file now.
+    fn revive(&mut self, victim: &str) {
+        let net = Net::ALL.into_iter().find(|net| net.name() == victim).unwrap();
+        let name = format!("heir{}", self.sharers.len());
+        let heir = self.scene.sharer(net, &name, true);
+        self.sharers.insert(0, (net, heir));
+        self.scene.search_until("moon payload", &Net::ALL, 3);
+    }
+}
+
+#[test]
+fn a_file_is_found_by_its_words_in_each_network_and_in_all() {
+    all_finds(Place::Loopback);
+}
+
+#[test]
+fn a_result_comes_from_everybody_at_once_and_survives_the_death_of_one() {
+    // Each of them in the long form; one of them each time.
+    let victims: &[&str] =
+        if harness::full() { &["nobody", "bittorrent", "fasttrack", "gnutella", "napster"] } else { &["gnutella"] };
+    from_everybody(Place::Loopback, victims);
+}
+
+#[test]
+fn a_host_that_serves_wrong_bytes_is_banned() {
+    let mut crowd = Crowd::new(Place::Loopback);
+    crowd.scene.search_until("moon payload", &Net::ALL, 3);
+    crowd.holder(Net::Gnutella).spoil();
+    let (_seed, addr) = crowd.scene.seed("3M");
+    let get = crowd.scene.get("lied-to", &["--peer", &addr]);
+    let said = get.said();
+    let complete = crowd.scene.finish("lied-to", get);
+    assert!(given(&complete, "napster") > 0, "{complete} {said:?}");
+}
+
+#[test]
+fn claim_findall_networks_of_hosts_that_are_far_apart() {
+    let name = "finds::claim_findall_networks_of_hosts_that_are_far_apart";
+    if !harness::full() {
+        return;
+    }
+    namespace::test(name, || {
+        all_finds(Place::Apart);
+        from_everybody(Place::Apart, &["nobody", "bittorrent", "fasttrack", "gnutella", "napster"]);
+    });
+    harness::figure("findall", "found in each of three networks and all; one file from four kinds of sources");
+}
