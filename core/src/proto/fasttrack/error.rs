@@ -54,6 +54,7 @@ impl From<HeadError> for WireError {
             HeadError::Method => "method",
             HeadError::Range => "Range",
             HeadError::Text => "text",
+            HeadError::Status => "status",
             HeadError::Version => "version",
         })
     }
