@@ -63,6 +63,19 @@ impl Listener {
         self.addr
     }
 
+    /// The next connection, whatever it is for. Nothing is lost if it is dropped before.
+    pub async fn accept(&self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.socket.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    tracing::debug!(%error, "cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
     /// Accepts, answers handshakes with what `lookup` gives, and passes on the connections that are
     /// complete. Whatever is no handshake is closed without an answer. Ends when nobody receives any more;
     /// dropping the future closes the socket and every connection not passed on.

@@ -157,7 +157,7 @@ mod tests {
         };
         let open = hit_of(hit("9.9.5.5:1214"), 7);
         assert_eq!((open.hashes.uu, open.speed), (Some(UuHash([3; 20])), Some(6)));
-        let addr = "9.9.5.5:1214".parse().unwrap();
+        let addr: std::net::SocketAddrV4 = "9.9.5.5:1214".parse().unwrap();
         assert_eq!((open.reach.direct(), open.peer), (Some(addr), Some(addr.into())));
         let firewalled = hit_of(hit("10.0.0.5:1214"), 7);
         assert_eq!((firewalled.reach.direct(), firewalled.peer), (None, None));

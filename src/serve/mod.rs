@@ -3,6 +3,7 @@
 //! Decides nothing about a network: its machine in `core::overlay` does. A driver owns one listener, on which the first
 //! bytes tell what a connection is for; who asks for a file is handed to [`upload`].
 
-pub mod gnutella;
 pub mod fasttrack;
+pub mod gnutella;
+pub mod napster;
 pub mod upload;

@@ -7,6 +7,7 @@ mod dht;
 mod gnutella;
 mod fasttrack;
 mod lab;
+mod napster;
 mod program;
 mod search;
 mod show;

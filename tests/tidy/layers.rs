@@ -65,7 +65,7 @@ const ROOMS: &[Room] = &[
     // An overlay knows its wire and what we share, and neither swarms nor another overlay.
     room("core::overlay::kademlia", 5, &[]),
     room("core::overlay::fasttrack", 5, &[]),
-    room("core::overlay::napster", 5, &[]),
+    room("core::overlay::napster", 5, &["core::share"]),
     room("core::overlay::gnutella", 5, &["core::share"]),
     room("core::lab", 6, &[]),
     // Knows what every overlay says of a file, so that above it all hits are one kind.

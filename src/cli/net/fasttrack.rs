@@ -65,7 +65,7 @@ impl FastTrack {
         let library = self.library(env, clock)?;
         let driver = Driver::start(config, library.clone(), clock).map_err(failure)?;
         let addr = driver.addr();
-        env.emit(&Event::Listening { network: "fasttrack", addr: addr.to_string() })?;
+        env.emit(&Event::Listening { network: "fasttrack", addr: Some(addr.to_string()) })?;
         env.note(format_args!("FastTrack on {addr}, {}", who(addr.into())));
         tokio::select! {
             ended = say(env, &driver) => ended?,

@@ -67,7 +67,7 @@ impl Gnutella {
         let library = shared(env, &self.share, clock)?;
         let servent = Servent::start(config, library.clone(), clock).map_err(failure)?;
         let addr = servent.addr();
-        env.emit(&Event::Listening { network: "gnutella", addr: addr.to_string() })?;
+        env.emit(&Event::Listening { network: "gnutella", addr: Some(addr.to_string()) })?;
         env.note(format_args!("Gnutella servent on {addr}, {}", who(addr.into())));
         tokio::select! {
             ended = say(env, &servent) => ended?,

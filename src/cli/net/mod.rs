@@ -1,7 +1,8 @@
 //! `gaggle net`: a node of a search network, one file for each of them.
 
-mod gnutella;
 mod fasttrack;
+mod gnutella;
+mod napster;
 
 use super::env::Env;
 use super::exit::Exit;
@@ -11,12 +12,9 @@ use std::sync::Arc;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  gaggle net gnutella --share ~/Music
-  gaggle net gnutella --role ultra --listen 0.0.0.0:6346
+  gaggle net napster
   gaggle net gnutella --connect 10.1.0.5:6346 --share /data
   gaggle net fasttrack --role supernode --listen 10.1.0.5:1214
-  gaggle net fasttrack --connect 10.1.0.5:1214 --share ~/Music
-  gaggle net fasttrack --help
 
 `gaggle net NETWORK --help` has more of each.")]
 pub(super) struct Net {
@@ -26,16 +24,18 @@ pub(super) struct Net {
 
 #[derive(Debug, clap::Subcommand)]
 enum Network {
-    Gnutella(gnutella::Gnutella),
     Fasttrack(fasttrack::FastTrack),
+    Gnutella(gnutella::Gnutella),
+    Napster(napster::Napster),
 }
 
 impl Net {
     /// Runs until a signal comes.
     pub(super) async fn run(self, env: &Arc<Env>) -> anyhow::Result<Exit> {
         match self.network {
-            Network::Gnutella(verb) => verb.run(env).await,
             Network::Fasttrack(verb) => verb.run(env).await,
+            Network::Gnutella(verb) => verb.run(env).await,
+            Network::Napster(verb) => verb.run(env).await,
         }
     }
 }
