@@ -19,6 +19,8 @@ const READ_MAX: usize = 256 << 10;
 pub(super) struct Line {
     tcp: TcpStream,
     pub(super) addr: SocketAddr,
+    /// See [`Stream::dialled`].
+    pub(super) dialled: bool,
     read: ReadBuffer,
     /// When its last answer was over.
     pub(super) idle_since: Instant,
@@ -26,12 +28,12 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(
-        Stream { tcp, read }: Stream,
+        Stream { tcp, read, dialled }: Stream,
         buffers: &Buffers,
     ) -> Result<Self, SourceFault> {
         let addr = tcp.peer_addr().map_err(|_| SourceFault::Lost)?;
         let read = ReadBuffer::new(read, READ_MAX, buffers.clone());
-        Ok(Self { tcp, addr, read, idle_since: Instant::ZERO })
+        Ok(Self { tcp, addr, dialled, read, idle_since: Instant::ZERO })
     }
 
     /// Whether it can be used again, as far as is known: it is open, and has sent nothing unasked.

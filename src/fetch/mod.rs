@@ -96,6 +96,8 @@ pub struct Stream {
     pub tcp: TcpStream,
     /// What it has sent beyond the words that are dealt with: `GIV`, `GIVE` or `SEND`.
     pub read: BytesMut,
+    /// Whether we have connected, and nothing has been said yet; otherwise the host has, and has said what for.
+    pub dialled: bool,
 }
 
 /// What is spoken on a connection to a host.
@@ -106,7 +108,7 @@ pub enum Dialect {
     /// HTTP/1.1 in general, likewise.
     Http(HttpFile),
     /// Napster: from a byte on until we close. On a connection that the host made, its `SEND` has been read, and was
-    /// about this file.
+    /// about this file; see [`Stream::dialled`].
     Napster {
         /// Our name.
         me: Nick,

@@ -78,13 +78,12 @@ impl Source {
             Dialect::Napster { me, path } => {
                 let mut line = self.connect(ask.trail).await?;
                 let (size, offset) = (ask.part.file_len, ask.part.first);
-                let begun = match self.host.reach {
-                    Reach::Dial(_) => {
-                        let (me, path) = (me.clone(), path.clone());
-                        let errand = Errand::Get { me, path, size, offset };
-                        napster::begin(&mut line, self.means.clock, errand).await?
-                    }
-                    Reach::Push(_) => napster::take(&mut line, offset).await?,
+                let begun = if line.dialled {
+                    let (me, path) = (me.clone(), path.clone());
+                    let errand = Errand::Get { me, path, size, offset };
+                    napster::begin(&mut line, self.means.clock, errand).await?
+                } else {
+                    napster::take(&mut line, offset).await?
                 };
                 sink.body(&mut line, begun, ask.part.len, Excess::Expected).await
             }
@@ -205,7 +204,7 @@ impl Source {
             tracing::debug!(%addr, %error, "cannot connect to a source");
             SourceFault::Lost
         })?;
-        Line::new(Stream { tcp, read: BytesMut::new() }, &self.means.buffers)
+        Line::new(Stream { tcp, read: BytesMut::new(), dialled: true }, &self.means.buffers)
     }
 
     fn reuse(&self) -> Option<Line> {

@@ -104,7 +104,7 @@ impl Push for Node {
         Box::pin(async {
             loop {
                 match self.ours.push(&self.host).await {
-                    Ok(tcp) => return Ok(Stream { tcp, read: BytesMut::new() }),
+                    Ok(tcp) => return Ok(Stream { tcp, read: BytesMut::new(), dialled: false }),
                     // No supernode has taken us yet.
                     Err(PushError::Alone) => sleep(super::AGAIN).await,
                     Err(error) => return Err(error.to_string()),

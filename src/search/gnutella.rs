@@ -94,7 +94,7 @@ impl Push for Servent {
         Box::pin(async {
             loop {
                 match self.ours.push(self.servent, self.index).await {
-                    Ok(tcp) => return Ok(Stream { tcp, read: BytesMut::new() }),
+                    Ok(tcp) => return Ok(Stream { tcp, read: BytesMut::new(), dialled: false }),
                     // The way there comes with an answer of its own, to the question that is asked again.
                     Err(PushError::NoPush(_)) => sleep(super::AGAIN).await,
                     Err(error) => return Err(error.to_string()),

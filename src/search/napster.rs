@@ -3,7 +3,7 @@
 use super::Heard;
 use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream};
 use crate::net::{Clock, os_rng};
-use crate::serve::napster::client::{Client, Config, Found, Link, OpenError};
+use crate::serve::napster::client::{Client, Config, Found, Link, OpenError, Way as WayIn};
 use bytes::BytesMut;
 use gaggle_core::overlay::napster::{self, SearchEnd};
 use gaggle_core::proto::napster::{Bound, Compare, Nick, Property, Query, Text};
@@ -143,7 +143,10 @@ impl Push for User {
         Box::pin(async {
             loop {
                 match self.client.open(self.nick.clone(), self.path.clone()).await {
-                    Ok(opened) => return Ok(Stream { tcp: opened.stream, read: BytesMut::new() }),
+                    Ok(opened) => {
+                        let dialled = matches!(opened.way, WayIn::Dialled(_));
+                        return Ok(Stream { tcp: opened.stream, read: BytesMut::new(), dialled });
+                    }
                     // Not let in yet.
                     Err(OpenError::Offline) => sleep(super::AGAIN).await,
                     Err(error) => return Err(error.to_string()),
