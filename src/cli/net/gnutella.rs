@@ -102,11 +102,7 @@ impl Gnutella {
 }
 
 /// The files of these folders, each a torrent of its own, too, so that whoever finds one can verify every piece of it.
-fn shared(
-    env: &Env,
-    folders: &[PathBuf],
-    clock: Clock,
-) -> Result<Option<share::Library>, Failure> {
+fn shared(env: &Env, folders: &[PathBuf], clock: Clock) -> Result<Option<share::Library>, Failure> {
     for folder in folders {
         std::fs::read_dir(folder)
             .map_err(|e| Failure::io(format_args!("cannot read {}", folder.display()), &e))?;

@@ -1,11 +1,10 @@
 //! Host caches: places that know servents. Asked only if the owner has named them, and only while nobody else is known.
 
+use bytes::BytesMut;
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::overlay::gnutella::addresses;
-use gaggle_core::proto::gnutella::{Descriptor, Guid, HEADER_LEN, Kind, Ping, Pong};
-use gaggle_core::proto::gnutella::Ggep;
+use gaggle_core::proto::gnutella::{Descriptor, Ggep, Guid, Kind, Ping, Pong};
 use gaggle_core::scope::Scope;
-use bytes::BytesMut;
 use reqwest::Url;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::str::FromStr;
@@ -86,7 +85,7 @@ async fn ask_udp(host: &PeerHint, guid: Guid) -> Option<Vec<SocketAddrV4>> {
 
 fn read_pong(from: SocketAddrV4, guid: Guid, raw: &[u8]) -> Option<Vec<SocketAddrV4>> {
     let answer = Descriptor::decode(&mut BytesMut::from(raw)).ok().flatten()?;
-    if answer.header.kind != Kind::PONG || answer.header.guid != guid || raw.len() < HEADER_LEN {
+    if answer.header.kind != Kind::PONG || answer.header.guid != guid {
         return None;
     }
     let pong = Pong::parse(&answer.payload).ok()?;
@@ -113,6 +112,8 @@ async fn ask_web(url: &Url) -> Option<Vec<SocketAddrV4>> {
         .append_pair("net", "gnutella")
         .append_pair("client", client)
         .append_pair("version", version);
+    // An error means that somebody installed one before, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     // What it names is judged by where it stands, so nobody stands between.
     let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     let mut answer = http.build().ok()?.get(url).send().await.ok()?.error_for_status().ok()?;
@@ -176,10 +177,9 @@ mod tests {
             want.extend([0, 1, 0, 7, 0, 0, 0, 0xc3, 0x83, b'S', b'C', b'P', 0x41, 1]);
             assert_eq!(raw[..len], want);
             let pong = |guid: u8| {
-                let ggep = Ggep::new().with("UDPHC", vec![]).with(
-                    "IPP",
-                    vec![198, 18, 0, 1, 0xca, 0x18, 127, 0, 0, 1, 5, 0],
-                );
+                let ggep = Ggep::new()
+                    .with("UDPHC", vec![])
+                    .with("IPP", vec![198, 18, 0, 1, 0xca, 0x18, 127, 0, 0, 1, 5, 0]);
                 let addr = "127.0.0.1:9".parse().unwrap();
                 let pong = Pong { addr, files: 0, kbytes: 0, ggep };
                 Descriptor::new(Guid([guid; 16]), Kind::PONG, 1, pong.encode()).encode()
@@ -212,7 +212,10 @@ mod tests {
         let hosts = ask(url.parse().unwrap(), Guid([7; 16])).await;
         assert_eq!(hosts, vec!["127.0.0.1:77".parse().unwrap(); HOSTS_MAX]);
         let asked = served.await.unwrap();
-        let line = format!("GET /gwc?x=1&get=1&net=gnutella&client=GGLE&version={} HTTP/1.1\r\n", CLIENT.1);
+        let line = format!(
+            "GET /gwc?x=1&get=1&net=gnutella&client=GGLE&version={} HTTP/1.1\r\n",
+            CLIENT.1
+        );
         assert!(asked.starts_with(&line), "{asked}");
     }
 }

@@ -41,7 +41,11 @@ impl Gate {
     }
 
     /// The place of one who has come; `None` if there are enough of his address.
-    pub(super) fn enter(self: &Arc<Self>, ip: IpAddr, room: OwnedSemaphorePermit) -> Option<Permit> {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        ip: IpAddr,
+        room: OwnedSemaphorePermit,
+    ) -> Option<Permit> {
         let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
         let here = each.get(&ip).copied().unwrap_or_default();
         if here >= self.each_max && (self.loopback_too || !ip.is_loopback()) {

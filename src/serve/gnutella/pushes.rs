@@ -83,7 +83,8 @@ impl Gives {
     pub(super) fn begin(&mut self, now: Instant, to: SocketAddrV4) -> bool {
         let earned = now.since(self.counted).as_secs();
         self.counted += Duration::from_secs(earned);
-        self.tokens = self.tokens.saturating_add(earned.saturating_mul(GIVES_PER_S)).min(GIVES_BURST);
+        self.tokens =
+            self.tokens.saturating_add(earned.saturating_mul(GIVES_PER_S)).min(GIVES_BURST);
         let here = self.to.get(&to).copied().unwrap_or_default();
         if self.tokens == 0 || here >= GIVES_EACH || self.to.values().sum::<usize>() >= GIVES_MAX {
             return false;

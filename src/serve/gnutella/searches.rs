@@ -2,9 +2,7 @@
 
 use super::{Error, HITS_MAX};
 use gaggle_core::clock::Instant;
-use gaggle_core::overlay::gnutella::{
-    Found, HITS_PER_QUERY, QUERY_RELAYED_MAX, Servent,
-};
+use gaggle_core::overlay::gnutella::{Found, HITS_PER_QUERY, QUERY_RELAYED_MAX, Servent};
 use gaggle_core::proto::gnutella::{Guid, Query};
 use gaggle_core::words::words;
 use std::collections::BTreeMap;

@@ -64,7 +64,10 @@ pub(super) enum News {
     Pushed(Guid, TcpStream),
     Sent(LinkId, usize),
     /// Of a name that the owner gave, or of a host cache.
-    Told { given: bool, hosts: Vec<SocketAddrV4> },
+    Told {
+        given: bool,
+        hosts: Vec<SocketAddrV4>,
+    },
 }
 
 /// What the driver has of a link.
@@ -165,7 +168,8 @@ pub(super) fn start(
     let (head_timeout, lan) = (config.head_timeout, config.lan);
     let host = Host { uploads: uploads.clone(), head_timeout, lan };
     background.spawn(listen::run(listener, host, gate, news.clone()));
-    let (status, shown) = watch::channel(status_of(&servent, &BTreeMap::new(), 0, uploads.as_ref()));
+    let (status, shown) =
+        watch::channel(status_of(&servent, &BTreeMap::new(), 0, uploads.as_ref()));
     let mut task = Task {
         clock,
         role: config.role,
@@ -319,7 +323,13 @@ impl Task {
         }
     }
 
-    fn add_line(&mut self, id: LinkId, stream: TcpStream, addr: SocketAddr, permit: Option<Permit>) {
+    fn add_line(
+        &mut self,
+        id: LinkId,
+        stream: TcpStream,
+        addr: SocketAddr,
+        permit: Option<Permit>,
+    ) {
         let _ = stream.set_nodelay(true);
         if let Ok(local) = stream.local_addr() {
             let us = local.ip().to_canonical();

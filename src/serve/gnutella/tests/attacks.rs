@@ -83,7 +83,8 @@ async fn a_flood_leaves_others_their_turn() {
     let ping = Descriptor::new(guid(1), Kind::PING, 4, vec![]).encode();
     let pings = ping.repeat(20_000);
     let (mut from, mut to) = flood.stream.into_split();
-    let reading = tokio::spawn(async move { tokio::io::copy(&mut from, &mut tokio::io::sink()).await });
+    let reading =
+        tokio::spawn(async move { tokio::io::copy(&mut from, &mut tokio::io::sink()).await });
     let flooding = tokio::spawn(async move { while to.write_all(&pings).await.is_ok() {} });
     for n in 0..20 {
         other.give(&query(n, "moon", 1)).await;

@@ -2,9 +2,9 @@
 
 use super::*;
 use bytes::Bytes;
+use gaggle_core::hash::sha1;
 use gaggle_core::overlay::gnutella::Table;
 use gaggle_core::proto::gnutella::{Bye, Ggep, Hit, Ping, Push, QueryHit, Trailer};
-use gaggle_core::hash::sha1;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -199,7 +199,12 @@ async fn an_ultrapeer_asks_the_leaf_whose_words_are_met() {
     (want[17], want[18]) = (2, 1);
     assert_eq!(other.next_of(Kind::QUERY_HIT).await.encode(), want);
     // A Push to it goes the same way.
-    let push = Push { target: guid(0x77), index: 9, addr: "127.0.0.1:80".parse().unwrap(), ggep: Ggep::new() };
+    let push = Push {
+        target: guid(0x77),
+        index: 9,
+        addr: "127.0.0.1:80".parse().unwrap(),
+        ggep: Ggep::new(),
+    };
     other.give(&Descriptor::new(guid(12), Kind::PUSH, 4, push.encode())).await;
     let got = leaf.next_of(Kind::PUSH).await;
     assert_eq!((got.header.ttl, got.header.hops, &got.payload[..]), (3, 1, &push.encode()[..]));

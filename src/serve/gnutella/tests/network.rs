@@ -1,7 +1,7 @@
 //! Servents of ours among themselves.
 
-use super::*;
 use super::super::saved::{Memory, Saved};
+use super::*;
 
 fn told(role: Role, whom: &Gnutella) -> Config {
     Config { connect: vec![hint(whom.addr())], ..config(role) }
@@ -58,7 +58,8 @@ async fn neighbours_are_remembered_between_runs() {
     let dir = tempfile::tempdir().unwrap();
     let state_dir = Some(dir.path().to_owned());
     let ultrapeer = start(config(Role::Ultrapeer), None);
-    let first = start(Config { state_dir: state_dir.clone(), ..told(Role::Leaf, &ultrapeer) }, None);
+    let first =
+        start(Config { state_dir: state_dir.clone(), ..told(Role::Leaf, &ultrapeer) }, None);
     until(&first, |status| status.ultrapeers == 1).await;
     first.stop().await;
     let (saved, Memory { guid, hosts }) = Saved::open(dir.path());

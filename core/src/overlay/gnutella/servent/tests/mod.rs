@@ -430,7 +430,8 @@ fn who_listens_everywhere_learns_its_address_from_neighbours() {
         let there = SocketAddr::from(([198, 18, n, 1], 6346));
         let link = desk.servent.connect(desk.now, there);
         let hello = desk.block(link);
-        let answer = format!("GNUTELLA/0.6 200 OK\r\nX-Ultrapeer: True\r\nRemote-IP: {remote}\r\n\r\n");
+        let answer =
+            format!("GNUTELLA/0.6 200 OK\r\nX-Ultrapeer: True\r\nRemote-IP: {remote}\r\n\r\n");
         desk.say(link, answer.as_bytes());
         desk.sent();
         hello.get("Listen-IP").map(ToOwned::to_owned)
@@ -460,7 +461,10 @@ fn a_leaf_that_can_do_more_comes_again_as_an_ultrapeer() {
     let mut desk = Desk::new(fixed, &[]);
     let link = desk.servent.connect(desk.now, "198.18.5.1:6346".parse().unwrap());
     desk.heard(link);
-    desk.say(link, b"GNUTELLA/0.6 200 OK\r\nX-Ultrapeer: True\r\nX-Ultrapeer-Needed: False\r\n\r\n");
+    desk.say(
+        link,
+        b"GNUTELLA/0.6 200 OK\r\nX-Ultrapeer: True\r\nX-Ultrapeer-Needed: False\r\n\r\n",
+    );
     assert_eq!(desk.servent.role(), Role::Ultrapeer);
 }
 
