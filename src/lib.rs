@@ -7,4 +7,5 @@ pub mod engine;
 pub mod lab;
 pub mod locate;
 pub mod net;
+pub mod serve;
 pub mod share;

@@ -4,6 +4,18 @@
 
 use serde::Serialize;
 
+/// How a Napster client stands with its directory.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NapsterState {
+    /// On its way.
+    Connecting,
+    /// It was let in.
+    In,
+    /// It was not, or lost it, and tries again.
+    Waiting,
+}
+
 /// One line of `--json`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -290,6 +302,13 @@ pub(super) enum Event<'a> {
         /// Whom it banned, or its complaint.
         about: Option<&'a str>,
     },
+    /// A node of a search network listens.
+    Listening {
+        /// Which network.
+        network: &'static str,
+        /// Address and true port; null if nobody can connect to it.
+        addr: Option<String>,
+    },
     /// A magnet's metadata has come.
     Metadata {
         /// Of the torrent.
@@ -298,6 +317,64 @@ pub(super) enum Event<'a> {
         name: &'a str,
         /// Of all files together.
         bytes: u64,
+    },
+    /// `net napster` with `--connect`: how it stands, when that changes.
+    NapsterClient {
+        /// With its directory.
+        state: NapsterState,
+        /// The directory that let it in.
+        server: Option<String>,
+        /// Why it waits.
+        why: Option<String>,
+        /// Files that it shares.
+        shared: usize,
+        /// Users of the directory.
+        users: u64,
+        /// Their files.
+        files: u64,
+        /// Files that it gives now.
+        uploads: usize,
+        /// Bytes of files that it has given.
+        uploaded: u64,
+    },
+    /// `net napster`: how a directory stands, when that changes.
+    NapsterDirectory {
+        /// Users who are here.
+        users: usize,
+        /// Files they share.
+        files: usize,
+        /// Of all files together.
+        bytes: u64,
+        /// Searches that were answered.
+        searches: u64,
+        /// Connections, of users and others.
+        connections: usize,
+        /// Connections and searches that were refused.
+        refused: u64,
+    },
+    /// `net napster --browse`: a file of a user.
+    NapsterFile {
+        /// As he shares it.
+        path: String,
+        /// Its size; 4294967295 for anything larger.
+        bytes: u32,
+    },
+    /// `net napster --whois`: who a user is.
+    NapsterUser {
+        /// His name.
+        nick: &'a str,
+        /// His program.
+        client: String,
+        /// Seconds since he came.
+        online: u64,
+        /// Files that he shares.
+        shared: u32,
+        /// Files that he gives now.
+        uploads: u32,
+        /// Files that he fetches now.
+        downloads: u32,
+        /// Code of his link's speed.
+        speed: u8,
     },
     /// A running transfer, about every 300 ms.
     Progress {

@@ -20,6 +20,7 @@ mod get;
 mod giving;
 mod here;
 mod lab;
+mod net;
 mod network;
 mod progress;
 mod seed;
@@ -101,6 +102,7 @@ enum Verb {
     Verify(verify::Verify),
     Tracker(tracker::Tracker),
     Dht(dht::Dht),
+    Net(net::Net),
     Lab(lab::Lab),
     Demo(demo::Demo),
     Config(config::Config),
@@ -115,6 +117,7 @@ impl Verb {
             Self::Dht(verb) => verb.run(env).await,
             Self::Get(verb) => verb.run(env).await,
             Self::Lab(verb) => verb.run(env).await,
+            Self::Net(verb) => verb.run(env).await,
             Self::Seed(verb) => verb.run(env).await,
             Self::Share(verb) => verb.run(env).await,
             Self::Show(verb) => verb.run(env).await,

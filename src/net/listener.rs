@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -60,6 +60,19 @@ impl Listener {
     /// Where it listens; the port is the real one even if 0 was asked for.
     pub const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The next connection, whatever it is for. Nothing is lost if it is dropped before.
+    pub async fn accept(&self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.socket.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    tracing::debug!(%error, "cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
     }
 
     /// Accepts, answers handshakes with what `lookup` gives, and passes on the connections that are

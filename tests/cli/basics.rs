@@ -1,8 +1,10 @@
 use crate::program::{World, ended};
 
 /// What `--help` lists today. A verb appears when it works, and then here.
-const VERBS: [&str; 11] =
-    ["config", "create", "demo", "dht", "get", "lab", "seed", "share", "show", "tracker", "verify"];
+const VERBS: [&str; 12] = [
+    "config", "create", "demo", "dht", "get", "lab", "net", "seed", "share", "show", "tracker",
+    "verify",
+];
 
 #[test]
 fn help_goes_to_stdout_and_lists_the_verbs_that_work() {

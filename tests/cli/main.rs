@@ -5,6 +5,7 @@ mod config;
 mod create;
 mod dht;
 mod lab;
+mod napster;
 mod program;
 mod show;
 mod tls;

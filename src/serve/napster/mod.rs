@@ -5,5 +5,11 @@
 //! out is found in the catalogue by the exact text under which it was shared.
 
 pub mod client;
+pub mod directory;
+mod error;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Client, Found, Opened};
+pub use directory::Directory;
+pub use error::Error;

@@ -10,8 +10,8 @@ mod directory;
 mod transfer;
 
 pub use client::{
-    BrowseEnd, Client, Config as ClientConfig, Event as ClientEvent, Failure, Hit, Password,
-    Refused, SearchEnd, SearchId, Shareable,
+    BROWSE_MAX, BrowseEnd, Client, Config as ClientConfig, Event as ClientEvent, Failure, HITS_MAX,
+    Hit, Nearness, Password, Refused, SearchEnd, SearchId, Shareable,
 };
 pub use directory::{
     Account, Config as DirectoryConfig, Counters, Directory, Event as DirectoryEvent, Limits,

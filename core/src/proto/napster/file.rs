@@ -150,18 +150,26 @@ const BTIH: &[u8] = b"btih-";
 /// The path of a torrent's file: its info hash is the folder, so that every directory indexes it, and others see the
 /// name alone. The name is cut to fit [`PATH_MAX`], its extension kept if that is short.
 pub fn btih_path(hash: InfoHash, name: &str) -> Text {
-    let folder = format!("btih-{hash}\\");
+    below(&format!("btih-{hash}\\"), name)
+}
+
+/// The path of a file that is shared without any folder, cut as in [`btih_path`].
+pub fn name_path(name: &str) -> Text {
+    below("", name)
+}
+
+fn below(folder: &str, name: &str) -> Text {
     let room = PATH_MAX - folder.len();
     let name: String = name.chars().map(|c| if c == '\\' || c == '/' { '_' } else { c }).collect();
     if name.len() <= room {
-        return Text::new(folder + &name);
+        return Text::new(folder.to_owned() + &name);
     }
     let dot = name.rfind('.').filter(|dot| name.len() - dot <= 16).unwrap_or(name.len());
     let mut cut = room - (name.len() - dot);
     while !name.is_char_boundary(cut) {
         cut -= 1;
     }
-    Text::new(folder + &name[..cut] + &name[dot..])
+    Text::new(folder.to_owned() + &name[..cut] + &name[dot..])
 }
 
 /// The info hash that a path carries in one of its folders.

@@ -21,7 +21,9 @@ mod to_server;
 
 pub use error::NapsterError;
 pub use fields::{ip_from_number, ip_to_number};
-pub use file::{BITRATES, FREQUENCIES, File, FileHash, Media, btih_of, btih_path, round_up};
+pub use file::{
+    BITRATES, FREQUENCIES, File, FileHash, Media, btih_of, btih_path, name_path, round_up,
+};
 pub use frame::{Frame, FrameDecoder};
 pub use peer::{
     PeerRequest, REQUEST_MAX, Request, SizeAnswer, list_lines, parse_list_line, read_server,

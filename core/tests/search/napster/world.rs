@@ -79,6 +79,7 @@ impl World {
             places: 5,
             browsable: true,
             searches_per_min: 10,
+            pings: 0,
         };
         let mut client = Client::new(config);
         client.handle_connected(self.now, IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9)));

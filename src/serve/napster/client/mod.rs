@@ -4,14 +4,39 @@
 //! of other clients; who cannot be reached there says so, and connects to others himself. Bytes of files that we fetch are
 //! the caller's: [`Client::open`] ends with a connection on which they can be asked for.
 
-use crate::net::Clock;
+mod data;
+mod link;
+mod talk;
+mod task;
+mod wanted;
+
+use super::Error;
+use crate::net::{Clock, Listener, os_rng};
 use crate::share::Library;
-use gaggle_core::overlay::napster::{BrowseEnd, Failure, Hit, Password, Refused, SearchEnd};
+use gaggle_core::overlay::napster::{
+    BROWSE_MAX, BrowseEnd, Failure, HITS_MAX, Hit, Password, Refused, SearchEnd,
+};
 use gaggle_core::proto::napster::{File, Nick, Query, Text, Whois};
 use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
+use task::Task;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+/// Commands that may wait to be taken up; who has one more waits with it.
+const COMMANDS_MAX: usize = 64;
+/// What a search may find, with the distances of users and its end.
+const FOUND_MAX: usize = HITS_MAX as usize + 2 * PINGS as usize + 1;
+/// What a list may hold, with its end.
+const LISTED_MAX: usize = BROWSE_MAX as usize + 1;
+/// Users of each reply that are asked how near they are. Those of the reply before may be asked still.
+const PINGS: u32 = 32;
+/// Two words may each take half a minute.
+const WORDS_MAX: Duration = Duration::from_secs(75);
+/// How long one waits to hear who somebody is.
+pub const WHOIS_WAIT: Duration = Duration::from_secs(10);
 
 /// Who we are, and what others may cost.
 #[derive(Clone, Debug)]
@@ -34,8 +59,14 @@ pub struct Config {
     pub browsable: bool,
     /// Searches that we send a minute; further ones wait.
     pub searches_per_min: u32,
-    /// Connections of one address at our port; further ones are closed. This machine may have as many as there are.
+    /// Users of each reply, the best of them, that are asked how near they are; at most 32.
+    pub pings: u32,
+    /// How long all words of another client may take together, until the bytes flow.
+    pub words: Duration,
+    /// Connections of one address at our port; further ones are closed.
     pub per_address: usize,
+    /// Whether this machine is an address like any other.
+    pub loopback_too: bool,
 }
 
 /// What a search says. The last word is always [`Found::Ended`], unless the client ends first.
@@ -68,7 +99,7 @@ pub struct Opened {
     pub way: Way,
     /// Our name, for the words that ask.
     pub me: Nick,
-    pub(super) _ended: oneshot::Sender<()>,
+    _ended: oneshot::Sender<()>,
 }
 
 /// How a connection came about.
@@ -147,7 +178,7 @@ pub struct Client {
 /// What the owner of a handle wants.
 #[derive(Debug)]
 enum Command {
-    Browse(Nick, mpsc::Sender<Listed>),
+    Browse(Nick, mpsc::Sender<Listed>, bool),
     Open(Nick, Text, oneshot::Sender<Result<Opened, OpenError>>),
     Search(Query, mpsc::Sender<Found>),
     Stop(oneshot::Sender<()>),
@@ -167,7 +198,10 @@ impl Config {
             places: 5,
             browsable: true,
             searches_per_min: 10,
+            pings: PINGS,
+            words: WORDS_MAX,
             per_address: 16,
+            loopback_too: false,
         }
     }
 }
@@ -219,10 +253,10 @@ impl Client {
         opened.await.unwrap_or(Err(OpenError::Stopped))
     }
 
-    /// Lists the files of a user: from himself if he lets us, else as the directory knows them.
-    pub async fn browse(&self, nick: Nick) -> mpsc::Receiver<Listed> {
+    /// Lists the files of a user: `directly` from himself, who may not want to, else as the directory knows them.
+    pub async fn browse(&self, nick: Nick, directly: bool) -> mpsc::Receiver<Listed> {
         let (listed, files) = mpsc::channel(LISTED_MAX);
-        _ = self.commands.send(Command::Browse(nick, listed)).await;
+        _ = self.commands.send(Command::Browse(nick, listed, directly)).await;
         files
     }
 

@@ -4,14 +4,21 @@ use super::{Client, Deals, Event, deal};
 use crate::clock::Instant;
 use crate::id::InfoHash;
 use crate::proto::napster::{
-    FRAME_OUT_MAX, File, FileHash, Nick, PATH_MAX, Text, ToServer, btih_path, list_lines,
+    FRAME_OUT_MAX, File, FileHash, Nick, PATH_MAX, Text, ToServer, btih_path, list_lines, name_path,
 };
+use crate::share::{Catalogue, Item};
+use data_encoding::HEXLOWER;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long somebody who was told to come may come.
 pub(super) const DEAL_LIFE: Duration = Duration::from_secs(60);
+/// How long somebody may come back for another part of a file, when he has no connection any more.
+pub(super) const RETURN_LIFE: Duration = Duration::from_secs(10);
+/// Connections on which one user may fetch parts of one file.
+pub(super) const PARTS_MAX: u32 = 8;
 /// Bytes of shares that are said at once.
 const SHARE_BYTES: usize = 16 << 10;
 
@@ -26,21 +33,62 @@ pub struct Shareable {
     pub btih: Option<InfoHash>,
 }
 
+/// A file of ours, and whether the server has heard of it.
+struct Given {
+    shareable: Shareable,
+    said: bool,
+}
+
 #[derive(Default)]
 pub(super) struct Gives {
-    files: BTreeMap<Text, Shareable>,
+    files: BTreeMap<Text, Given>,
+    /// What is to be said. Some of it may have been said since, or be shared no longer.
     to_say: VecDeque<Text>,
-    /// Whom we told to come for what, and whether he is there.
-    deals: Deals<bool>,
-    running: u32,
+    /// What was published last, and the paths and numbers of its files.
+    catalogue: Arc<Catalogue>,
+    paths: BTreeMap<u32, Text>,
+    numbers: BTreeMap<Text, u32>,
+    /// Whom we told to come for what, and on how many connections he fetches it.
+    deals: Deals<u32>,
 }
 
 impl Shareable {
     /// A file of a torrent: `name` is all that others see of its place.
     pub fn of_torrent(btih: InfoHash, name: &str, size: u64, hash: FileHash) -> Self {
-        let (path, wire) = (btih_path(btih, name), u32::try_from(size).unwrap_or(u32::MAX));
+        Self::at(btih_path(btih, name), size, hash, Some(btih))
+    }
+
+    fn at(path: Text, size: u64, hash: FileHash, btih: Option<InfoHash>) -> Self {
+        let wire = u32::try_from(size).unwrap_or(u32::MAX);
         let file = File { path, hash, size: wire, bitrate: 0, frequency: 0, seconds: 0 };
-        Self { file, size, btih: Some(btih) }
+        Self { file, size, btih }
+    }
+
+    /// A file of a catalogue, under this name.
+    fn of_item(item: &Item, name: &str) -> Self {
+        let md5 = item.hashes.map(|hashes| HEXLOWER.encode(&hashes.md5));
+        let btih = item.torrent.map(|(btih, _)| btih);
+        // Without the classic hash, that of the torrent is the better hint.
+        let hash = match (md5, btih) {
+            (Some(md5), _) => FileHash::new(md5.as_bytes()),
+            (None, Some(btih)) => FileHash::of_torrent(btih),
+            (None, None) => FileHash::NONE,
+        };
+        let path = btih.map_or_else(|| name_path(name), |btih| btih_path(btih, name));
+        Self::at(path, item.size(), hash, btih)
+    }
+}
+
+impl Gives {
+    /// The server knows nothing of us: everything is to be said again.
+    pub(super) fn begin_anew(&mut self) {
+        self.to_say = self.files.keys().cloned().collect();
+        self.files.values_mut().for_each(|given| given.said = false);
+    }
+
+    /// The server takes no more files.
+    pub(super) fn say_no_more(&mut self) {
+        self.to_say.clear();
     }
 }
 
@@ -53,25 +101,55 @@ impl Client {
             return false;
         }
         self.gives.to_say.push_back(path.clone());
-        self.gives.files.insert(path, shareable);
+        self.gives.files.insert(path, Given { shareable, said: false });
         true
     }
 
     /// No longer shares a file.
     pub fn unshare(&mut self, path: &Text) {
-        let unsaid = self.gives.to_say.iter().position(|other| other == path);
-        if let Some(at) = unsaid {
-            self.gives.to_say.remove(at);
-        } else if self.gives.files.contains_key(path) {
+        if self.gives.files.remove(path).is_some_and(|given| given.said) {
             self.say_inside(&ToServer::Unshare(path.clone()));
         }
-        self.gives.files.remove(path);
+    }
+
+    /// Shares what is in a catalogue, and no longer what was in the one before and is not in this. Of two files with one
+    /// name, the later one has its number before the name: a path names one file.
+    pub fn publish(&mut self, catalogue: &Arc<Catalogue>) {
+        let before = std::mem::replace(&mut self.gives.catalogue, Arc::clone(catalogue));
+        for (number, _) in before.beyond(catalogue) {
+            if let Some(path) = self.gives.paths.remove(&number) {
+                self.gives.numbers.remove(&path);
+                self.unshare(&path);
+            }
+        }
+        for (number, item) in catalogue.beyond(&before) {
+            for name in [&item.name, &format!("{number} {}", item.name)] {
+                let shareable = Shareable::of_item(item, name);
+                let path = shareable.file.path.clone();
+                if self.share(shareable) {
+                    self.gives.paths.insert(number, path.clone());
+                    self.gives.numbers.insert(path, number);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The file of the catalogue that is shared under this path.
+    pub fn published(&self, path: &Text) -> Option<&Arc<Item>> {
+        self.gives.catalogue.get(*self.gives.numbers.get(path)?)
+    }
+
+    /// Files that we share.
+    pub fn shared(&self) -> usize {
+        self.gives.files.len()
     }
 
     /// The bytes of our list of files, for who asks us directly; empty if nobody may see it.
     pub fn list(&self) -> Vec<u8> {
         let browsable = self.config.browsable;
-        let files = self.gives.files.values().filter(|_| browsable).map(|shared| &shared.file);
+        let files = self.gives.files.values().filter(|_| browsable);
+        let files = files.map(|given| &given.shareable.file);
         list_lines(&self.config.nick, files)
     }
 
@@ -79,9 +157,11 @@ impl Client {
     pub(super) fn share_some(&mut self) {
         while self.is_in() && self.out.len() < SHARE_BYTES {
             let Some(path) = self.gives.to_say.pop_front() else { return };
-            let Some(Shareable { file, size, btih }) = self.gives.files.get(&path) else {
+            let Some(given) = self.gives.files.get_mut(&path).filter(|given| !given.said) else {
                 continue;
             };
+            given.said = true;
+            let Shareable { file, size, btih } = &given.shareable;
             let word = match btih.filter(|_| self.swarm_extension) {
                 Some(btih) => ToServer::ShareSwarm(path, *size, btih, file.hash),
                 None => ToServer::Share(file.clone()),
@@ -96,14 +176,15 @@ impl Client {
         if !self.gives.files.contains_key(&path) {
             return self.say(&ToServer::Reject(nick, path));
         }
-        self.gives.deals.retain(|_, (until, _)| now < *until);
-        let expected = self.gives.deals.values().filter(|(_, there)| !there).count() as u32;
-        let known = self.gives.deals.contains_key(&deal(&nick, &path));
-        if !known && self.gives.running + expected >= self.config.places {
-            return self.say(&ToServer::QueueFull(nick, path, self.config.places));
+        self.gives.deals.retain(|_, (until, parts)| now < *until || *parts > 0);
+        let taken = self.gives.deals.len() as u32;
+        match self.gives.deals.get_mut(&deal(&nick, &path)) {
+            Some((until, _)) => *until = now + DEAL_LIFE,
+            None if taken >= self.config.places => {
+                return self.say(&ToServer::QueueFull(nick, path, self.config.places));
+            }
+            None => _ = self.gives.deals.insert(deal(&nick, &path), (now + DEAL_LIFE, 0)),
         }
-        let there = self.gives.deals.get(&deal(&nick, &path)).is_some_and(|(_, there)| *there);
-        self.gives.deals.insert(deal(&nick, &path), (now + DEAL_LIFE, there));
         self.say(&ToServer::Accept(nick, path));
     }
 
@@ -121,24 +202,28 @@ impl Client {
         }
     }
 
-    /// Whether this user may fetch this file now: we told him to come, less than a minute ago.
+    /// Whether this user may fetch this file, or a part of it, on one more connection now: we told him to come, less than a
+    /// minute ago, or he has been fetching it until now.
     pub fn may_get(&self, now: Instant, nick: &Nick, path: &Text) -> Option<&Shareable> {
-        let (until, _) = self.gives.deals.get(&deal(nick, path))?;
-        self.gives.files.get(path).filter(|_| now < *until)
+        let (until, parts) = self.gives.deals.get(&deal(nick, path))?;
+        let may = (now < *until || *parts > 0) && *parts < PARTS_MAX;
+        self.gives.files.get(path).filter(|_| may).map(|given| &given.shareable)
     }
 
     /// An upload has begun. The server counts them.
     pub fn upload_began(&mut self, nick: &Nick, path: &Text) {
-        if let Some((_, there)) = self.gives.deals.get_mut(&deal(nick, path)) {
-            *there = true;
+        if let Some((_, parts)) = self.gives.deals.get_mut(&deal(nick, path)) {
+            *parts += 1;
         }
-        self.gives.running += 1;
         self.say_inside(&ToServer::Transfer { upload: true, begins: true });
     }
 
     /// An upload has ended, whether well or not.
-    pub fn upload_ended(&mut self) {
-        self.gives.running = self.gives.running.saturating_sub(1);
+    pub fn upload_ended(&mut self, now: Instant, nick: &Nick, path: &Text) {
+        if let Some((until, parts)) = self.gives.deals.get_mut(&deal(nick, path)) {
+            *parts = parts.saturating_sub(1);
+            *until = (*until).max(now + RETURN_LIFE);
+        }
         self.say_inside(&ToServer::Transfer { upload: true, begins: false });
     }
 

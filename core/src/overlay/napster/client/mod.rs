@@ -6,13 +6,15 @@
 //! gives out a path that is not shared, and hears of no address that the server cannot know ([`Scope::may_tell`]).
 
 mod give;
+mod near;
 mod search;
 mod take;
 #[cfg(test)]
 mod tests;
 
 pub use give::Shareable;
-pub use search::{Hit, SearchEnd, SearchId};
+pub use near::Nearness;
+pub use search::{HITS_MAX, Hit, SearchEnd, SearchId};
 pub use take::{BrowseEnd, Failure};
 
 use super::bucket::Bucket;
@@ -24,6 +26,7 @@ use crate::proto::napster::{
 };
 use crate::scope::Scope;
 use give::Gives;
+use near::Near;
 use search::{Asked, Waiting};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
@@ -36,8 +39,8 @@ pub(super) const LOGIN_WAIT: Duration = Duration::from_secs(60);
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// And after that it has so long to answer.
 pub(super) const PONG_WAIT: Duration = Duration::from_secs(30);
-/// A list of words from one server, and of rows of others' files, is not read beyond this.
-pub(super) const BROWSE_MAX: u32 = 20_000;
+/// Files of one list; it is not read beyond this.
+pub const BROWSE_MAX: u32 = 20_000;
 
 /// What proves that a name is ours.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -72,6 +75,8 @@ pub struct Config {
     pub browsable: bool,
     /// Searches that we send a minute, so many of them at once; further ones wait.
     pub searches_per_min: u32,
+    /// Users whose files a search finds, the first of them, that are asked how near they are.
+    pub pings: u32,
 }
 
 /// Why a link is over, or never was.
@@ -123,10 +128,14 @@ pub enum Event {
     Hit(SearchId, Box<Hit>),
     /// We are in.
     LoggedIn,
+    /// Find out how long it takes to connect there, close, and say so with [`Client::handle_measured`].
+    Measure(Nick, SocketAddrV4),
     /// Words of another user.
     Message(Nick, Text),
     /// A line of the server's greeting.
     Motd(Text),
+    /// So near is somebody whose file was found.
+    Near(Nick, Duration),
     /// Somebody is there.
     Pong(Nick),
     /// Connect there and give the file.
@@ -150,6 +159,8 @@ pub enum Event {
     Warning(Text),
     /// Who somebody is.
     Whois(Whois),
+    /// He is not here, but his name has a password: when he was here last, in seconds since 1970.
+    Whowas(Nick, u64),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -177,6 +188,7 @@ pub struct Client {
     events: VecDeque<Event>,
     gives: Gives,
     takes: Takes,
+    near: Near,
     waiting: VecDeque<Waiting>,
     asked: Option<Asked>,
     searches: u64,
@@ -189,6 +201,7 @@ impl Client {
         Self {
             gives: Gives::default(),
             takes: Takes::default(),
+            near: Near::default(),
             config,
             state: State::Out,
             server: Ipv4Addr::UNSPECIFIED.into(),
@@ -213,10 +226,19 @@ impl Client {
         &self.config.nick
     }
 
-    /// There is a connection to the server, which is at this address.
+    /// The server as the user named it: another one than before, for the next [`Self::handle_connected`].
+    pub fn set_server(&mut self, server: String) {
+        self.config.server = server;
+    }
+
+    /// There is a connection to the server, which is at this address. After a link was lost, another one begins.
     pub fn handle_connected(&mut self, now: Instant, server: IpAddr) {
         self.server = server;
         self.state = State::Knocking(now);
+        self.decoder = FrameDecoder::new(FRAME_IN_MAX);
+        self.swarm_extension = false;
+        self.out.clear();
+        self.gives.begin_anew();
         let nick = Text::new(self.config.nick.as_str());
         let login = Login {
             password: self.password(),
@@ -267,7 +289,7 @@ impl Client {
         }
     }
 
-    /// The connection has ended.
+    /// The connection has ended, or none came about.
     pub fn handle_closed(&mut self) {
         self.close(Refused::Silent);
     }
@@ -280,7 +302,8 @@ impl Client {
             State::In { asked: Some(asked), .. } => asked + PONG_WAIT,
             State::In { heard, .. } => heard + SILENCE_MAX,
         };
-        [Some(own), self.search_timeout(), self.takes.timeout()].into_iter().flatten().min()
+        let others = [self.search_timeout(), self.takes.timeout(), self.near_timeout()];
+        others.into_iter().flatten().chain([own]).min()
     }
 
     /// Gives up what has taken too long, and sends what may be sent now.
@@ -299,6 +322,7 @@ impl Client {
         if self.is_in() {
             self.expire_searches(now);
             self.expire_takes(now);
+            self.expire_near(now);
             self.next_search(now);
         }
     }
@@ -310,6 +334,11 @@ impl Client {
             self.share_some();
         }
         (!self.out.is_empty()).then(|| std::mem::take(&mut self.out))
+    }
+
+    /// Bytes that wait for [`Self::poll_transmit`]. A server that asks much and takes no answers makes them many.
+    pub fn backlog(&self) -> usize {
+        self.out.len()
     }
 
     /// The next thing to know or do.
@@ -344,11 +373,12 @@ impl Client {
     }
 
     fn close(&mut self, why: Refused) {
-        if matches!(self.state, State::Closed | State::Out) {
+        if self.state == State::Closed {
             return;
         }
         self.state = State::Closed;
         self.out.clear();
+        self.near.stop();
         let ids = self.asked.take().map(|asked| asked.id).into_iter();
         for id in ids.chain(self.waiting.drain(..).map(|waiting| waiting.id)) {
             self.events.push_back(Event::SearchEnded(id, SearchEnd::LinkLost));
@@ -375,7 +405,7 @@ impl Client {
         }
         match said {
             ToClient::Ping(nick) => self.say(&ToServer::Pong(nick)),
-            ToClient::Pong(nick) => self.events.push_back(Event::Pong(nick)),
+            ToClient::Pong(nick) => self.on_pong(now, nick),
             ToClient::Message(nick, text) => self.events.push_back(Event::Message(nick, text)),
             ToClient::Motd(line) => {
                 self.swarm_extension |= line.as_bytes() == SWARM_EXTENSION.as_bytes();
@@ -385,13 +415,14 @@ impl Client {
                 self.events.push_back(Event::Stats(users, files, gigabytes));
             }
             ToClient::Whois(is) => self.events.push_back(Event::Whois(is)),
+            ToClient::Whowas(nick, _, seen) => self.events.push_back(Event::Whowas(nick, seen)),
             ToClient::Ghost => self.close(Refused::Ghost),
             ToClient::Disconnecting => self.close(Refused::Login("disconnected".into())),
             ToClient::LoginFailed(why) => self.close(Refused::Login(why)),
             ToClient::Unreachable(nick) => self.events.push_back(Event::Unreachable(nick)),
             ToClient::Error(text) => self.on_error(text),
-            ToClient::Row(row) => self.on_row(row),
-            ToClient::SwarmRow(row) => self.on_swarm_row(row),
+            ToClient::Row(row) => self.on_row(now, row),
+            ToClient::SwarmRow(row) => self.on_swarm_row(now, row),
             ToClient::SearchEnd => self.on_search_end(now),
             ToClient::UploadAsked(nick, path, _) => self.on_upload_asked(now, nick, path),
             ToClient::PushTo { nick, ip, port, path, .. } => {

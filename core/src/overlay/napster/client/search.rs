@@ -1,6 +1,6 @@
 //! Searches: one after another, because an answer does not say what it answers.
 
-use super::{Client, Event, Refused};
+use super::{Client, Event, Refused, State};
 use crate::clock::Instant;
 use crate::id::InfoHash;
 use crate::metainfo::names;
@@ -8,7 +8,7 @@ use crate::proto::napster::{
     FileHash, Nick, Property, Query, Row, SwarmRow, Text, ToServer, btih_of, words,
 };
 use std::borrow::Cow;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 /// Servers give each other three minutes; one that does not answer within this has lost us.
@@ -16,7 +16,7 @@ pub(super) const SEARCH_WAIT: Duration = Duration::from_secs(200);
 /// Searches that wait for their turn; further ones are refused.
 pub(super) const SEARCHES_MAX: usize = 16;
 /// Rows of one answer that are believed to be one; further ones are ignored.
-pub(super) const HITS_MAX: u32 = 1000;
+pub const HITS_MAX: u32 = 1000;
 
 /// Names a search.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -77,6 +77,8 @@ pub(super) struct Asked {
     query: Query,
     since: Instant,
     rows: u32,
+    /// Users of its rows that are asked how near they are.
+    pinged: u32,
     /// What the server has said against it.
     against: Option<Text>,
     /// Whether only words and a number of rows were sent, because the server did not understand more.
@@ -89,7 +91,11 @@ impl Client {
     pub fn search(&mut self, now: Instant, query: Query) -> SearchId {
         let id = SearchId(self.searches);
         self.searches += 1;
-        if self.waiting.len() >= SEARCHES_MAX || matches!(self.state, super::State::Closed) {
+        if self.state == State::Closed {
+            self.events.push_back(Event::SearchEnded(id, SearchEnd::LinkLost));
+            return id;
+        }
+        if self.waiting.len() >= SEARCHES_MAX {
             let end = SearchEnd::Refused("too many searches wait".into());
             self.events.push_back(Event::SearchEnded(id, end));
             return id;
@@ -135,7 +141,8 @@ impl Client {
             (query, _) => ToServer::Search(query.clone()),
         };
         self.say(&word);
-        self.asked = Some(Asked { id, query, since: now, rows: 0, against: None, simplest });
+        let (rows, pinged, against) = (0, 0, None);
+        self.asked = Some(Asked { id, query, since: now, rows, pinged, against, simplest });
     }
 
     pub(super) fn search_timeout(&self) -> Option<Instant> {
@@ -153,7 +160,7 @@ impl Client {
         }
     }
 
-    pub(super) fn on_row(&mut self, row: Row) {
+    pub(super) fn on_row(&mut self, now: Instant, row: Row) {
         let fits = |asked: &Asked| !asked.simplest || fits(&asked.query, &row);
         let Some(id) = self.counted(fits, row.ip) else { return };
         let Row { file, nick, ip, speed, weight } = row;
@@ -169,10 +176,10 @@ impl Client {
             weight,
             seeds: 0,
         };
-        self.events.push_back(Event::Hit(id, Box::new(hit)));
+        self.found(now, id, hit);
     }
 
-    pub(super) fn on_swarm_row(&mut self, row: SwarmRow) {
+    pub(super) fn on_swarm_row(&mut self, now: Instant, row: SwarmRow) {
         let wanted = |asked: &Asked| asked.query.btih.is_none_or(|hash| hash == row.btih);
         let Some(id) = self.counted(wanted, row.ip) else { return };
         let hit = Hit {
@@ -187,6 +194,19 @@ impl Client {
             weight: row.weight,
             seeds: row.seeds,
         };
+        self.found(now, id, hit);
+    }
+
+    fn found(&mut self, now: Instant, id: SearchId, hit: Hit) {
+        let port = hit.port.filter(|port| *port != 0);
+        let addr = port.map(|port| SocketAddrV4::new(hit.ip, port));
+        let most = self.config.pings;
+        if self.asked.as_ref().is_some_and(|asked| asked.pinged < most)
+            && self.meet(now, &hit.nick, addr)
+            && let Some(asked) = &mut self.asked
+        {
+            asked.pinged += 1;
+        }
         self.events.push_back(Event::Hit(id, Box::new(hit)));
     }
 
@@ -209,7 +229,12 @@ impl Client {
                     self.end_search();
                 }
             }
-            _ => self.events.push_back(Event::Warning(text)),
+            _ => {
+                if said.contains("may only share") {
+                    self.gives.say_no_more();
+                }
+                self.events.push_back(Event::Warning(text));
+            }
         }
     }
 

@@ -61,7 +61,8 @@ pub(super) struct Takes {
 
 impl Takes {
     pub(super) fn timeout(&self) -> Option<Instant> {
-        self.asked.values().map(|(until, _)| *until).min()
+        let files = self.asked.values().chain(self.coming.values()).map(|(until, ())| *until);
+        files.chain(self.lists.values().copied()).min()
     }
 }
 
@@ -117,6 +118,16 @@ impl Client {
         self.takes.coming.get(&deal(nick, path)).is_some_and(|(until, ())| now < *until)
     }
 
+    /// He has come with it: nobody else may.
+    pub fn came(&mut self, nick: &Nick, path: &Text) {
+        self.takes.coming.remove(&deal(nick, path));
+    }
+
+    /// He has come with the list of his files, or we have gone to him for it: it is asked for no longer.
+    pub fn came_with_list(&mut self, nick: &Nick) {
+        self.takes.lists.remove(&nick.key());
+    }
+
     /// Says why something does not come that was asked for, and says nothing of what was not.
     fn fail(&mut self, nick: Nick, path: Text, why: Failure) {
         let deal = deal(&nick, &path);
@@ -128,10 +139,15 @@ impl Client {
     }
 
     pub(super) fn expire_takes(&mut self, now: Instant) {
-        self.takes.coming.retain(|_, (until, ())| now < *until);
-        self.takes.lists.retain(|_, until| now < *until);
-        let asked = &self.takes.asked;
-        let ended = asked.iter().filter(|(_, (until, ()))| *until <= now);
+        let late = self.takes.lists.iter().filter(|(_, until)| **until <= now);
+        let late: Vec<_> = late.filter_map(|(key, _)| Nick::new(key.as_bytes())).collect();
+        for nick in late {
+            self.takes.lists.remove(&nick.key());
+            let end = BrowseEnd::Refused("no answer".into());
+            self.events.push_back(Event::BrowseEnded(nick, end));
+        }
+        let open = self.takes.asked.iter().chain(&self.takes.coming);
+        let ended = open.filter(|(_, (until, ()))| *until <= now);
         let ended: Vec<_> = ended.map(|(deal, _)| deal.clone()).collect();
         for (nick, path) in ended {
             // It was made of one.
@@ -177,9 +193,12 @@ impl Client {
             ToClient::BrowseEnd(nick, _) => self.end_browse(nick, BrowseEnd::Done),
             ToClient::Offline(nick) => self.end_browse(nick, BrowseEnd::Offline),
             ToClient::BrowseRefused(nick, why) => {
-                self.events.push_back(Event::BrowseEnded(nick, BrowseEnd::Refused(why)));
+                if self.takes.lists.remove(&nick.key()).is_some() {
+                    self.events.push_back(Event::BrowseEnded(nick, BrowseEnd::Refused(why)));
+                }
             }
-            ToClient::BrowseAccepted(nick, ip, port) => {
+            // Who cannot be reached comes himself.
+            ToClient::BrowseAccepted(nick, ip, port) if self.may_send_list(now, &nick) => {
                 let addr = self.believable(ip, port);
                 self.events.extend(addr.map(|addr| Event::BrowseAt(nick, addr)));
             }

@@ -1,5 +1,8 @@
 //! The client against words of a server, one by one, and against our own server.
 
+mod anew;
+
+use super::give::PARTS_MAX;
 use super::search::{HITS_MAX, SEARCH_WAIT, SEARCHES_MAX};
 use super::take::DOWNLOADS_MAX;
 use super::*;
@@ -27,6 +30,7 @@ fn config(name: &str, port: u16) -> Config {
         places: 2,
         browsable: true,
         searches_per_min: 10,
+        pings: 0,
     }
 }
 
@@ -341,6 +345,7 @@ fn downloads_and_their_failures() {
     assert!(!scene.client.may_send(scene.now, &eve(), &"d\\other".into()));
     scene.wait(60);
     assert!(!scene.client.may_send(scene.now, &eve(), &path()));
+    assert_eq!(scene.events(), [Event::Failed(eve(), path(), Failure::NoAnswer)]);
     let paths = (0..=DOWNLOADS_MAX).map(|n| Text::new(format!("{n}")));
     paths.for_each(|path| scene.client.download(scene.now, eve(), path));
     assert!(matches!(scene.events()[..], [Event::Failed(_, _, Failure::TooMany(DOWNLOADS_MAX))]));
@@ -388,9 +393,23 @@ fn uploads_have_places_and_nobody_comes_unasked() {
     scene.wait(61);
     scene.hears(607, "u4 \"b.mp3\"");
     scene.hears(607, "u5 \"b.mp3\"");
-    scene.client.upload_ended();
-    assert_eq!(scene.says(), ["220 ", "608 u4 \"b.mp3\"", "619 u5 \"b.mp3\" 2", "221 "]);
-    assert!(scene.client.may_get(scene.now, &nick("u1"), &path).is_none());
+    assert_eq!(scene.says(), ["220 ", "608 u4 \"b.mp3\"", "619 u5 \"b.mp3\" 2"]);
+    // Who is fetching may fetch another part, on so many connections, and takes one place all the same.
+    let may = |scene: &Scene, s| {
+        let now = scene.now + Duration::from_secs(s);
+        scene.client.may_get(now, &nick("u1"), &path).is_some()
+    };
+    for _ in 1..PARTS_MAX {
+        assert!(may(&scene, 0));
+        scene.client.upload_began(&nick("u1"), &path);
+    }
+    assert!(!may(&scene, 0));
+    (0..PARTS_MAX).for_each(|_| scene.client.upload_ended(scene.now, &nick("u1"), &path));
+    assert!(may(&scene, 9) && !may(&scene, 10));
+    assert_eq!(scene.says().len() as u32, 2 * PARTS_MAX - 1);
+    scene.wait(10);
+    scene.hears(607, "u5 \"b.mp3\"");
+    assert_eq!(scene.says(), ["608 u5 \"b.mp3\""]);
 }
 
 #[test]

@@ -14,6 +14,9 @@ pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(60);
 pub(super) const STATS_EVERY: Duration = Duration::from_secs(60);
 /// A list of files goes on when less than so much of what was sent is on its way.
 pub(super) const BROWSE_LOW_BYTES: usize = 32 << 10;
+/// Commands wait while more than this of what was sent is on its way: with the rows of one more search it is less than who
+/// reads is allowed.
+pub(super) const BUSY_BYTES: usize = 48 << 10;
 /// Transfers of one user that are counted a minute, as begun or as ended; others are not.
 pub(super) const COUNTED_PER_MIN: u32 = 20;
 
@@ -26,6 +29,9 @@ pub struct Config {
     pub motd: Vec<String>,
     /// Whether torrents' files can be shared and found with what it takes to join their swarms.
     pub swarm_extension: bool,
+    /// Whether names can get a password that travels as it is. Otherwise only what our own clients make of one is taken:
+    /// a hash that serves nowhere else.
+    pub legacy: bool,
     /// What strangers may cost.
     pub limits: Limits,
     /// Seconds since 1970 at the origin of the clock: users are told when somebody was last seen.
@@ -67,6 +73,7 @@ impl Default for Config {
             name: "gaggle".to_owned(),
             motd: Vec::new(),
             swarm_extension: true,
+            legacy: false,
             limits: Limits::default(),
             origin_unix_s: 0,
         }

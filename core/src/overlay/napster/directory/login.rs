@@ -31,6 +31,12 @@ impl Account {
     }
 }
 
+/// Whether it looks like what our clients send instead of a password.
+fn is_hashed(password: &Text) -> bool {
+    let raw = password.as_bytes();
+    raw.len() == 32 && raw.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl Directory {
     pub(super) fn on_greeting(
         &mut self,
@@ -105,8 +111,8 @@ impl Directory {
             }
             self.close(now, ghost, Some(ToClient::Ghost));
         }
-        if register && !self.set_password(now, &nick, &login.password) {
-            return self.refuse(now, id, "no more names can be registered");
+        if register && let Err(why) = self.set_password(now, &nick, &login.password) {
+            return self.refuse(now, id, why);
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let client = login.client.as_bytes();
@@ -160,11 +166,19 @@ impl Directory {
         self.events.push_back(Event::Probe(id, addr));
     }
 
-    /// `false` if there is no room for one more name.
-    pub(super) fn set_password(&mut self, now: Instant, nick: &Nick, password: &Text) -> bool {
+    /// What the user is told if it cannot be.
+    pub(super) fn set_password(
+        &mut self,
+        now: Instant,
+        nick: &Nick,
+        password: &Text,
+    ) -> Result<(), &'static str> {
+        if !self.config.legacy && !is_hashed(password) {
+            return Err("this server takes no passwords that others can read on the way");
+        }
         let full = self.accounts.len() >= self.config.limits.accounts;
         if full && !self.accounts.contains_key(&nick.key()) {
-            return false;
+            return Err("no more names can be registered");
         }
         let mut salt = [0; 8];
         self.rng.fill(&mut salt);
@@ -172,7 +186,7 @@ impl Directory {
         let account = Account { salt, hash, last_seen_s: self.unix_s(now) };
         self.accounts.insert(nick.key(), (nick.clone(), account));
         self.events.push_back(Event::Account(nick.clone(), account));
-        true
+        Ok(())
     }
 
     /// Somebody leaves.

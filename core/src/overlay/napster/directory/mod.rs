@@ -23,10 +23,10 @@ pub use login::Account;
 use super::bucket::Bucket;
 use crate::clock::Instant;
 use crate::proto::napster::{
-    FRAME_MAX, Frame, FrameDecoder, NapsterError, Nick, ToClient, ToServer,
+    FRAME_MAX, Frame, FrameDecoder, NapsterError, Nick, Text, ToClient, ToServer,
 };
 use crate::rng::Rng;
-use config::{GREETING_MAX, STATS_EVERY};
+use config::{BUSY_BYTES, GREETING_MAX, STATS_EVERY};
 use index::Index;
 use signal::Requests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -50,6 +50,17 @@ pub enum Unwelcome {
     /// There are as many of this address as there may be.
     #[error("{0} connections of this address are the most")]
     Clones(usize),
+}
+
+impl Unwelcome {
+    /// What he is told before his connection is closed.
+    pub fn word(&self) -> ToClient {
+        ToClient::LoginFailed(match self {
+            Self::Full(most) => Text::new(format!("This server is full ({most} connections)")),
+            Self::Family => "this server knows addresses of IPv4 only".into(),
+            Self::Clones(_) => "Exceeded maximum connections".into(),
+        })
+    }
 }
 
 /// What the owner of a directory must do or keep.
@@ -96,6 +107,12 @@ struct Connection {
     /// Commands before the login.
     greetings: u32,
     user: Option<Box<User>>,
+}
+
+impl Connection {
+    fn is_busy(&self) -> bool {
+        self.out.len() + self.unsent >= BUSY_BYTES
+    }
 }
 
 /// The server of one Napster network.
@@ -197,12 +214,25 @@ impl Directory {
         Ok(id)
     }
 
-    /// Bytes have come on a connection.
+    /// Bytes have come on a connection. While it [`Self::is_busy`], no more should be read.
     pub fn handle_bytes(&mut self, now: Instant, id: UserId, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.decoder.push(bytes);
+        self.read_on(now, id);
+        self.reap(now);
+    }
+
+    /// Whether commands of a connection wait until it has taken the answers to those before.
+    pub fn is_busy(&self, id: UserId) -> bool {
+        self.connections.get(&id).is_some_and(Connection::is_busy)
+    }
+
+    fn read_on(&mut self, now: Instant, id: UserId) {
         // It may be gone after any of its frames.
         while let Some(connection) = self.connections.get_mut(&id) {
+            if connection.is_busy() {
+                break;
+            }
             match connection.decoder.next_frame() {
                 Ok(Some(frame)) => self.on_frame(now, id, &frame),
                 Ok(None) => break,
@@ -210,7 +240,6 @@ impl Directory {
                 Err(_) => self.drop_connection(now, id),
             }
         }
-        self.reap(now);
     }
 
     /// A connection has ended by itself.
@@ -223,6 +252,7 @@ impl Directory {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.unsent = connection.unsent.saturating_sub(bytes);
             self.go_on_browsing(id);
+            self.read_on(now, id);
         }
         self.reap(now);
     }

@@ -120,8 +120,8 @@ impl Directory {
                 // Only a name that has a password gets another one: others must be registered.
                 if !self.accounts.contains_key(&me.key()) {
                     self.error(id, "that name is not registered");
-                } else if !self.set_password(now, &me, &password) {
-                    self.error(id, "no more names can be registered");
+                } else if let Err(why) = self.set_password(now, &me, &password) {
+                    self.error(id, why);
                 }
             }
             ToServer::DataPort(port) => {

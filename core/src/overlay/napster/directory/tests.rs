@@ -189,7 +189,7 @@ fn who_is_not_let_in() {
 
 #[test]
 fn a_registered_name_needs_its_password_and_takes_over() {
-    let mut scene = scene();
+    let mut scene = Scene::new(Config { legacy: true, ..Config::default() });
     let bob = scene.connect("10.0.0.1").unwrap();
     scene.say(bob, 6, "bob secret 0 \"x\" 3 a@b");
     assert_eq!(scene.read(bob)[0].0, 3);

@@ -109,6 +109,58 @@ fn attack_45_who_does_not_read_is_sent_away() {
 }
 
 #[test]
+fn attack_45_who_asks_much_waits_for_himself() {
+    let limits = Limits { searches_per_min: None, ..Limits::default() };
+    let mut scene = Scene::new(Config { limits, ..Config::default() });
+    let bob = scene.login("bob", "10.0.0.1", 6699);
+    let path = "x ".repeat(120);
+    (0..100).for_each(|n| scene.share(bob, &format!("{path}{n:04}.mp3"), n));
+    let eve = scene.login("eve", "10.0.0.2", 6699);
+    scene.deaf.insert(eve);
+    let search = Frame::new(200, b"FILENAME CONTAINS \"x\"".to_vec()).encode();
+    scene.server.handle_bytes(scene.now, eve, &search.repeat(20));
+    scene.settle();
+    // Two answers are on their way; he has asked for eighteen more, and is still there.
+    assert!(scene.server.is_busy(eve) && !scene.closed(eve));
+    assert_eq!(scene.read(eve).len(), 202);
+    scene.deaf.remove(&eve);
+    let mut rows = 0;
+    while scene.server.is_busy(eve) {
+        let unsent = scene.server.connections[&eve].unsent;
+        scene.server.handle_sent(scene.now, eve, unsent);
+        let before = scene.server.connections[&eve].out.len();
+        assert!(before < scene.server.config.limits.unsent_bytes);
+        scene.deaf.insert(eve);
+        scene.settle();
+        scene.deaf.remove(&eve);
+        rows += scene.read(eve).len();
+    }
+    assert_eq!(rows, 18 * 101);
+}
+
+#[test]
+fn passwords_that_others_can_read_are_not_taken() {
+    let mut scene = super::scene();
+    let why = "0 this server takes no passwords that others can read on the way";
+    for (password, answer) in [
+        ("secret", why),
+        ("00112233445566778899AABBCCDDEEFF", why),
+        ("00112233445566778899aabbccddeef", why),
+        ("00112233445566778899aabbccddeeff", "3 anon@gaggle"),
+    ] {
+        let eve = scene.connect("10.0.0.2").unwrap();
+        scene.say(eve, 6, format!("eve {password} 0 \"x\" 3 a@b"));
+        let (kind, text) = scene.read(eve).remove(0);
+        assert_eq!(format!("{kind} {text}"), answer, "{password}");
+        if kind == 3 {
+            scene.say(eve, 701, "secret");
+            let heard = scene.read(eve);
+            assert_eq!(heard.last().unwrap().1, why[2..]);
+        }
+    }
+}
+
+#[test]
 fn attack_45_a_long_frame_ends_the_connection_without_a_word() {
     let mut scene = super::scene();
     let eve = scene.login("eve", "10.0.0.1", 6699);
