@@ -109,8 +109,11 @@ fn a_file_is_found_by_its_words_in_each_network_and_in_all() {
 #[test]
 fn a_result_comes_from_everybody_at_once_and_survives_the_death_of_one() {
     // Each of them in the long form; one of them each time.
-    let victims: &[&str] =
-        if harness::full() { &["nobody", "bittorrent", "fasttrack", "gnutella", "napster"] } else { &["gnutella"] };
+    let victims: &[&str] = if harness::full() {
+        &["nobody", "bittorrent", "fasttrack", "gnutella", "napster"]
+    } else {
+        &["gnutella"]
+    };
     from_everybody(Place::Loopback, victims);
 }
 
@@ -136,5 +139,8 @@ fn claim_findall_networks_of_hosts_that_are_far_apart() {
         all_finds(Place::Apart);
         from_everybody(Place::Apart, &["nobody", "bittorrent", "fasttrack", "gnutella", "napster"]);
     });
-    harness::figure("findall", "found in each of three networks and all; one file from four kinds of sources");
+    harness::figure(
+        "findall",
+        "found in each of three networks and all; one file from four kinds of sources",
+    );
 }

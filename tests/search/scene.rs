@@ -40,7 +40,6 @@ pub(crate) struct Scene {
     hosts: u8,
     /// The first of each network, and where it listens.
     servers: Vec<(Net, String, Process)>,
-    pub(crate) len: u64,
 }
 
 /// Somebody who shares.
@@ -70,7 +69,7 @@ impl Scene {
         let dir = tempfile::tempdir().unwrap();
         let gaggle = Gaggle::new(env!("CARGO_BIN_EXE_gaggle"));
         content::write(&dir.path().join("original").join(WANTED), len, 7).unwrap();
-        let mut scene = Self { dir, gaggle, place, hosts: 0, servers: Vec::new(), len };
+        let mut scene = Self { dir, gaggle, place, hosts: 0, servers: Vec::new() };
         for net in Net::ALL {
             let role: &[&str] = match net {
                 Net::FastTrack => &["--role", "supernode"],
@@ -122,7 +121,8 @@ impl Scene {
         let folder = self.path(name).join("shared");
         fs::create_dir_all(&folder).unwrap();
         for n in 0..SMALL {
-            fs::write(folder.join(format!("small {n:04} of {name}.txt")), format!("{name} {n}")).unwrap();
+            fs::write(folder.join(format!("small {n:04} of {name}.txt")), format!("{name} {n}"))
+                .unwrap();
         }
         fs::write(folder.join(format!("rare {name}.txt")), name).unwrap();
         if has {

@@ -76,7 +76,8 @@ impl One {
         }
         match self.download(what, select, peers, patience, Some(sources)).await {
             Err(failure) if failure.exit == Exit::NotFound && !hosts.is_empty() => {
-                self.env.note(format_args!("{}: nobody has the torrent, asking its hosts", found.name));
+                self.env
+                    .note(format_args!("{}: nobody has the torrent, asking its hosts", found.name));
                 self.whole(found, hosts).await
             }
             ended => ended,
@@ -88,7 +89,8 @@ impl One {
         let (how, env) = (&self.get.how, &*self.env);
         let name = &found.name;
         let Some(len) = found.size else {
-            let what = format!("nobody says how large {name} is, so no part of it can be asked for");
+            let what =
+                format!("nobody says how large {name} is, so no part of it can be asked for");
             return Err(Failure::new(Exit::NotFound, what));
         };
         if how.list {
@@ -98,7 +100,9 @@ impl One {
         let hashes = found.hashes;
         let known = Known { sha1: hashes.sha1, uu: hashes.uu, md5: hashes.md5 };
         if !known.is_proof() {
-            env.note(format_args!("{name}: no hash is known that could tell a wrong file from the right one"));
+            env.note(format_args!(
+                "{name}: no hash is known that could tell a wrong file from the right one"
+            ));
         }
         let settings = &env.settings;
         let down = self.get.network.down.or(settings.network.down).map(|rate| rate.0);
@@ -216,7 +220,8 @@ fn failed(name: &str, error: &GetError) -> Failure {
         GetError::NobodyLeft(_) => Exit::NotFound,
         _ => Exit::Other,
     };
-    Failure::new(exit, format!("{name}: {error}")).hint("`gaggle search` again finds who has it now")
+    Failure::new(exit, format!("{name}: {error}"))
+        .hint("`gaggle search` again finds who has it now")
 }
 
 /// Asks the question again, for as long as what it returns is held.
