@@ -123,7 +123,7 @@ fn a_host_that_serves_wrong_bytes_is_banned() {
     crowd.scene.search_until("moon payload", &Net::ALL, 3);
     crowd.holder(Net::Gnutella).spoil();
     let (_seed, addr) = crowd.scene.seed("3M");
-    let get = crowd.scene.get("lied-to", &["--peer", &addr]);
+    let get = crowd.scene.get("lied-to", &["--peer", &addr, "--down", "4M"]);
     let said = get.said();
     let complete = crowd.scene.finish("lied-to", get);
     assert!(given(&complete, "napster") > 0, "{complete} {said:?}");

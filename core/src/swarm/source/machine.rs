@@ -11,7 +11,6 @@ use crate::swarm::picker::Picker;
 use crate::swarm::rate::{Meter, TokenBucket};
 use crate::swarm::roster::{Sentence, Standing};
 use crate::units::BytesPerSec;
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
@@ -73,6 +72,8 @@ struct Host {
     active: Option<Instant>,
     /// Where its last range ended.
     after: Option<PieceIndex>,
+    /// The range that it was asked for last.
+    asked: Option<FetchKey>,
     gone: Option<SourceFault>,
 }
 
@@ -117,6 +118,7 @@ impl Sources {
             rest_until: now,
             active: None,
             after: None,
+            asked: None,
             gone: None,
         };
         self.hosts.insert(key, host);
@@ -229,12 +231,14 @@ impl Sources {
         let fastest = self.active().map(|(_, host)| host.down.rate(now)).max().unwrap_or_default();
         let mut free: Vec<_> = self
             .active()
-            .map(|(key, host)| (self.running(key), Reverse(host.down.rate(now)), key))
-            .filter(|&(running, _, key)| running < self.hosts[&key].parallel)
+            .map(|(key, host)| (self.running(key), host.asked, key, host.down.rate(now)))
+            .filter(|&(running, _, key, _)| running < self.hosts[&key].parallel)
             .collect();
-        free.sort_unstable(); // the idle ones first, and the fast ones of these
+        // The idle ones first, and of these who was not asked for longest: who is fast has his turn more often, and
+        // nobody waits for ever where a limit lets one ask at a time.
+        free.sort_unstable_by_key(|&(running, asked, key, _)| (running, asked, key));
         let mut blocks = Vec::new();
-        for (_, Reverse(rate), key) in free {
+        for (_, _, key, rate) in free {
             let len = self.range_len(key, rate, total, picker.wanted_left()).min(most.max(1));
             picker.reserve_run(key.peer(), self.hosts[&key].after, len, &mut blocks);
             if blocks.is_empty() && rate.0 * 2 >= fastest.0 {
@@ -299,6 +303,7 @@ impl Sources {
             return 0;
         };
         host.after = Some(last.piece);
+        host.asked = Some(fetch);
         let at = geometry.offset_of(first.piece) + u64::from(first.begin);
         let Range { start, end } = host.spec.span;
         let part = Part { first: at - start, len, file_len: end - start };
