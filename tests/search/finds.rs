@@ -1,7 +1,7 @@
 //! What must be shown: a file is found by its words in each network and in all, and comes from everybody who has it.
 
 use crate::scene::{Net, Place, Scene, Sharer};
-use harness::gaggle::counter_when;
+use harness::gaggle::{counter_when, event};
 use harness::{Deadline, Process, namespace};
 use serde_json::Value;
 
@@ -68,7 +68,7 @@ fn from_everybody(place: Place, victims: &[&str]) {
     for &victim in victims {
         let (seed, addr) = crowd.scene.seed("3M");
         let name = format!("without-{victim}");
-        let get = crowd.scene.get(&name, &["--peer", &addr, "--down", "4M"]);
+        let mut get = crowd.scene.get(&name, &["--peer", &addr, "--down", "4M"]);
         let quarter = |object: &Value| object["done"].as_u64() >= Some(LEN / 4);
         let deadline = Deadline::after_secs(60);
         let half = deadline.poll(|| Ok(counter_when(&get, "done", quarter)));
@@ -79,7 +79,7 @@ fn from_everybody(place: Place, victims: &[&str]) {
             "nobody" => {}
             _ => crowd.sharers.retain(|(net, sharer)| net.name() != victim || !sharer.has()),
         }
-        let complete = crowd.scene.finish(&name, get);
+        let complete = crowd.scene.finish(&name, &mut get);
         for part in PARTS {
             assert!(given(&complete, part) > 0, "{name}: nothing from {part}: {complete}");
         }
@@ -123,10 +123,11 @@ fn a_host_that_serves_wrong_bytes_is_banned() {
     crowd.scene.search_until("moon payload", &Net::ALL, 3);
     crowd.holder(Net::Gnutella).spoil();
     let (_seed, addr) = crowd.scene.seed("3M");
-    let get = crowd.scene.get("lied-to", &["--peer", &addr, "--down", "4M"]);
-    let said = get.said();
-    let complete = crowd.scene.finish("lied-to", get);
-    assert!(given(&complete, "napster") > 0, "{complete} {said:?}");
+    let mut get = crowd.scene.get("lied-to", &["--peer", &addr, "--down", "4M"]);
+    let complete = crowd.scene.finish("lied-to", &mut get);
+    assert!(given(&complete, "napster") > 0, "{complete}");
+    let banned: Vec<Value> = get.said().iter().filter_map(|said| event(said, "banned")).collect();
+    assert_eq!(banned.len(), 1, "{banned:?}");
 }
 
 #[test]

@@ -195,7 +195,7 @@ impl Scene {
 
     /// Waits for the end of a download, which must have the right bytes: its last word about them.
     #[track_caller]
-    pub(crate) fn finish(&self, name: &str, mut get: Process) -> Value {
+    pub(crate) fn finish(&self, name: &str, get: &mut Process) -> Value {
         let deadline = Deadline::after_secs(90);
         let ended = deadline.poll(|| get.try_wait()).unwrap();
         let status = ended.unwrap_or_else(|| panic!("{name} does not end\n{}", get.tail()));

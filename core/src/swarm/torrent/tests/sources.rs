@@ -384,6 +384,18 @@ fn a_limit_holds_for_sources_too() {
 }
 
 #[test]
+fn with_a_limit_all_sources_have_their_turns() {
+    let mut hosts = Hosts::new(0);
+    let now = hosts.room.now;
+    hosts.leech().set_limits(now, Some(BytesPerSec(500_000)), None);
+    let keys = [16 * MEG, 4 * MEG, MEG].map(|rate| hosts.add(Kind::Good, rate, whole()));
+    hosts.pass(Duration::from_secs(20));
+    let got = keys.map(|key| hosts.got(key));
+    let all: u64 = got.iter().sum();
+    assert!(got.iter().all(|&got| got > all / 10), "{got:?}");
+}
+
+#[test]
 fn attack_36_a_stranger_does_not_send_us_to_near_addresses() {
     let mut hosts = Hosts::new(0);
     let now = hosts.room.now;
