@@ -196,7 +196,8 @@ async fn searches_wait_for_each_other_and_suit_old_servers() {
 async fn lists_by_way_of_the_directory_and_who_somebody_is() {
     let (_server, client, mut wire) = inside().await;
     let row = format!("212 bob \"x.mp3\" {NO_HASH} 5 128 44100 61");
-    wire.say(&row).await; // nobody has asked
+    wire.write(&[line(&row), line("751 x")].concat()).await; // nobody has asked
+    wire.hears(&["752 x"]).await;
     let mut listed = client.browse(nick("bob"), false).await;
     wire.hears(&["211 bob"]).await;
     wire.write(&[line(&row), line(&format!("213 bob {HERE}"))].concat()).await;

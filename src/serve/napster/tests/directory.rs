@@ -105,7 +105,8 @@ async fn names_with_a_password_outlive_the_directory() {
 #[tokio::test]
 async fn shares_and_searches_as_recorded() {
     let directory = directory(Terms { limits: Limits::off(), ..plain() });
-    let mut bob = Wire::login(directory.addr(), "bob", 6699).await;
+    let (_open, port) = port().await;
+    let mut bob = Wire::login(directory.addr(), "bob", port).await;
     let mut eve = Wire::login(directory.addr(), "eve", 6699).await;
     let (seven, eight) = (format!("{:032x}", 7), format!("{:032x}", 8));
     let hex = "ab".repeat(20);
@@ -155,7 +156,7 @@ async fn shares_and_searches_as_recorded() {
     bob.say("200 FILENAME CONTAINS \"some\" TYPE ANY").await;
     bob.hears(&["202 "]).await;
     eve.say(&format!("215 {eight} 6000")).await;
-    let same = format!("216 bob {HERE} 6699 \"d\\Film\\some film.avi\" {eight} 6000 7");
+    let same = format!("216 bob {HERE} {port} \"d\\Film\\some film.avi\" {eight} 6000 7");
     eve.hears(&[&same, "217 "]).await;
     bob.say("102 d\\Live\\some a.mp3").await;
     bob.say("102 d\\Live\\some a.mp3").await;
@@ -281,7 +282,8 @@ async fn who_is_firewalled_connects_himself() {
 #[tokio::test]
 async fn torrents_files_are_found_by_the_extension() {
     let directory = directory(Terms::default());
-    let mut bob = Wire::login(directory.addr(), "bob", 6699).await;
+    let (_open, port) = port().await;
+    let mut bob = Wire::login(directory.addr(), "bob", port).await;
     let mut eve = Wire::login(directory.addr(), "eve", 6699).await;
     let hex = "ab".repeat(20);
     bob.say(&format!("21335 \"btih-{hex}\\big film.mkv\" 5000000000 {hex} {NO_HASH}")).await;
@@ -289,7 +291,7 @@ async fn torrents_files_are_found_by_the_extension() {
     bob.hears(&["750 gaggle "]).await;
     eve.say(&format!("21336 TYPE ANY BTIH \"{hex}\"")).await;
     let row =
-        format!("21337 \"btih-{hex}\\big film.mkv\" 5000000000 {hex} 1 0 bob {HERE} 6699 7 174");
+        format!("21337 \"btih-{hex}\\big film.mkv\" 5000000000 {hex} 1 0 bob {HERE} {port} 7 174");
     eve.hears(&[&row, "202 "]).await;
     eve.say("200 FILENAME CONTAINS \"big film\" TYPE ANY").await;
     let row =

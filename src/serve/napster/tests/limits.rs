@@ -87,7 +87,7 @@ async fn who_asks_much_waits_for_himself_alone() {
     }
     assert_eq!(eve.next().await, "750 gaggle ");
     // Who does not read is left when others have more for him than he may let wait.
-    assert_eq!(until(directory.watch(), "three", |_| true).await.counters.users, 3);
+    until(directory.watch(), "three", |status| status.counters.users == 3).await;
     let word = line(&format!("205 deaf {}", "x".repeat(1000)));
     let left = async {
         while directory.status().counters.users > 2 {

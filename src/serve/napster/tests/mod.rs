@@ -148,6 +148,13 @@ impl Wire {
     }
 }
 
+/// A port at which somebody can be reached.
+async fn port() -> (TcpListener, u16) {
+    let listener = TcpListener::bind(here()).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
 /// A directory without the extension, as old clients know it.
 fn plain() -> Terms {
     Terms { swarm_extension: false, ..Terms::default() }
@@ -184,10 +191,15 @@ impl Folder {
         file.set_times(std::fs::FileTimes::new().set_modified(time)).unwrap();
     }
 
-    /// A library that knows so many of its files.
+    /// A library that knows so many of its files, and soon what becomes of them.
     async fn library(&self, files: usize, torrents: bool) -> Library {
+        self.looked(files, torrents, Duration::from_millis(100)).await
+    }
+
+    /// A library that looks again after this time.
+    async fn looked(&self, files: usize, torrents: bool, rescan: Duration) -> Library {
         let config = ShareConfig {
-            rescan: Duration::from_millis(100),
+            rescan,
             threads: Some(2),
             torrents,
             ..ShareConfig::new(vec![self.top()], self.dir.path().join("state"))

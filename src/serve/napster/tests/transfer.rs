@@ -9,7 +9,7 @@ use gaggle_core::proto::napster::Text;
 /// A client that is in and shares `song.mp3` with these bytes, and its words to the directory.
 async fn sharing(bytes: &[u8], walled: bool) -> (Folder, Server, Client, Wire) {
     let folder = Folder::new(&[("song.mp3", bytes)]);
-    let library = Some(folder.library(1, false).await);
+    let library = Some(folder.looked(1, false, Duration::from_secs(3600)).await);
     let server = Server::new().await;
     let new = if walled { super::walled } else { super::client };
     let client = new(server.addr(), "me", library);
@@ -59,13 +59,13 @@ async fn files_are_given_to_who_was_told_to_come() {
     folder.put("song.mp3", b"another");
     assert_eq!(get(&client, &[b"GETdown \"song.mp3\" 0\n"]).await, b"FILE NOT SHARED");
     wire.say("607 down \"nothing.mp3\" 7").await;
-    loop {
-        let said = wire.next().await;
-        if said == "609 down \"nothing.mp3\"" {
-            break;
-        }
-        assert!(said.starts_with("22") || said.starts_with("10"), "{said}");
+    // The folder is looked through again meanwhile, and what it has now is said.
+    let mut said = vec![wire.next().await];
+    while !said.last().is_some_and(|said| said.starts_with("609 ")) {
+        said.push(wire.next().await);
     }
+    assert_eq!(said.pop().unwrap(), "609 down \"nothing.mp3\"");
+    assert!(said.contains(&"220 ".to_owned()) && said.contains(&"221 ".to_owned()), "{said:?}");
     let status = until(client.watch(), "figures", |status| status.uploads == 0).await;
     assert_eq!(status.uploaded, 700_010);
 }
