@@ -218,7 +218,7 @@ impl Job {
             Reach::Push(_) => format!("a host of {} behind a firewall", host.kind.name()),
         };
         let spec = Fetches::spec(&host, 0..0);
-        match self.whole.add_source(self.clock.now(), spec) {
+        match self.whole.add_source(self.clock.now(), &spec) {
             Ok(key) => {
                 self.names.insert(key, name);
                 self.fetches.add(key, host);

@@ -5,6 +5,7 @@ use gaggle_core::proto::http::Head;
 use gaggle_core::proto::napster::{Nick, PeerRequest, Request};
 use gaggle_core::scope::Scope;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -157,25 +158,30 @@ impl Shared {
         matches!(self.act, Act::Die(after) if self.sent.load(Ordering::Relaxed) >= after)
     }
 
+    /// The next request: the how-manieth it is, and for which bytes.
+    async fn hear(
+        &self,
+        tcp: &mut TcpStream,
+        read: &mut Vec<u8>,
+    ) -> std::io::Result<Option<(usize, Range<u64>)>> {
+        let (len, range) = loop {
+            if let Ok(Some((head, len))) = Head::split(read) {
+                break (len, head.range().unwrap());
+            }
+            if tcp.read_buf(read).await? == 0 {
+                return Ok(None);
+            }
+        };
+        let head = String::from_utf8(read.drain(..len).collect()).unwrap();
+        let mut heads = self.heads.lock().unwrap();
+        heads.push(head);
+        let size = self.content.len() as u64;
+        Ok(Some((heads.len(), range.and_then(|range| range.of(size)).unwrap_or(0..size))))
+    }
+
     async fn serve(&self, mut tcp: TcpStream) -> std::io::Result<()> {
-        let mut read = Vec::new();
-        loop {
-            let (len, range) = loop {
-                if let Ok(Some((head, len))) = Head::split(&read) {
-                    break (len, head.range().unwrap());
-                }
-                if tcp.read_buf(&mut read).await? == 0 {
-                    return Ok(());
-                }
-            };
-            let head = String::from_utf8(read.drain(..len).collect()).unwrap();
-            let nth = {
-                let mut heads = self.heads.lock().unwrap();
-                heads.push(head.clone());
-                heads.len()
-            };
-            let size = self.content.len() as u64;
-            let range = range.and_then(|range| range.of(size)).unwrap_or(0..size);
+        let (mut read, size) = (Vec::new(), self.content.len() as u64);
+        while let Some((nth, range)) = self.hear(&mut tcp, &mut read).await? {
             let (mut first, mut last) = (range.start, range.end - 1);
             if self.act == Act::Shift {
                 (first, last) = (first + 1, last.min(size - 2) + 1);
@@ -234,6 +240,7 @@ impl Shared {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     async fn body(&self, tcp: &mut TcpStream, first: u64, last: u64) -> std::io::Result<()> {

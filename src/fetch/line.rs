@@ -5,6 +5,7 @@ use crate::net::{Buffers, ReadBuffer};
 use bytes::{Bytes, BytesMut};
 use gaggle_core::clock::Instant;
 use gaggle_core::swarm::source::SourceFault;
+use std::any::Any;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,6 +22,9 @@ pub(super) struct Line {
     pub(super) addr: SocketAddr,
     /// See [`Stream::dialled`].
     pub(super) dialled: bool,
+    /// See [`Stream::size`].
+    pub(super) size: Option<u64>,
+    _guard: Option<Box<dyn Any + Send>>,
     read: ReadBuffer,
     /// When its last answer was over.
     pub(super) idle_since: Instant,
@@ -28,12 +32,12 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(
-        Stream { tcp, read, dialled }: Stream,
+        Stream { tcp, read, dialled, size, guard }: Stream,
         buffers: &Buffers,
     ) -> Result<Self, SourceFault> {
         let addr = tcp.peer_addr().map_err(|_| SourceFault::Lost)?;
         let read = ReadBuffer::new(read, READ_MAX, buffers.clone());
-        Ok(Self { tcp, addr, dialled, read, idle_since: Instant::ZERO })
+        Ok(Self { tcp, addr, dialled, size, _guard: guard, read, idle_since: Instant::ZERO })
     }
 
     /// Whether it can be used again, as far as is known: it is open, and has sent nothing unasked.

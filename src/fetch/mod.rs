@@ -28,6 +28,7 @@ use gaggle_core::proto::fasttrack::{Ask, Target, UuHash};
 use gaggle_core::proto::napster::{Nick, Text};
 use gaggle_core::scope::Scope;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -98,6 +99,17 @@ pub struct Stream {
     pub read: BytesMut,
     /// Whether we have connected, and nothing has been said yet; otherwise the host has, and has said what for.
     pub dialled: bool,
+    /// Of the whole file, if the host has said.
+    pub size: Option<u64>,
+    /// What is to be kept as long as the connection.
+    pub guard: Option<Box<dyn Any + Send>>,
+}
+
+impl Stream {
+    /// One that the host has made, and has said what for.
+    pub fn pushed(tcp: TcpStream) -> Self {
+        Self { tcp, read: BytesMut::new(), dialled: false, size: None, guard: None }
+    }
 }
 
 /// What is spoken on a connection to a host.

@@ -82,6 +82,8 @@ impl Source {
                     let (me, path) = (me.clone(), path.clone());
                     let errand = Errand::Get { me, path, size, offset };
                     napster::begin(&mut line, self.means.clock, errand).await?
+                } else if let Some(got) = line.size.filter(|&offered| offered != size) {
+                    return Err(SourceFault::Total { got, want: size });
                 } else {
                     napster::take(&mut line, offset).await?
                 };
@@ -204,7 +206,8 @@ impl Source {
             tracing::debug!(%addr, %error, "cannot connect to a source");
             SourceFault::Lost
         })?;
-        Line::new(Stream { tcp, read: BytesMut::new(), dialled: true }, &self.means.buffers)
+        let stream = Stream { tcp, read: BytesMut::new(), dialled: true, size: None, guard: None };
+        Line::new(stream, &self.means.buffers)
     }
 
     fn reuse(&self) -> Option<Line> {

@@ -276,7 +276,7 @@ impl Push for Caller {
                     theirs.write_all(&content[..PIECE as usize]).await.unwrap();
                 }
             });
-            Ok(Stream { tcp, read: BytesMut::new(), dialled: false })
+            Ok(Stream::pushed(tcp))
         })
     }
 }

@@ -4,7 +4,6 @@ use super::Heard;
 use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream};
 use crate::net::Clock;
 use crate::serve::fasttrack::{self, Config, FastTrack, PushError, Role};
-use bytes::BytesMut;
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::proto::fasttrack::Query;
 use gaggle_core::scope::Scope;
@@ -35,8 +34,13 @@ impl Part {
     ) -> Result<Self, String> {
         let mut connect = Vec::new();
         for server in servers {
+            // A name that is gone stops nobody else from being asked.
             let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
-            let found = found.map_err(|error| format!("{server}: {error}"))?;
+            let Ok(found) =
+                found.inspect_err(|error| tracing::warn!(%server, %error, "no address"))
+            else {
+                continue;
+            };
             connect.extend(found.filter_map(|addr| match addr {
                 SocketAddr::V4(addr) => Some(addr),
                 SocketAddr::V6(_) => None,
@@ -104,7 +108,7 @@ impl Push for Node {
         Box::pin(async {
             loop {
                 match self.ours.push(&self.host).await {
-                    Ok(tcp) => return Ok(Stream { tcp, read: BytesMut::new(), dialled: false }),
+                    Ok(tcp) => return Ok(Stream::pushed(tcp)),
                     // No supernode has taken us yet.
                     Err(PushError::Alone) => sleep(super::AGAIN).await,
                     Err(error) => return Err(error.to_string()),

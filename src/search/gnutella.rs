@@ -4,7 +4,6 @@ use super::Heard;
 use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream};
 use crate::net::Clock;
 use crate::serve::gnutella::{Config, Gnutella, PushError, Role};
-use bytes::BytesMut;
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::overlay::gnutella::Found;
 use gaggle_core::proto::gnutella::{Guid, Query};
@@ -94,7 +93,7 @@ impl Push for Servent {
         Box::pin(async {
             loop {
                 match self.ours.push(self.servent, self.index).await {
-                    Ok(tcp) => return Ok(Stream { tcp, read: BytesMut::new(), dialled: false }),
+                    Ok(tcp) => return Ok(Stream::pushed(tcp)),
                     // The way there comes with an answer of its own, to the question that is asked again.
                     Err(PushError::NoPush(_)) => sleep(super::AGAIN).await,
                     Err(error) => return Err(error.to_string()),

@@ -9,6 +9,7 @@ use gaggle_core::overlay::napster::{self, SearchEnd};
 use gaggle_core::proto::napster::{Bound, Compare, Nick, Property, Query, Text};
 use gaggle_core::scope::Scope;
 use gaggle_core::search::{Hashes, Hit, Network, Question, Reach};
+use std::any::Any;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,8 +145,13 @@ impl Push for User {
             loop {
                 match self.client.open(self.nick.clone(), self.path.clone()).await {
                     Ok(opened) => {
-                        let dialled = matches!(opened.way, WayIn::Dialled(_));
-                        return Ok(Stream { tcp: opened.stream, read: BytesMut::new(), dialled });
+                        let (dialled, size) = match opened.way {
+                            WayIn::Dialled(_) => (true, None),
+                            WayIn::Pushed { size } => (false, Some(size)),
+                        };
+                        let (tcp, read) = (opened.stream, BytesMut::new());
+                        let guard: Option<Box<dyn Any + Send>> = Some(Box::new(opened.counted));
+                        return Ok(Stream { tcp, read, dialled, size, guard });
                     }
                     // Not let in yet.
                     Err(OpenError::Offline) => sleep(super::AGAIN).await,

@@ -160,18 +160,22 @@ impl Networks {
 /// The ways that lead to those hosts of a result that cannot be dialled.
 pub fn ways_to(found: &Found, search: &Saved) -> Ways {
     let mut ways = Ways::new();
-    let mut add = |network, server: &str| {
+    let mut add = |network, server: Option<&str>| {
         let known = ways.entry(network).or_default();
-        known.extend(PeerHint::parse(server).filter(|server| !known.contains(server)));
+        let server = server.and_then(PeerHint::parse);
+        known.extend(server.filter(|server| !known.contains(server)));
     };
     for hit in found.sources.iter().filter(|hit| hit.reach.direct().is_none()) {
         match &hit.reach {
-            Reach::Napster { server, .. } => add(Network::Napster, server),
-            Reach::FastTrack { supernode, .. } => add(Network::FastTrack, &supernode.to_string()),
+            Reach::Napster { server, .. } => add(Network::Napster, Some(server)),
+            Reach::FastTrack { supernode, .. } => {
+                add(Network::FastTrack, Some(&supernode.to_string()));
+            }
             Reach::Gnutella { .. } => {
+                add(Network::Gnutella, None); // by whom earlier runs have met, too
                 let asked = search.servers.iter();
                 let asked = asked.filter(|(network, _)| *network == Network::Gnutella);
-                asked.for_each(|(network, server)| add(*network, server));
+                asked.for_each(|(network, server)| add(*network, Some(server)));
             }
         }
     }

@@ -73,6 +73,8 @@ fn from_everybody(place: Place, victims: &[&str]) {
         let deadline = Deadline::after_secs(60);
         let half = deadline.poll(|| Ok(counter_when(&get, "done", quarter)));
         assert!(half.unwrap().is_some(), "{name}: too slow\n{}", get.tail());
+        let is_over = get.said().iter().any(|said| event(said, "complete").is_some());
+        assert!(!is_over, "{name} is complete before anybody dies");
         let mut seed = Some(seed);
         match victim {
             "bittorrent" => drop(seed.take()),

@@ -79,6 +79,9 @@ impl Group {
         }
         // Programs take an MD5 of different things: that it differs means nothing.
         let weak = uu == Some(true) || compare(ours.md5, theirs.md5) == Some(true);
+        // What covers a part of the file only does not lend one's torrent or SHA-1 to the other: a lone voice would name them for all.
+        let names = |hashes: &Hashes| hashes.torrent.is_some() || hashes.sha1.is_some();
+        let weak = weak && !names(ours) && !names(theirs);
         strong.contains(&Some(true)) || (weak && sizes == Some(true))
     }
 
@@ -189,6 +192,9 @@ mod tests {
             ..napster_hit(nick, [9, 9, 4, 4], "c", 5)
         };
         assert_eq!(merged(&[user("ann", 1), user("bob", 1), user("cy", 2)]), [vec![0, 1], vec![2]]);
+        let mut liar = user("dan", 1);
+        liar.hashes.torrent = Some(InfoHash([9; 20]));
+        assert_eq!(merged(&[user("ann", 1), user("bob", 1), liar]), [vec![0, 1], vec![2]]);
     }
 
     #[test]

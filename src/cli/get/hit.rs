@@ -42,12 +42,12 @@ impl One {
         // The way back to who cannot be connected to is that of an answer.
         let _asking = reaches_out.then(|| ask_again(&networks, &search));
         let hosts = networks.hosts(&found);
-        let ended = self.from_all(&found, hosts).await;
+        let ended = self.fetch(&found, hosts).await;
         networks.stop().await;
         ended
     }
 
-    async fn from_all(&self, found: &Found, hosts: Vec<Host>) -> Result<Exit, Failure> {
+    async fn fetch(&self, found: &Found, hosts: Vec<Host>) -> Result<Exit, Failure> {
         let Some(magnet) = found.magnet() else { return self.whole(found, hosts).await };
         let what = What::Magnet(Box::new(magnet));
         if let What::Magnet(magnet) = cache::recall(&self.env, what.clone()) {

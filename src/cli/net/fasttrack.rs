@@ -63,7 +63,8 @@ impl FastTrack {
         let clock = Clock::start();
         let config = self.config(env).await?;
         let library = self.library(env, clock)?;
-        let driver = Driver::start(config, library.clone(), clock).map_err(failure)?;
+        let driver =
+            Driver::start(config, library.clone(), clock).map_err(|error| failure(&error))?;
         let addr = driver.addr();
         env.emit(&Event::Listening { network: "fasttrack", addr: Some(addr.to_string()) })?;
         env.note(format_args!("FastTrack on {addr}, {}", who(addr.into())));
@@ -134,10 +135,10 @@ async fn look_up(name: &str) -> Result<SocketAddrV4, Failure> {
     found.into_iter().find_map(v4).ok_or_else(none)
 }
 
-fn failure(error: Error) -> Failure {
+fn failure(error: &Error) -> Failure {
     match error {
         Error::Listen(_, kind) => {
-            let failure = Failure::new(exit_of(kind), format!("{error}: {kind}"));
+            let failure = Failure::new(exit_of(*kind), format!("{error}: {kind}"));
             match kind {
                 std::io::ErrorKind::AddrInUse => failure.hint("--listen IP:0 takes any free port"),
                 _ => failure,

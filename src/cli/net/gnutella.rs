@@ -65,7 +65,8 @@ impl Gnutella {
         let clock = Clock::start();
         let config = self.config(env, listen)?;
         let library = shared(env, &self.share, clock)?;
-        let servent = Servent::start(config, library.clone(), clock).map_err(failure)?;
+        let servent =
+            Servent::start(config, library.clone(), clock).map_err(|error| failure(&error))?;
         let addr = servent.addr();
         env.emit(&Event::Listening { network: "gnutella", addr: Some(addr.to_string()) })?;
         env.note(format_args!("Gnutella servent on {addr}, {}", who(addr.into())));
@@ -115,10 +116,10 @@ fn shared(env: &Env, folders: &[PathBuf], clock: Clock) -> Result<Option<share::
     library.map(Some).map_err(|e| Failure::io("cannot share", &e))
 }
 
-fn failure(error: Error) -> Failure {
+fn failure(error: &Error) -> Failure {
     match error {
         Error::Listen(_, kind) => {
-            let failure = Failure::new(exit_of(kind), format!("{error}: {kind}"));
+            let failure = Failure::new(exit_of(*kind), format!("{error}: {kind}"));
             match kind {
                 std::io::ErrorKind::AddrInUse => failure.hint("--listen IP:0 takes any free port"),
                 _ => failure,

@@ -13,7 +13,7 @@ use crate::net::{Clock, Dialer, Listener, os_rng};
 use crate::share::{Library, View};
 use gaggle_core::clock::Instant;
 use gaggle_core::overlay::fasttrack::{
-    Cache, Event, Identity, LinkKey, Node, NodeConfig, NodeOutput,
+    Cache, Event, Identity, LinkKey, Node, NodeConfig, NodeOutput, Supernode,
 };
 use gaggle_core::proto::fasttrack::{Datagram, Query, Score, clean_name};
 use gaggle_core::rng::Rng;
@@ -401,9 +401,9 @@ impl Task {
             known: self.node.cache().len(),
             shared: self.shares.len(),
             searches: self.searches.len(),
-            nodes: machine.map_or(0, |supernode| supernode.children()),
-            supernodes: machine.map_or(0, |supernode| supernode.mates()),
-            files: machine.map_or(0, |supernode| supernode.files()),
+            nodes: machine.map_or(0, Supernode::children),
+            supernodes: machine.map_or(0, Supernode::mates),
+            files: machine.map_or(0, Supernode::files),
             connections: self.links.len(),
             uploads: self.transfers.status(),
             refused: self.refused,
@@ -482,5 +482,5 @@ async fn changed(view: &mut Option<watch::Receiver<View>>) {
         return;
     }
     *view = None;
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

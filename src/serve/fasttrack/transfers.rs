@@ -147,7 +147,7 @@ impl Transfers {
     /// Waits until one is over.
     pub(super) async fn reap(&mut self) {
         if self.tasks.join_next().await.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

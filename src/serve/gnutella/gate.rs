@@ -28,6 +28,23 @@ pub(super) struct Permit {
     _one_of_all: OwnedSemaphorePermit,
 }
 
+/// The place of one whom two look after: who decides what he is gives it back, or it is free when both have let go. So
+/// one who is refused keeps it for as long as his connection lasts.
+#[derive(Clone, Debug)]
+pub(super) struct Seat(Arc<Mutex<Option<Permit>>>);
+
+impl Seat {
+    pub(super) fn new(permit: Option<Permit>) -> Self {
+        Self(Arc::new(Mutex::new(permit)))
+    }
+
+    /// It is known what he is.
+    pub(super) fn give_back(&self) {
+        let permit = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(permit);
+    }
+}
+
 impl Gate {
     pub(super) fn new(each_max: usize, loopback_too: bool) -> Arc<Self> {
         let all = Arc::new(Semaphore::new(STRANGERS_MAX));
@@ -87,6 +104,18 @@ mod tests {
         assert_eq!(gate.all.available_permits(), STRANGERS_MAX - 6);
         in_there.clear();
         assert!(gate.each.lock().unwrap().is_empty());
+        // A seat is free once it is given back, or both have let go.
+        for given_back in [true, false] {
+            let owner = Seat::new(gate.enter(stranger, gate.room().await));
+            let link = owner.clone();
+            if given_back {
+                owner.give_back();
+            }
+            drop(owner);
+            assert_eq!(gate.each.lock().unwrap().is_empty(), given_back);
+            drop(link);
+            assert!(gate.each.lock().unwrap().is_empty());
+        }
         let strict = Gate::new(1, true);
         let _one = strict.enter(here, strict.room().await).unwrap();
         assert!(strict.enter(here, strict.room().await).is_none());

@@ -1,6 +1,7 @@
 //! Moves the bytes of one link. What is read goes to the owner of the machine as it came, one bounded piece at a time;
 //! what is written is packed here.
 
+use super::gate::Seat;
 use super::pack::Packer;
 use super::task::News;
 use bytes::{Bytes, BytesMut};
@@ -15,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 pub(super) const WAITING_MAX: usize = 1024;
 /// Bytes of one piece that is read.
 const READ_MAX: usize = 16 << 10;
+/// Bytes that are still read, and thrown away, after the last word; who sends more may lose it.
+const DISCARD_MAX: usize = 64 << 10;
 
 /// Something to be sent.
 #[derive(Debug)]
@@ -24,14 +27,16 @@ pub(super) struct Outgoing {
 }
 
 /// Moves bytes until the neighbour closes, or until the owner drops `to_send` and what was in it has been sent, for a
-/// while after `held` is dropped.
+/// while after `held` is dropped. A stranger who is not let in keeps his `seat` until then.
 pub(super) async fn run(
     stream: TcpStream,
     id: LinkId,
     to_send: mpsc::Receiver<Outgoing>,
     held: oneshot::Receiver<()>,
+    seat: Seat,
     news: mpsc::Sender<News>,
 ) {
+    let _seat = seat; // goes last, after the socket
     let (mut from, to) = stream.into_split();
     let writing = write(to, id, to_send, news.clone());
     let let_go = async {
@@ -45,7 +50,12 @@ pub(super) async fn run(
             // A connection that is closed before all was read loses what was said last.
             let drain = async {
                 let mut rest = vec![0; READ_MAX];
-                while from.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+                let mut left = DISCARD_MAX;
+                while let Ok(read @ 1..) = from.read(&mut rest).await
+                    && read < left
+                {
+                    left -= read;
+                }
             };
             tokio::select! { () = drain => {} () = &mut let_go => {} }
         },

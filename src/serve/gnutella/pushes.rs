@@ -2,9 +2,10 @@
 
 use super::PushError;
 use gaggle_core::clock::Instant;
+use gaggle_core::overlay::gnutella::LinkId;
 use gaggle_core::proto::gnutella::Guid;
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -15,9 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const WAITING_MAX: usize = 256;
 /// Connections that we make at the wish of others, at once; further wishes are not heard.
 const GIVES_MAX: usize = 64;
-/// Of them, those to one address.
+/// Of them, those to one address, whatever the ports.
 const GIVES_EACH: usize = 4;
-/// How many such connections we begin each second, so that a flood of wishes cannot make us one of connections.
+/// And those that one link has brought.
+const GIVES_LINK: usize = 16;
+/// How many such connections we begin each second for one link, so that a flood of wishes cannot make us one of connections.
 const GIVES_PER_S: u64 = 4;
 /// And after a pause.
 const GIVES_BURST: u64 = 16;
@@ -66,41 +69,58 @@ impl Pushes {
     }
 }
 
-/// Whom we connect to at their wish.
-#[derive(Debug)]
+/// Whom we connect to at their wish. What each neighbour may bring is counted apart, so that one that floods us takes
+/// nothing from the others.
+#[derive(Debug, Default)]
 pub(super) struct Gives {
-    to: BTreeMap<SocketAddrV4, usize>,
+    /// Those that last, by the link that brought the wish and the address.
+    now: Vec<(LinkId, Ipv4Addr)>,
+    /// Of the links whose bucket is not full.
+    buckets: BTreeMap<LinkId, Bucket>,
+}
+
+/// What one link may still bring at once.
+#[derive(Debug)]
+struct Bucket {
     tokens: u64,
     counted: Instant,
 }
 
-impl Gives {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { to: BTreeMap::new(), tokens: GIVES_BURST, counted: now }
-    }
-
-    /// Whether one more connection to an address is made.
-    pub(super) fn begin(&mut self, now: Instant, to: SocketAddrV4) -> bool {
+impl Bucket {
+    fn earn(&mut self, now: Instant) {
         let earned = now.since(self.counted).as_secs();
         self.counted += Duration::from_secs(earned);
         self.tokens =
             self.tokens.saturating_add(earned.saturating_mul(GIVES_PER_S)).min(GIVES_BURST);
-        let here = self.to.get(&to).copied().unwrap_or_default();
-        if self.tokens == 0 || here >= GIVES_EACH || self.to.values().sum::<usize>() >= GIVES_MAX {
+    }
+}
+
+impl Gives {
+    /// Whether one more connection to an address is made.
+    pub(super) fn begin(&mut self, now: Instant, by: LinkId, to: Ipv4Addr) -> bool {
+        self.buckets.retain(|_, bucket| {
+            bucket.earn(now);
+            bucket.tokens < GIVES_BURST // a full one is as good as none, and its link may be gone
+        });
+        let here = self.now.iter().filter(|(_, ip)| *ip == to).count();
+        let brought = self.now.iter().filter(|(link, _)| *link == by).count();
+        if here >= GIVES_EACH || brought >= GIVES_LINK || self.now.len() >= GIVES_MAX {
             return false;
         }
-        self.tokens -= 1;
-        self.to.insert(to, here + 1);
+        let full = Bucket { tokens: GIVES_BURST, counted: now };
+        let bucket = self.buckets.entry(by).or_insert(full);
+        if bucket.tokens == 0 {
+            return false;
+        }
+        bucket.tokens -= 1;
+        self.now.push((by, to));
         true
     }
 
     /// One of them is over.
-    pub(super) fn end(&mut self, to: SocketAddrV4) {
-        match self.to.get_mut(&to) {
-            Some(here) if *here > 1 => *here -= 1,
-            _ => {
-                self.to.remove(&to);
-            }
+    pub(super) fn end(&mut self, by: LinkId, to: Ipv4Addr) {
+        if let Some(at) = self.now.iter().position(|one| *one == (by, to)) {
+            self.now.swap_remove(at);
         }
     }
 }
@@ -111,18 +131,27 @@ mod tests {
 
     #[test]
     fn wishes_of_others_are_few_at_a_time_and_few_a_second() {
-        let addr = |n: u8| SocketAddrV4::new([198, 18, 0, n].into(), 1);
+        let ip = |n: u8| Ipv4Addr::new(198, 18, 0, n);
         let at = |s| Instant::ZERO + Duration::from_secs(s);
-        let mut gives = Gives::new(at(0));
-        let heard = (0..10).filter(|_| gives.begin(at(0), addr(1))).count();
+        let (flood, other) = (LinkId(1), LinkId(2));
+        let mut gives = Gives::default();
+        let heard = (0..10).filter(|_| gives.begin(at(0), flood, ip(1))).count();
         assert_eq!(heard, GIVES_EACH);
-        let heard = (2..=255).filter(|&n| gives.begin(at(0), addr(n))).count();
-        assert_eq!(heard, 16 - GIVES_EACH, "a burst");
-        let heard = (2..=255).filter(|&n| gives.begin(at(1), addr(n))).count();
+        let heard = (2..=255).filter(|&n| gives.begin(at(0), flood, ip(n))).count();
+        assert_eq!(heard, 16 - GIVES_EACH, "a burst, and as many as one link may have");
+        assert!(!gives.begin(at(9), flood, ip(200)));
+        gives.now.clear();
+        assert!((2..18).all(|n| gives.begin(at(9), flood, ip(n))));
+        gives.now.clear();
+        let heard = (2..=255).filter(|&n| gives.begin(at(10), flood, ip(n))).count();
         assert_eq!(heard, 4, "and then so many a second");
-        let all = (2..60).flat_map(|s| [s; 9]).filter(|&s| gives.begin(at(s), addr(s as u8)));
-        assert_eq!(all.count(), GIVES_MAX - 20);
-        gives.end(addr(1));
-        assert!(gives.begin(at(100), addr(1)) && !gives.begin(at(100), addr(1)));
+        assert!(gives.begin(at(10), other, ip(250)), "the others have their own");
+        gives.now.clear();
+        let all = (0..100).filter(|&n| gives.begin(at(20), LinkId(n), ip(n as u8)));
+        assert_eq!(all.count(), GIVES_MAX);
+        assert_eq!(gives.buckets.len(), GIVES_MAX);
+        gives.end(LinkId(0), ip(0));
+        assert!(gives.begin(at(100), other, ip(1)) && !gives.begin(at(100), other, ip(1)));
+        assert_eq!(gives.buckets.len(), 1, "those that are full are forgotten");
     }
 }

@@ -16,6 +16,9 @@ const LIFE: Duration = Duration::from_secs(200);
 /// How long answers may still come when nobody more is asked.
 const LATE: Duration = Duration::from_secs(10);
 
+/// Servents that one search has answers of; those of further ones, whose names may be made up, are spam.
+const SERVENTS_MAX: usize = 4096;
+
 /// All searches of ours.
 #[derive(Debug, Default)]
 pub(super) struct Searches(Vec<Search>);
@@ -84,6 +87,10 @@ impl Searches {
         };
         let mut junk = 0;
         for one in found {
+            if search.files.len() >= SERVENTS_MAX && !search.files.contains_key(&one.servent) {
+                junk += 1;
+                continue;
+            }
             let files = search.files.entry(one.servent).or_default();
             *files += 1;
             if *files > HITS_PER_QUERY || search.out.try_send(one).is_err() {

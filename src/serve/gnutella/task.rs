@@ -4,7 +4,7 @@
 //! have one piece of what it read waiting here, and waits its turn with it.
 
 use super::caches::{self, ASK_EVERY, HostCache};
-use super::gate::{Gate, Permit};
+use super::gate::{Gate, Permit, Seat};
 use super::link::{self, Outgoing, WAITING_MAX};
 use super::listen::{self, Arrival, Host};
 use super::pack::Unpacker;
@@ -18,18 +18,19 @@ use crate::share;
 use bytes::{Bytes, BytesMut};
 use gaggle_core::clock::Instant;
 use gaggle_core::external::Sighting;
+use gaggle_core::metainfo::PeerHint;
 use gaggle_core::overlay::gnutella::{self as overlay, Event, Found, LinkId, Servent, Side};
 use gaggle_core::proto::gnutella::{Giv, Guid};
 use gaggle_core::rng::Rng;
 use gaggle_core::scope::Scope;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// News of links and strangers that may wait; whoever has more waits with them.
 const NEWS_MAX: usize = 64;
@@ -57,8 +58,8 @@ pub(super) enum News {
     /// Somebody has connected to ask for a file.
     Called(SocketAddr),
     Dialled(SocketAddrV4, Option<TcpStream>),
-    /// A connection that was made at somebody's wish is over.
-    Gave(SocketAddrV4),
+    /// A connection that was made at somebody's wish, which came by this link, is over.
+    Gave(LinkId, Ipv4Addr),
     Gone(LinkId),
     /// A servent has connected at our wish.
     Pushed(Guid, TcpStream),
@@ -80,8 +81,8 @@ struct Line {
     unpacker: Option<Unpacker>,
     packed: bool,
     to_send: mpsc::Sender<Outgoing>,
-    /// Until it is known what it is.
-    permit: Option<Permit>,
+    /// Of a stranger, until it is known what it is.
+    seat: Seat,
     _held: oneshot::Sender<()>,
 }
 
@@ -116,6 +117,8 @@ struct Task {
     uploads: Option<Uploads>,
     saved: Option<Arc<Saved>>,
     save_at: Instant,
+    /// What is being written down.
+    saving: Option<JoinHandle<()>>,
     good: Vec<SocketAddrV4>,
     /// Our side of connections that were made.
     locals: BTreeSet<IpAddr>,
@@ -187,27 +190,33 @@ pub(super) fn start(
         caches: config.caches.into_iter().map(|cache| (cache, None)).collect(),
         searches: Searches::default(),
         pushes: Pushes::default(),
-        gives: Gives::new(now),
+        gives: Gives::default(),
         uploads,
         saved: saved.map(Arc::new),
         save_at: now + SAVE_FIRST,
+        saving: None,
         good: Vec::new(),
         locals: BTreeSet::new(),
         called: false,
         fit_since: None,
         status,
     };
-    for host in config.connect {
-        match host.addr() {
-            Some(SocketAddr::V4(addr)) => task.give(now, addr),
-            _ => task.find(true, async move { caches::resolve(&host).await }),
-        }
-    }
+    task.meet(now, config.connect);
     background.spawn(task.run(queue, incoming, watching));
     Ok(Gnutella { addr, commands, status: shown, _background: Arc::new(background) })
 }
 
 impl Task {
+    /// Neighbours whom the owner has named.
+    fn meet(&mut self, now: Instant, hosts: Vec<PeerHint>) {
+        for host in hosts {
+            match host.addr() {
+                Some(SocketAddr::V4(addr)) => self.give(now, addr),
+                _ => self.find(true, async move { caches::resolve(&host).await }),
+            }
+        }
+    }
+
     async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
@@ -242,6 +251,10 @@ impl Task {
             }
         };
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        // One after the other, or two would write one file at once.
+        if let Some(saving) = self.saving.take() {
+            let _ = saving.await;
+        }
         if let Some(saving) = self.save() {
             let _ = saving.await;
         }
@@ -300,7 +313,7 @@ impl Task {
                 self.add_line(id, stream, addr.into(), None);
             }
             News::Dialled(addr, None) => self.servent.handle_unreachable(addr),
-            News::Gave(addr) => self.gives.end(addr),
+            News::Gave(by, to) => self.gives.end(by, to),
             News::Gone(id) => {
                 if self.lines.remove(&id).is_some() {
                     self.servent.handle_closed(id);
@@ -340,15 +353,17 @@ impl Task {
         }
         let (to_send, sending) = mpsc::channel(WAITING_MAX);
         let (held, holding) = oneshot::channel();
-        self.links.spawn(link::run(stream, id, sending, holding, self.news.clone()));
+        let (ours, seat) = (permit.is_none(), Seat::new(permit));
+        let moving = link::run(stream, id, sending, holding, seat.clone(), self.news.clone());
+        self.links.spawn(moving);
         let line = Line {
             addr,
-            ours: permit.is_none(),
+            ours,
             input: BytesMut::new(),
             unpacker: None,
             packed: false,
             to_send,
-            permit,
+            seat,
             _held: held,
         };
         self.lines.insert(id, line);
@@ -428,7 +443,7 @@ impl Task {
             }
             Event::Joined { link, side, packed_in, packed_out } => {
                 if let Some(line) = self.lines.get_mut(&link) {
-                    line.permit = None;
+                    line.seat.give_back();
                     line.packed = packed_in || packed_out;
                     line.unpacker = packed_in.then(Unpacker::new);
                     if let (true, SocketAddr::V4(addr)) = (line.ours, line.addr) {
@@ -441,7 +456,7 @@ impl Task {
                 self.searches.go_out(now, &mut self.servent);
                 self.show();
             }
-            Event::Push { addr, index } => self.give_to(now, addr, index),
+            Event::Push { link, addr, index } => self.give_to(now, link, addr, index),
             Event::Searched(search) => self.searches.on_searched(now, search),
         }
     }
@@ -464,10 +479,10 @@ impl Task {
         !self.lan || Scope::is_near(IpAddr::V4(*addr.ip()))
     }
 
-    /// Somebody wants us to connect to him.
-    fn give_to(&mut self, now: Instant, to: SocketAddrV4, index: u32) {
+    /// Somebody wants us to connect to him, says a neighbour.
+    fn give_to(&mut self, now: Instant, by: LinkId, to: SocketAddrV4, index: u32) {
         let Some(uploads) = self.uploads.clone() else { return };
-        if !self.is_open(to) || !self.gives.begin(now, to) {
+        if !self.is_open(to) || !self.gives.begin(now, by, *to.ip()) {
             return;
         }
         let line = Giv { index, servent: self.servent.guid(), name: "file".into() }.encode();
@@ -476,7 +491,7 @@ impl Task {
             if let Err(error) = uploads.give(to.into(), &line).await {
                 tracing::debug!(%to, %error, "cannot connect to who asked for it");
             }
-            let _ = news.send(News::Gave(to)).await;
+            let _ = news.send(News::Gave(by, *to.ip())).await;
         });
     }
 
@@ -519,7 +534,9 @@ impl Task {
         self.grow(now);
         if now >= self.save_at {
             self.save_at = now + SAVE_EVERY;
-            drop(self.save());
+            if self.saving.as_ref().is_none_or(JoinHandle::is_finished) {
+                self.saving = self.save();
+            }
         }
         self.show();
     }
@@ -548,7 +565,7 @@ impl Task {
         self.find(false, caches::ask(cache, guid));
     }
 
-    fn save(&self) -> Option<tokio::task::JoinHandle<()>> {
+    fn save(&self) -> Option<JoinHandle<()>> {
         let saved = Arc::clone(self.saved.as_ref()?);
         let mut hosts = self.good.clone();
         hosts.extend(self.servent.hosts().filter(|addr| !self.good.contains(addr)));

@@ -131,6 +131,10 @@ impl<'a> Talk<'a> {
 
     async fn answer(&mut self, request: Request) -> io::Result<Then> {
         let keep_alive = request.keep_alive;
+        if request.head_only {
+            // Who only looks uses no slot, and must not keep one from others by looking again and again.
+            (self.place, self.slot) = (None, None);
+        }
         let (number, item) = match &request.what {
             What::File(number, item) => (*number, Arc::clone(item)),
             What::Torrent(info) => return self.torrent(*info, &request).await,
@@ -153,7 +157,8 @@ impl<'a> Talk<'a> {
         let head = file_head(&dialect, &item, range.as_ref(), &alternates, keep_alive);
         if request.head_only {
             self.refusals = 0;
-            self.stream.write_all(head.as_bytes()).await?;
+            timeout(self.shared.config.patience.stall, self.stream.write_all(head.as_bytes()))
+                .await??;
             return Ok(Then::of(keep_alive));
         }
         if let Err(why) = self.turn(&request, number).await? {

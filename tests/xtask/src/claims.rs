@@ -91,6 +91,11 @@ const CLAIMS: &[Claim] = &[
         says: "FastTrack: half the supernodes",
         kept_by: KeptBy::Tests("search_fasttrack"),
     },
+    Claim {
+        number: 29,
+        says: "three networks, one file of four",
+        kept_by: KeptBy::Tests("findall"),
+    },
 ];
 
 /// Runs the check and every claim, or only the claims that were `asked` for, and prints the verdicts.

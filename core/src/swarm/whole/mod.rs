@@ -145,10 +145,11 @@ impl Whole {
     pub fn add_source(
         &mut self,
         now: Instant,
-        spec: SourceSpec,
+        spec: &SourceSpec,
     ) -> Result<SourceKey, SourceRefusal> {
         let addr = spec.addr.map(canonical);
-        let spec = SourceSpec { addr, span: 0..self.config.len, ..spec };
+        let &SourceSpec { teller, parallel, .. } = spec;
+        let spec = SourceSpec { addr, teller, span: 0..self.config.len, parallel };
         if let Some(addr) = addr
             && Scope::of(addr.ip()).is_none_or(|scope| scope < spec.teller)
         {

@@ -37,7 +37,7 @@ impl Bench {
         for (nth, &kind) in kinds.iter().enumerate() {
             let addr = Some(([198, 18, 0, nth as u8 + 1], 80).into());
             let spec = SourceSpec { addr, teller: Scope::Global, span: 0..0, parallel: 1 };
-            hosts.insert(whole.add_source(now, spec).unwrap(), kind);
+            hosts.insert(whole.add_source(now, &spec).unwrap(), kind);
         }
         let (runs, file) = (BTreeMap::new(), BTreeMap::new());
         Self {
@@ -230,7 +230,7 @@ fn a_limit_holds() {
     for nth in 0..3 {
         let addr = Some(([198, 18, 0, nth + 1], 80).into());
         let spec = SourceSpec { addr, teller: Scope::Global, span: 0..0, parallel: 1 };
-        bench.whole.add_source(bench.now, spec).unwrap();
+        bench.whole.add_source(bench.now, &spec).unwrap();
     }
     assert_eq!(bench.run(), WholeEvent::Done);
     let took = bench.now.as_secs_f64();

@@ -34,15 +34,15 @@ async fn attack_45_what_is_too_long_or_nothing_known_ends_the_connection() {
     let sn = supernode();
     let mut too_long = Wire::client(sn.addr()).await;
     too_long.say_bytes(&hex("4b 02 00 40 01")).await; // 16 385 bytes of a kind that may have 16 384
-    too_long.is_closed().await;
+    too_long.wait_closed().await;
     let mut unknown = Wire::client(sn.addr()).await;
     unknown.say_bytes(b"\x00").await;
-    unknown.is_closed().await;
+    unknown.wait_closed().await;
     let mut nameless = Wire::client(sn.addr()).await;
     for _ in 0..9 {
         nameless.say_bytes(&[0x52; 8 << 10]).await;
     }
-    nameless.is_closed().await; // more than 64 KiB before a login
+    nameless.wait_closed().await; // more than 64 KiB before a login
     for sent in [&[b'G'; 60][..], b"GGSN\xff\xff\xff\xff\x01", &[0xfa; 60]] {
         closed_after(&sn, sent).await;
     }
@@ -105,7 +105,7 @@ async fn attack_45_connections_and_queries_of_one_address_have_a_bound() {
     }
     let mut late = Wire::client(sn.addr()).await;
     assert_eq!(late.hear_any().await.0, 0x00);
-    late.is_closed().await;
+    late.wait_closed().await;
     let (sharer, asker) = clients.split_at_mut(1);
     let (sharer, asker) = (&mut sharer[0], &mut asker[0]);
     for (client, user) in [(&mut *sharer, "bob"), (&mut *asker, "eve")] {

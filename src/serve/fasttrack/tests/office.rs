@@ -26,7 +26,7 @@ async fn who_is_asked_to_and_is_fit_becomes_a_supernode_and_who_is_not_needed_ce
     sn.say(0xe2, &format!("7f000001 {at} 03e8 {}", hex_of("bob"))).await;
     assert_eq!(until(&us, |status| status.score != 10).await.score, 250);
     sn.say(0xe3, "").await;
-    sn.is_closed().await;
+    sn.wait_closed().await;
     let status = until(&us, |status| status.supernode && status.attached.is_some()).await;
     assert_eq!((status.attached, status.nodes, status.score), (Some(us.addr()), 1, 250));
     // Now it is linked to the one that it came from.

@@ -148,7 +148,7 @@ async fn pings_are_answered_while_there_is_room() {
     // One too many is sent on.
     let mut late = Wire::client(sn.addr()).await;
     late.hear(0x00, &format!("{} 00 00", six(sn.addr()))).await;
-    late.is_closed().await;
+    late.wait_closed().await;
 }
 
 /// A connection of another supernode, by hand.

@@ -132,7 +132,7 @@ impl Wire {
         assert_eq!(self.read(1).await, b"\x52");
     }
 
-    pub(super) async fn is_closed(mut self) {
+    pub(super) async fn wait_closed(mut self) {
         let mut rest = Vec::new();
         let _ = in_time(self.stream.read_to_end(&mut rest)).await; // or reset
     }

@@ -14,18 +14,20 @@ use gaggle_core::proto::napster::{Nick, PeerRequest, Text};
 use gaggle_core::share::Item;
 use std::fs::File;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// How long a whole list may take.
+/// How long a whole list of somebody else may take.
 const LIST_MAX: Duration = Duration::from_secs(300);
+/// How long somebody to whom we bring our list may take for his first byte: as long as for each other word.
+const FIRST_BYTE_WAIT: Duration = Duration::from_secs(30);
 /// Bytes that are read from a file at once, and are in memory for each upload.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -35,10 +37,13 @@ pub(super) type Waiter = (oneshot::Sender<Result<Opened, OpenError>>, oneshot::S
 /// To whom which of our files went.
 pub(super) type Upload = (Nick, Text);
 
+/// The list of our files, and what ends when it was given.
+pub(super) type Lines = (Vec<u8>, oneshot::Sender<()>);
+
 /// What a connection asks the task that owns the machine.
 pub(super) enum Ask {
-    /// The list of our files.
-    List(oneshot::Sender<Vec<u8>>),
+    /// May somebody at this address have the list of our files? It counts until it was given.
+    List(IpAddr, oneshot::Sender<Option<Lines>>),
     /// May he have it? If so, it counts as an upload until the connection has ended.
     MayGet(Nick, Text, oneshot::Sender<Option<Arc<Item>>>),
     /// Did we ask him for it?
@@ -67,7 +72,7 @@ impl Tools {
     }
 
     /// Somebody has connected to our port. What was uploaded, if it came to that.
-    pub(super) async fn accepted(&self, mut stream: TcpStream) -> Option<Upload> {
+    pub(super) async fn accepted(&self, mut stream: TcpStream, from: IpAddr) -> Option<Upload> {
         _ = stream.set_nodelay(true); // its words would be late
         let mut talk = Inbound::new(self.clock.now());
         let words = next_step(&mut stream, &mut talk, self.clock);
@@ -89,8 +94,10 @@ impl Tools {
                 counted
             }
             PeerRequest::GetList => {
-                if let Some(list) = self.ask(Ask::List).await {
-                    talk.give_list(&list);
+                // Who is refused is closed: words would be lines of a list to him.
+                let list = self.ask(|answer| Ask::List(from, answer)).await.flatten();
+                if let Some((lines, _counts)) = list {
+                    talk.give_list(lines);
                     _ = say(&mut stream, &mut talk).await;
                     _ = stream.shutdown().await;
                 }
@@ -101,7 +108,7 @@ impl Tools {
                     Some((waiter, ended)) => {
                         let (way, me) = (Way::Pushed { size }, self.me.clone());
                         // Who waits no longer closes it.
-                        _ = waiter.send(Ok(Opened { stream, way, me, _ended: ended }));
+                        _ = waiter.send(Ok(Opened { stream, way, me, counted: ended }));
                     }
                     None => {
                         talk.refuse();
@@ -184,20 +191,18 @@ impl Tools {
     }
 
     /// Gives the list of our files to somebody who cannot be reached by us being asked.
-    pub(super) async fn list_to(&self, addr: SocketAddrV4, lines: Vec<u8>) {
+    pub(super) async fn list_to(&self, addr: SocketAddrV4, (lines, _counts): Lines) {
         let Some(mut stream) = connect(addr).await else { return };
         let errand = Errand::GiveList { me: self.me.clone(), lines };
         let mut talk = Outbound::new(self.clock.now(), errand);
         // There is no step: the list is all that is said, once he has spoken.
-        let said = async {
-            let mut first = [0];
-            stream.peek(&mut first).await.ok()?;
-            let read = stream.try_read(&mut first).ok()?;
-            talk.handle_bytes(self.clock.now(), &first[..read]);
-            say(&mut stream, &mut talk).await.ok()?;
-            stream.shutdown().await.ok()
-        };
-        _ = timeout(LIST_MAX, said).await;
+        let mut first = [0];
+        let read = timeout(FIRST_BYTE_WAIT, stream.read(&mut first)).await;
+        let Ok(Ok(read)) = read else { return };
+        talk.handle_bytes(self.clock.now(), &first[..read]);
+        if say(&mut stream, &mut talk).await.is_ok() {
+            _ = stream.shutdown().await; // or he has closed it
+        }
     }
 
     /// Takes the list of somebody's files from him.

@@ -63,7 +63,7 @@ pub struct Config {
     pub pings: u32,
     /// How long all words of another client may take together, until the bytes flow.
     pub words: Duration,
-    /// Connections of one address at our port; further ones are closed.
+    /// Connections of one network (an address, of IPv6 a /64) at our port; further ones are closed.
     pub per_address: usize,
     /// Whether this machine is an address like any other.
     pub loopback_too: bool,
@@ -99,7 +99,8 @@ pub struct Opened {
     pub way: Way,
     /// Our name, for the words that ask.
     pub me: Nick,
-    _ended: oneshot::Sender<()>,
+    /// The download counts until this is dropped.
+    pub counted: oneshot::Sender<()>,
 }
 
 /// How a connection came about.

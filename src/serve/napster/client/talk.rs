@@ -9,8 +9,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long the other side may take to read what we say.
+/// How long the other side may take nothing at all of what we say.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(60);
+/// Bytes a second that it must take over time. A slow link takes more; who takes single bytes only holds a place.
+const RATE_MIN: u64 = 1 << 10;
 
 /// A machine of `core` that says what to write and what came of it.
 pub(super) trait Talk {
@@ -57,13 +59,20 @@ pub(super) async fn say(stream: &mut TcpStream, talk: &mut impl Talk) -> Result<
     Ok(())
 }
 
-/// Writes within [`STALL_MAX`].
-pub(super) async fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), TransferError> {
-    match timeout(STALL_MAX, stream.write_all(bytes)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(TransferError::Closed),
-        Err(_) => Err(TransferError::Silent),
-    }
+/// Writes as fast as the other side takes it, unless it takes nothing for [`STALL_MAX`], or less than [`RATE_MIN`].
+pub(super) async fn write(stream: &mut TcpStream, mut bytes: &[u8]) -> Result<(), TransferError> {
+    let most = STALL_MAX + Duration::from_secs(bytes.len() as u64 / RATE_MIN);
+    let all = async {
+        while !bytes.is_empty() {
+            match timeout(STALL_MAX, stream.write(bytes)).await {
+                Ok(Ok(0) | Err(_)) => return Err(TransferError::Closed),
+                Ok(Ok(written)) => bytes = &bytes[written..],
+                Err(_) => return Err(TransferError::Silent),
+            }
+        }
+        Ok(())
+    };
+    timeout(most, all).await.unwrap_or(Err(TransferError::Silent))
 }
 
 /// Speaks and listens until there is a step.

@@ -1,7 +1,7 @@
 //! The one task that owns the machine: what comes from the directory, from other clients and from our own handle goes
 //! through it, one after another.
 
-use super::data::{Ask, Tools, Upload, connect};
+use super::data::{Ask, Lines, Tools, Upload, connect};
 use super::link::{self, Link, Moved, READ_BYTES};
 use super::wanted::Wanted;
 use super::{Command, Config, Link as State, OpenError, Opened, PINGS, Status, Way};
@@ -13,6 +13,7 @@ use gaggle_core::overlay::napster::{
 };
 use gaggle_core::proto::napster::{Nick, Text};
 use gaggle_core::rng::Rng;
+use gaggle_core::scope::network_of;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
@@ -28,6 +29,9 @@ const ACCEPTED_MAX: usize = 256;
 /// Connections that the directory has us make at a time, to give something; further ones are not made: who still wants it
 /// asks again.
 const GIVING_MAX: usize = 64;
+/// Lists of our files that are given at a time, each of them in memory as a whole; further ones are refused: anybody may
+/// ask for one, without being known to a directory.
+const LISTS_MAX: usize = 4;
 /// Bytes that wait for a directory that asks much and takes no answers; at more it is left.
 const BACKLOG_MAX: usize = 1 << 20;
 /// Questions of connections that wait; the connections wait with them.
@@ -50,6 +54,8 @@ enum Done {
     /// Something was given to somebody to whom we connected.
     Given(Option<Upload>),
     Listed,
+    /// The list of our files was given to somebody of this network.
+    ListGiven(IpAddr),
     Measured(Nick, Option<Duration>),
 }
 
@@ -90,9 +96,11 @@ pub(super) struct Task {
     since: Instant,
     wanted: Wanted,
     tasks: JoinSet<Done>,
-    /// Connections at our port, of each address.
+    /// Connections at our port, of each network.
     accepted: BTreeMap<IpAddr, usize>,
     giving: usize,
+    /// The networks to which lists of our files are given now.
+    lists: Vec<IpAddr>,
     uploads: usize,
     network: (u64, u64, u64),
     tell: watch::Sender<Status>,
@@ -147,6 +155,7 @@ impl Task {
             tasks: JoinSet::new(),
             accepted: BTreeMap::new(),
             giving: 0,
+            lists: Vec::new(),
             uploads: 0,
             network: (0, 0, 0),
             tell,
@@ -316,7 +325,7 @@ impl Task {
         let now = self.clock.now();
         // Who has asked may be gone when the answer comes; then it is of no use, and its connection has ended.
         match ask {
-            Ask::List(answer) => _ = answer.send(self.machine.list()),
+            Ask::List(to, answer) => _ = answer.send(self.list_for(to)),
             Ask::MayGet(nick, path, answer) => {
                 let may = self.machine.may_get(now, &nick, &path).is_some();
                 let item = self.machine.published(&path).filter(|_| may).cloned();
@@ -343,10 +352,32 @@ impl Task {
         }
     }
 
-    fn on_accepted(&mut self, stream: TcpStream, from: IpAddr) {
-        let from = from.to_canonical();
+    /// The list of our files for somebody at this address, which is only made if it may be given: a few at a time, and one
+    /// to each network.
+    fn list_for(&mut self, to: IpAddr) -> Option<Lines> {
+        let network = network_of(to);
+        let again = self.is_counted(to) && self.lists.contains(&network);
+        if again || self.lists.len() >= LISTS_MAX {
+            return None;
+        }
+        self.lists.push(network);
+        let (guard, ended) = oneshot::channel();
+        self.tasks.spawn(async move {
+            _ = ended.await; // nobody sends: it ends by being dropped
+            Done::ListGiven(network)
+        });
+        Some((self.machine.list(), guard))
+    }
+
+    /// Whether there are limits for this address.
+    fn is_counted(&self, ip: IpAddr) -> bool {
+        self.config.loopback_too || !ip.to_canonical().is_loopback()
+    }
+
+    fn on_accepted(&mut self, stream: TcpStream, ip: IpAddr) {
+        let counted = self.is_counted(ip);
+        let from = network_of(ip);
         let open = self.accepted.entry(from).or_default();
-        let counted = self.config.loopback_too || !from.is_loopback();
         if counted && *open >= self.config.per_address {
             return;
         }
@@ -356,7 +387,7 @@ impl Task {
             return self.release(from);
         }
         let tools = self.tools.clone();
-        self.tasks.spawn(async move { Done::Accepted(from, tools.accepted(stream).await) });
+        self.tasks.spawn(async move { Done::Accepted(from, tools.accepted(stream, ip).await) });
     }
 
     fn release(&mut self, from: IpAddr) {
@@ -383,7 +414,7 @@ impl Task {
                         // As good as a ping, and free.
                         self.machine.handle_measured(now, nick, Some(took));
                         let (way, me) = (Way::Dialled(addr), self.config.nick.clone());
-                        Ok(Opened { stream, way, me, _ended: self.count_fetch() })
+                        Ok(Opened { stream, way, me, counted: self.count_fetch() })
                     }
                     None => {
                         self.machine.unreachable(nick);
@@ -398,6 +429,11 @@ impl Task {
                 self.upload_ended(gave);
             }
             Done::Listed => {}
+            Done::ListGiven(network) => {
+                if let Some(at) = self.lists.iter().position(|to| *to == network) {
+                    self.lists.swap_remove(at);
+                }
+            }
             Done::Measured(nick, took) => self.machine.handle_measured(now, nick, took),
         }
     }
@@ -459,14 +495,17 @@ impl Task {
             Event::Stats(users, files, gigabytes) => self.network = (users, files, gigabytes),
             Event::FetchFrom { nick, addr, path } => self.fetch_from(&nick, addr, &path),
             Event::GiveTo { nick, addr, path } => {
-                self.give(|tools| async move { tools.give_to(addr, nick, path).await })
+                self.give(|tools| async move { tools.give_to(addr, nick, path).await });
             }
             Event::ListTo(_, addr) => {
-                let lines = self.machine.list();
-                self.give(|tools| async move {
-                    tools.list_to(addr, lines).await;
-                    None
-                });
+                if self.giving < GIVING_MAX
+                    && let Some(lines) = self.list_for(IpAddr::V4(*addr.ip()))
+                {
+                    self.give(|tools| async move {
+                        tools.list_to(addr, lines).await;
+                        None
+                    });
+                }
             }
             Event::BrowseAt(nick, addr) => {
                 self.machine.came_with_list(&nick);

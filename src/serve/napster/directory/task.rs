@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 /// What connections have to tell; they wait while it is full. Each of them has one read in it at most.
@@ -66,6 +66,8 @@ pub(super) struct Task {
     to_probe: BTreeMap<UserId, SocketAddrV4>,
     accounts: Option<Accounts>,
     save_at: Option<Instant>,
+    /// What writes them down now. Two at once would share a file.
+    saving: Option<JoinHandle<()>>,
     refused: u64,
     tell: watch::Sender<Status>,
     tell_at: Option<Instant>,
@@ -98,6 +100,7 @@ impl Task {
             to_probe: BTreeMap::new(),
             accounts,
             save_at: None,
+            saving: None,
             refused: 0,
             tell,
             tell_at: None,
@@ -210,12 +213,19 @@ impl Task {
             self.tell.send_if_modified(|old| std::mem::replace(old, status) != status);
         }
         if self.save_at.is_some_and(|at| at <= now) {
-            self.save_at = None;
-            if let Some(save) = self.accounts.as_ref().and_then(Accounts::saver) {
-                // One after another: the next one is some seconds away.
-                tokio::task::spawn_blocking(save);
-            }
+            self.save(now);
         }
+    }
+
+    /// Begins to write down the names, or a little later if the disk is still at it.
+    fn save(&mut self, now: Instant) {
+        if self.saving.as_ref().is_some_and(|saving| !saving.is_finished()) {
+            self.save_at = Some(now + SAVE_AFTER);
+            return;
+        }
+        self.save_at = None;
+        let save = self.accounts.as_ref().and_then(Accounts::saver);
+        self.saving = save.map(tokio::task::spawn_blocking);
     }
 
     /// Carries out what the machine wants.
@@ -277,6 +287,9 @@ impl Task {
         }
         self.connections.abort_all();
         self.drain();
+        if let Some(saving) = self.saving.take() {
+            _ = saving.await; // the last words are to be the newest
+        }
         if let Some(save) = self.accounts.as_ref().and_then(Accounts::saver) {
             _ = tokio::task::spawn_blocking(save).await; // it has said what it could not do
         }

@@ -319,7 +319,7 @@ async fn a_users_port_is_tried_and_who_cannot_be_reached_comes_last() {
     loop {
         eve.say("200 FILENAME CONTAINS \"song\" SIZE \"EQUAL TO\" 5").await;
         let mut rows = Vec::new();
-        while !rows.last().is_some_and(|row| row == "202 ") {
+        while rows.last().is_none_or(|row| row != "202 ") {
             rows.push(eve.next().await);
         }
         if rows.len() == 3 && rows[1] == want {

@@ -163,3 +163,47 @@ async fn a_directory_that_takes_no_answers_or_says_too_much_is_left() {
     };
     timeout(PATIENCE, flood).await.expect("it is not left");
 }
+
+#[tokio::test]
+async fn lists_are_given_to_few_at_a_time_and_one_to_each_network() {
+    // With limits for this machine, one that is held is one too many; without them, four are.
+    for (loopback_too, held_max) in [(true, 1), (false, 4)] {
+        let server = Server::new().await;
+        let servers = vec![server.addr().to_string()];
+        let config =
+            ClientConfig { loopback_too, ..ClientConfig::new(servers, nick("me"), Some(here())) };
+        let client = Client::start(config, None, Clock::start()).unwrap();
+        let mut wire = server.lets_in(&client, "me").await;
+        let eve = TcpListener::bind(here()).await.unwrap();
+        let port = eve.local_addr().unwrap().port();
+        let mut held = Vec::new();
+        for _ in 0..held_max {
+            wire.say(&format!("640 eve {HERE} {port}")).await;
+            wire.hears(&["641 eve"]).await;
+            // He does not speak, so his list is not given yet.
+            held.push(Wire::accept(&eve).await);
+        }
+        let at = client.addr().unwrap();
+        let get = || async move {
+            let mut peer = Wire::dial(at).await;
+            peer.reads(b"1").await;
+            peer.write(b"GETLIST").await;
+            peer.rest().await
+        };
+        assert_eq!(get().await, b"");
+        wire.say(&format!("640 eve {HERE} {port}")).await;
+        wire.hears(&["641 eve"]).await;
+        let nobody = timeout(Duration::from_millis(50), eve.accept()).await;
+        assert!(nobody.is_err(), "one more is given");
+        for mut peer in held {
+            peer.write(b"1").await;
+            assert_eq!(peer.rest().await, b"SENDLIST me\n\n");
+        }
+        let given = async {
+            while get().await != b"me\n\n" {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, given).await.expect("there is no room again");
+    }
+}

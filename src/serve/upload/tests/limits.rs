@@ -72,6 +72,9 @@ async fn attack_45_too_many_connections() {
     assert_eq!(first.ask(&ask).await.status(), 200);
     assert_eq!(second.ask(&ask).await.status(), 503, "one slot for each address");
     assert_eq!(strict.dial().await.answer(false).await.unwrap().status(), 503);
+    // Who only looks has no slot any more.
+    assert_eq!(first.ask(&ask.replacen("GET", "HEAD", 1)).await.status(), 200);
+    assert_eq!(second.ask(&ask).await.status(), 200);
 }
 
 #[tokio::test]

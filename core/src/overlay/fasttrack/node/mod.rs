@@ -238,11 +238,10 @@ impl Node {
     /// The supernode says something.
     pub fn handle_message(&mut self, now: Instant, message: Message) {
         let Some(home) = self.supernode() else { return };
+        let tells =
+            |addr: SocketAddrV4| Scope::may_tell(IpAddr::V4(*home.ip()), IpAddr::V4(*addr.ip()));
         match message {
             Message::Nodes(rows) => {
-                let tells = |addr: SocketAddrV4| {
-                    Scope::may_tell(IpAddr::V4(*home.ip()), IpAddr::V4(*addr.ip()))
-                };
                 for row in rows.into_iter().filter(|row| tells(row.addr)) {
                     self.cache.heard(now, row);
                 }
@@ -252,7 +251,10 @@ impl Node {
                 shares.into_iter().for_each(|share| self.say(Message::Share(share)));
             }
             Message::ExternalIp(ip) => self.events.push_back(Event::External(ip)),
-            Message::Reply(reply) if self.searches.contains_key(&reply.id) => {
+            // A host nearer than the supernode that vouches for it is firewalled, so that one must not be too near itself.
+            Message::Reply(reply)
+                if self.searches.contains_key(&reply.id) && tells(reply.supernode) =>
+            {
                 let (search, supernode, mut hits) = (reply.id, reply.supernode, reply.hits);
                 hits.retain(|hit| hit.file.tags.file_name().is_some());
                 if !hits.is_empty() {

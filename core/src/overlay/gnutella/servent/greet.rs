@@ -80,7 +80,10 @@ impl Servent {
         let Some(block) = Handshake::decode(input)? else { return Ok(Heard::Wait) };
         let Some(link) = self.links.get_mut(&id) else { return Ok(Heard::Wait) };
         let from = link.addr;
-        tries(&block).into_iter().for_each(|addr| self.hear_of(from.ip(), addr));
+        if matches!(link.state, State::Called) {
+            // Who comes by himself names nobody: he could do so again and again without ever being let in.
+            tries(&block).into_iter().for_each(|addr| self.hear_of(from.ip(), addr));
+        }
         if let Some(us) = block.get("Remote-IP").and_then(|text| text.trim().parse().ok()) {
             self.hear(now, Sighting { by: from.ip(), us });
         }

@@ -203,6 +203,8 @@ pub enum Event {
     },
     /// Somebody asks us to connect to him and say GIV.
     Push {
+        /// The link that brought it.
+        link: LinkId,
         /// To whom.
         addr: SocketAddrV4,
         /// The number of the file that he wants.

@@ -426,13 +426,14 @@ impl Servent {
     ) -> Result<(), GnutellaError> {
         let push = Push::parse(&descriptor.payload)?;
         let Some(from) = self.links.get(&id).map(|link| link.addr.ip()) else { return Ok(()) };
+        // Whoever gets it next trusts us, who may be nearer to him: the word of who told us is what counts.
+        if push.addr.port() == 0 || !Scope::may_tell(from, IpAddr::V4(*push.addr.ip())) {
+            self.counters.refused += 1;
+            return Ok(());
+        }
         if push.target == self.guid {
-            let good = push.addr.port() != 0 && Scope::may_tell(from, IpAddr::V4(*push.addr.ip()));
-            if good {
-                self.events.push_back(Event::Push { addr: push.addr, index: push.index });
-            } else {
-                self.counters.refused += 1;
-            }
+            let Push { addr, index, .. } = push;
+            self.events.push_back(Event::Push { link: id, addr, index });
             return Ok(());
         }
         match self.pushes.get(now, &push.target).map(|(link, ())| link).filter(|&link| link != id) {

@@ -1,6 +1,6 @@
 //! What we share, and who may fetch it now.
 
-use super::{Client, Deals, Event, deal};
+use super::{BROWSE_MAX, Client, Deals, Event, deal};
 use crate::clock::Instant;
 use crate::id::InfoHash;
 use crate::proto::napster::{
@@ -19,6 +19,8 @@ pub(super) const DEAL_LIFE: Duration = Duration::from_secs(60);
 pub(super) const RETURN_LIFE: Duration = Duration::from_secs(10);
 /// Connections on which one user may fetch parts of one file.
 pub(super) const PARTS_MAX: u32 = 8;
+/// Files that one user may be told to come for at a time: nobody has all our places for himself.
+pub(super) const DEALS_EACH: u32 = 2;
 /// Bytes of shares that are said at once.
 const SHARE_BYTES: usize = 16 << 10;
 
@@ -48,8 +50,17 @@ pub(super) struct Gives {
     catalogue: Arc<Catalogue>,
     paths: BTreeMap<u32, Text>,
     numbers: BTreeMap<Text, u32>,
-    /// Whom we told to come for what, and on how many connections he fetches it.
-    deals: Deals<u32>,
+    /// Whom we told to come for what.
+    deals: Deals<Fetch>,
+}
+
+/// What has come of a deal.
+#[derive(Default)]
+struct Fetch {
+    /// Connections on which he fetches it.
+    parts: u32,
+    /// How often he was told to come, and has not come yet.
+    owed: u32,
 }
 
 impl Shareable {
@@ -145,10 +156,11 @@ impl Client {
         self.gives.files.len()
     }
 
-    /// The bytes of our list of files, for who asks us directly; empty if nobody may see it.
+    /// The bytes of our list of files, for who asks us directly; empty if nobody may see it. It has no more rows than we
+    /// would read ourselves: anybody may ask for it, and it is all in memory.
     pub fn list(&self) -> Vec<u8> {
-        let browsable = self.config.browsable;
-        let files = self.gives.files.values().filter(|_| browsable);
+        let rows = if self.config.browsable { BROWSE_MAX as usize } else { 0 };
+        let files = self.gives.files.values().take(rows);
         let files = files.map(|given| &given.shareable.file);
         list_lines(&self.config.nick, files)
     }
@@ -176,15 +188,22 @@ impl Client {
         if !self.gives.files.contains_key(&path) {
             return self.say(&ToServer::Reject(nick, path));
         }
-        self.gives.deals.retain(|_, (until, parts)| now < *until || *parts > 0);
-        let taken = self.gives.deals.len() as u32;
-        match self.gives.deals.get_mut(&deal(&nick, &path)) {
-            Some((until, _)) => *until = now + DEAL_LIFE,
-            None if taken >= self.config.places => {
-                return self.say(&ToServer::QueueFull(nick, path, self.config.places));
+        let deals = &mut self.gives.deals;
+        deals.retain(|_, (until, fetch)| now < *until || fetch.parts > 0);
+        let key = deal(&nick, &path);
+        if !deals.contains_key(&key) {
+            let his = deals.keys().filter(|(name, _)| *name == key.0).count() as u32;
+            let limit = if his >= DEALS_EACH { DEALS_EACH } else { self.config.places };
+            if his >= DEALS_EACH || deals.len() as u32 >= self.config.places {
+                return self.say(&ToServer::QueueFull(nick, path, limit));
             }
-            None => _ = self.gives.deals.insert(deal(&nick, &path), (now + DEAL_LIFE, 0)),
         }
+        let (until, fetch) = deals.entry(key).or_insert((now + DEAL_LIFE, Fetch::default()));
+        // Who asks again and again, and never comes, does not keep a place by that.
+        if fetch.parts > 0 || fetch.owed == 0 {
+            *until = now + DEAL_LIFE;
+        }
+        fetch.owed = fetch.owed.saturating_add(1);
         self.say(&ToServer::Accept(nick, path));
     }
 
@@ -203,26 +222,30 @@ impl Client {
     }
 
     /// Whether this user may fetch this file, or a part of it, on one more connection now: we told him to come, less than a
-    /// minute ago, or he has been fetching it until now.
+    /// minute ago, and he has not come yet, or he has been fetching it until now.
     pub fn may_get(&self, now: Instant, nick: &Nick, path: &Text) -> Option<&Shareable> {
-        let (until, parts) = self.gives.deals.get(&deal(nick, path))?;
-        let may = (now < *until || *parts > 0) && *parts < PARTS_MAX;
+        let (until, fetch) = self.gives.deals.get(&deal(nick, path))?;
+        let may = (now < *until || fetch.parts > 0) && fetch.parts < PARTS_MAX;
         self.gives.files.get(path).filter(|_| may).map(|given| &given.shareable)
     }
 
     /// An upload has begun. The server counts them.
     pub fn upload_began(&mut self, nick: &Nick, path: &Text) {
-        if let Some((_, parts)) = self.gives.deals.get_mut(&deal(nick, path)) {
-            *parts += 1;
+        if let Some((_, fetch)) = self.gives.deals.get_mut(&deal(nick, path)) {
+            fetch.parts += 1;
+            fetch.owed = fetch.owed.saturating_sub(1);
         }
         self.say_inside(&ToServer::Transfer { upload: true, begins: true });
     }
 
     /// An upload has ended, whether well or not.
     pub fn upload_ended(&mut self, now: Instant, nick: &Nick, path: &Text) {
-        if let Some((until, parts)) = self.gives.deals.get_mut(&deal(nick, path)) {
-            *parts = parts.saturating_sub(1);
-            *until = (*until).max(now + RETURN_LIFE);
+        if let Some((until, fetch)) = self.gives.deals.get_mut(&deal(nick, path)) {
+            fetch.parts = fetch.parts.saturating_sub(1);
+            // Who has fetched all that he was told to come for makes room for his next file.
+            let over = fetch.parts == 0 && fetch.owed == 0;
+            let back = now + RETURN_LIFE;
+            *until = if over { back } else { back.max(*until) };
         }
         self.say_inside(&ToServer::Transfer { upload: true, begins: false });
     }

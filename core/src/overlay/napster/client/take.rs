@@ -192,10 +192,10 @@ impl Client {
             }
             ToClient::BrowseEnd(nick, _) => self.end_browse(nick, BrowseEnd::Done),
             ToClient::Offline(nick) => self.end_browse(nick, BrowseEnd::Offline),
-            ToClient::BrowseRefused(nick, why) => {
-                if self.takes.lists.remove(&nick.key()).is_some() {
-                    self.events.push_back(Event::BrowseEnded(nick, BrowseEnd::Refused(why)));
-                }
+            ToClient::BrowseRefused(nick, why)
+                if self.takes.lists.remove(&nick.key()).is_some() =>
+            {
+                self.events.push_back(Event::BrowseEnded(nick, BrowseEnd::Refused(why)));
             }
             // Who cannot be reached comes himself.
             ToClient::BrowseAccepted(nick, ip, port) if self.may_send_list(now, &nick) => {

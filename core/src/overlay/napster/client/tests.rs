@@ -1,6 +1,7 @@
 //! The client against words of a server, one by one, and against our own server.
 
 mod anew;
+mod bounds;
 
 use super::give::PARTS_MAX;
 use super::search::{HITS_MAX, SEARCH_WAIT, SEARCHES_MAX};

@@ -262,8 +262,13 @@ impl Inbound {
     }
 
     /// Gives the list that is wanted, as [`super::Client::list`] has it.
-    pub fn give_list(&mut self, lines: &[u8]) {
-        self.out.extend_from_slice(lines);
+    pub fn give_list(&mut self, lines: Vec<u8>) {
+        if self.out.is_empty() {
+            // It is long, and not copied.
+            self.out = lines;
+        } else {
+            self.out.extend_from_slice(&lines);
+        }
     }
 
     /// Does not.
@@ -392,7 +397,7 @@ impl Outbound {
     }
 
     fn ask(&mut self) {
-        let (request, lines, next) = match &self.errand {
+        let (request, lines, next) = match &mut self.errand {
             Errand::Get { me, path, offset, .. } => {
                 let (nick, path, offset) = (me.clone(), path.clone(), *offset);
                 (PeerRequest::Get { nick, path, offset }, None, Dialled::Asked)
@@ -403,10 +408,14 @@ impl Outbound {
                 (PeerRequest::Send { nick, path, size }, None, Dialled::Asked)
             }
             Errand::GiveList { me, lines } => {
+                // It is asked for once, and long: it is taken, not copied.
+                let mut rest = std::mem::take(lines);
                 // The first line is the name, which this request has already.
-                let rest = lines.split_inclusive(|&byte| byte == b'\n').skip(1).collect::<Vec<_>>();
+                let name =
+                    rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
+                rest.drain(..name);
                 let request = PeerRequest::SendList { nick: me.clone() };
-                (request, Some(rest.concat()), Dialled::Over)
+                (request, Some(rest), Dialled::Over)
             }
         };
         let words = request.encode().into_iter().chain(lines);

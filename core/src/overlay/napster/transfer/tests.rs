@@ -159,7 +159,7 @@ fn lists_go_both_ways() {
     giver.handle_bytes(ms(1), b"GETLIST");
     giver.handle_timeout(ms(300));
     assert_eq!(giver.poll_step(), Some(Step::Wanted(PeerRequest::GetList)));
-    giver.give_list(&lines);
+    giver.give_list(lines.clone());
     assert_eq!(giver.poll_transmit().unwrap()[1..], lines);
     lines.chunks(7).for_each(|piece| reader.handle_bytes(ms(20), piece));
     assert_eq!(steps(|| reader.poll_step()), want);

@@ -248,6 +248,12 @@ fn leaves_refuse_leaves_and_say_where_else_to_try() {
         b"GNUTELLA/0.6 503 I am a leaf\r\nX-Try-Ultrapeers: 198.18.5.1:6346\r\n\r\n"
     );
     assert_eq!(desk.closed(), Why::Refused(503, "I am a leaf".into()));
+    // Who calls us names nobody, let in or not.
+    let mut busy = Desk::of(Role::Ultrapeer);
+    let link = busy.accept();
+    busy.say(link, b"GNUTELLA CONNECT/0.6\r\nX-Ultrapeer: True\r\nX-Try: 198.18.8.1:1\r\n\r\n");
+    busy.say(link, b"GNUTELLA/0.6 503 No\r\nX-Try-Ultrapeers: 198.18.8.2:2\r\n\r\n");
+    assert_eq!((busy.closed(), busy.servent.hosts().count()), (Why::Refused(503, "No".into()), 0));
     // And an ultrapeer that refuses us names others.
     let link = desk.servent.connect(desk.now, "198.18.6.1:6346".parse().unwrap());
     desk.say(link, b"GNUTELLA/0.6 503 Full\r\nX-Try-Ultrapeers: 198.18.8.1:1,198.18.8.2:2 2004-01-01,127.0.0.1:3\r\n\r\n");
@@ -559,9 +565,11 @@ fn servents_find_each_others_files() {
     assert_eq!((hits.len(), hits[0].servent), (1, all[3].guid()));
     assert_eq!(all[0].push(now, hits[0].servent, 0), Ok(()));
     run(&mut all, now);
-    let pushed = std::iter::from_fn(|| all[3].poll_event())
-        .any(|event| event == Event::Push { addr: v4("198.18.0.1:6346"), index: 0 });
-    assert!(pushed);
+    let pushed = std::iter::from_fn(|| all[3].poll_event()).find_map(|event| match event {
+        Event::Push { addr, index, .. } => Some((addr, index)),
+        _ => None,
+    });
+    assert_eq!(pushed, Some((v4("198.18.0.1:6346"), 0)));
 }
 
 proptest! {

@@ -38,6 +38,12 @@ fn a_query_crosses_each_link_once_and_its_hits_go_back() {
     let sent = desk.sent();
     assert_eq!((sent.len(), sent[0].0, sent[0].1.header.kind), (1, c, Kind::PUSH));
     assert_eq!(Push::parse(&sent[0].1.payload), Ok(push));
+    // To nobody whom the one who asks may not name.
+    for bad in ["127.0.0.1:22", "10.0.0.1:80", "198.18.9.9:0"] {
+        let push = Push { target: Guid([8; 16]), index: 0, addr: v4(bad), ggep: Ggep::new() };
+        desk.give(b, &Descriptor::new(Guid([4; 16]), Kind::PUSH, 4, push.encode()));
+        assert_eq!(desk.sent(), [], "{bad}");
+    }
     desk.now += Duration::from_secs(600);
     desk.give(c, &hit(1, 8, 3));
     assert_eq!((desk.sent().len(), desk.servent.counters().unrouted), (0, 2), "forgotten");
@@ -243,7 +249,7 @@ fn a_push_that_is_for_us() {
         Descriptor::new(Guid([1; 16]), Kind::PUSH, 1, push.encode())
     };
     desk.give(link, &push("198.18.9.9:77"));
-    assert_eq!(desk.events(), [Event::Push { addr: v4("198.18.9.9:77"), index: 1 }]);
+    assert_eq!(desk.events(), [Event::Push { link, addr: v4("198.18.9.9:77"), index: 1 }]);
     for bad in ["127.0.0.1:22", "10.0.0.1:80", "198.18.9.9:0", "224.0.0.1:5"] {
         desk.give(link, &push(bad));
         assert_eq!(desk.events(), [], "{bad}");
