@@ -1,7 +1,7 @@
 //! `gaggle search`: asks every network at once, merges what they answer, and keeps it for `gaggle get N`.
 
 use super::env::Env;
-use super::event::Event;
+use super::event::{self, Event, Searched};
 use super::exit::{Exit, Failure};
 use crate::config::Every;
 use crate::net::Clock;
@@ -195,7 +195,7 @@ fn say(
     report: &Report,
 ) -> anyhow::Result<()> {
     let shown: Vec<String> = servers.iter().map(PeerHint::to_string).collect();
-    env.emit(&Event::Searched {
+    env.emit(&Event::Searched(Searched {
         network: network.name(),
         servers: &shown,
         links,
@@ -205,7 +205,7 @@ fn say(
         ignored: report.ignored,
         ended: report.ended,
         error: report.trouble.as_deref(),
-    })?;
+    }))?;
     let mut line = format!("{network:<9} ");
     line += &match links {
         0 if report.hits == 0 && shown.is_empty() => "nobody whom we know is there".to_owned(),
@@ -257,7 +257,7 @@ fn event(number: usize, found: &Found) -> Event<'_> {
         networks.iter().max_by_key(|(_, count)| **count).map_or("", |(network, _)| network.name());
     let hex = |hash: &[u8]| data_encoding::HEXLOWER.encode(hash);
     let ping = found.sources.iter().filter_map(|hit| hit.ping).min();
-    Event::Hit {
+    Event::Hit(event::Result {
         id: number,
         network: most,
         name: &found.name,
@@ -272,5 +272,5 @@ fn event(number: usize, found: &Found) -> Event<'_> {
         speed: found.sources.iter().filter_map(|hit| hit.speed).max(),
         ping_ms: ping.map(|ping| ping.as_secs_f64() * 1e3),
         junk: found.spam.map(gaggle_core::search::Spam::name),
-    }
+    })
 }

@@ -2,10 +2,11 @@
 
 use super::ping::ping_all;
 use super::{Answers, Heard};
+use crate::net::Clock;
 use gaggle_core::search::{Added, Hit, Network, Question, Results};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{MissedTickBehavior, interval};
 
 /// How often it is asked whether it is enough.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -62,7 +63,8 @@ pub async fn gather(
 ) -> (Results, BTreeMap<Network, Report>, Over) {
     let mut results = Results::new(question);
     let mut reports: BTreeMap<Network, Report> = BTreeMap::new();
-    let mut until = Instant::now() + limits.wait;
+    let clock = Clock::start();
+    let mut until = clock.now() + limits.wait;
     let mut over = Over::Wait;
     let mut looked_at = 0;
     let mut looks = interval(LOOK_EVERY);
@@ -70,14 +72,14 @@ pub async fn gather(
     loop {
         let heard = tokio::select! {
             heard = answers.next() => heard,
-            () = sleep_until(until) => break,
+            () = clock.sleep_until(Some(until)) => break,
             _ = looks.tick() => {
                 if over == Over::Wait && results.len() > looked_at {
                     looked_at = results.len();
                     let good = results.ranked().iter().filter(|one| one.spam.is_none()).count();
                     if good >= limits.enough {
                         over = Over::Enough;
-                        until = until.min(Instant::now() + SETTLE);
+                        until = until.min(clock.now() + SETTLE);
                     }
                 }
                 continue;
@@ -136,6 +138,7 @@ mod tests {
     use gaggle_core::search::{Filter, Hashes, Reach};
     use std::net::SocketAddrV4;
     use tokio::sync::mpsc;
+    use tokio::time::Instant;
 
     fn hit(n: u8, name: &str, addr: Option<SocketAddrV4>) -> Heard {
         Heard::Hit(Box::new(Hit {

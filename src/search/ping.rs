@@ -1,22 +1,26 @@
 //! How far hosts are.
 
+use crate::net::Clock;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// How long it takes until each has accepted a connection; who does not within `patience` is left out.
 pub(super) async fn ping_all(
     addrs: Vec<SocketAddrV4>,
     patience: Duration,
 ) -> Vec<(SocketAddrV4, Duration)> {
+    let clock = Clock::start();
     let mut pings = JoinSet::new();
     for addr in addrs {
         pings.spawn(async move {
-            let asked = Instant::now();
+            let asked = clock.now();
             let connected = timeout(patience, TcpStream::connect(addr)).await;
-            connected.is_ok_and(|connected| connected.is_ok()).then(|| (addr, asked.elapsed()))
+            connected
+                .is_ok_and(|connected| connected.is_ok())
+                .then(|| (addr, clock.now().since(asked)))
         });
     }
     let mut measured = Vec::new();

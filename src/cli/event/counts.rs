@@ -145,3 +145,59 @@ pub(in super::super) struct ListedFile {
     /// Its length.
     pub bytes: u64,
 }
+
+/// What a network has answered to a search.
+#[derive(Clone, Debug, Serialize)]
+pub(in super::super) struct Searched<'a> {
+    /// Which.
+    pub network: &'a str,
+    /// The way into it.
+    pub servers: &'a [String],
+    /// Servers and neighbours that we were connected to in the end.
+    pub links: usize,
+    /// Files that it told of.
+    pub hits: usize,
+    /// Of them, new ones that were wanted.
+    pub kept: usize,
+    /// Of them, those that were not wanted.
+    pub filtered: usize,
+    /// Of them, those that were too many.
+    pub ignored: usize,
+    /// Whether it had said all.
+    pub ended: bool,
+    /// What went wrong.
+    pub error: Option<&'a str>,
+}
+
+/// One result of a search.
+#[derive(Clone, Debug, Serialize)]
+pub(in super::super) struct Result<'a> {
+    /// What `get` takes, from 1.
+    pub id: usize,
+    /// Of most of its sources.
+    pub network: &'a str,
+    /// Made safe.
+    pub name: &'a str,
+    /// If anybody knows.
+    pub bytes: Option<u64>,
+    /// Of its torrent.
+    pub info_hash: Option<String>,
+    /// Hosts that have it.
+    pub sources: usize,
+    /// The link that joins its swarm.
+    pub magnet: Option<String>,
+    /// Hosts by their networks.
+    pub networks: BTreeMap<&'a str, usize>,
+    /// Of the whole file, as some host says.
+    pub sha1: Option<String>,
+    /// Of parts of it, as FastTrack says.
+    pub uuhash: Option<String>,
+    /// Of the hosts, those that can give nothing now.
+    pub busy: usize,
+    /// Of the fastest host, as it says, in kbit/s.
+    pub speed: Option<u32>,
+    /// Of the nearest host, milliseconds there and back.
+    pub ping_ms: Option<f64>,
+    /// Why it is probably junk: `echo` or `off-topic`.
+    pub junk: Option<&'static str>,
+}

@@ -5,11 +5,11 @@
 mod counts;
 
 pub(super) use counts::{
-    BySource, DhtCounts, FastTrackCounts, GnutellaCounts, ListedFile, NapsterState,
+    BySource, DhtCounts, FastTrackCounts, GnutellaCounts, ListedFile, NapsterState, Result,
+    Searched,
 };
 
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// One line of `--json`.
 #[derive(Clone, Debug, Serialize)]
@@ -288,36 +288,7 @@ pub(super) enum Event<'a> {
         rate: u64,
     },
     /// `search`: one result, the best first.
-    Hit {
-        /// What `get` takes, from 1.
-        id: usize,
-        /// Of most of its sources.
-        network: &'a str,
-        /// Made safe.
-        name: &'a str,
-        /// If anybody knows.
-        bytes: Option<u64>,
-        /// Of its torrent.
-        info_hash: Option<String>,
-        /// Hosts that have it.
-        sources: usize,
-        /// The link that joins its swarm.
-        magnet: Option<String>,
-        /// Hosts by their networks.
-        networks: BTreeMap<&'a str, usize>,
-        /// Of the whole file, as some host says.
-        sha1: Option<String>,
-        /// Of parts of it, as FastTrack says.
-        uuhash: Option<String>,
-        /// Of the hosts, those that can give nothing now.
-        busy: usize,
-        /// Of the fastest host, as it says, in kbit/s.
-        speed: Option<u32>,
-        /// Of the nearest host, milliseconds there and back.
-        ping_ms: Option<f64>,
-        /// Why it is probably junk: `echo` or `off-topic`.
-        junk: Option<&'static str>,
-    },
+    Hit(Result<'a>),
     /// `show` of a link.
     Magnet {
         /// The 20 bytes of the wire.
@@ -478,26 +449,7 @@ pub(super) enum Event<'a> {
         completed: u32,
     },
     /// `search`: what one network was asked and has answered.
-    Searched {
-        /// Which.
-        network: &'a str,
-        /// The way into it.
-        servers: &'a [String],
-        /// Servers and neighbours that we were connected to in the end.
-        links: usize,
-        /// Files that it told of.
-        hits: usize,
-        /// Of them, new ones that were wanted.
-        kept: usize,
-        /// Of them, those that were not wanted.
-        filtered: usize,
-        /// Of them, those that were too many.
-        ignored: usize,
-        /// Whether it had said all.
-        ended: bool,
-        /// What went wrong.
-        error: Option<&'a str>,
-    },
+    Searched(Searched<'a>),
     /// `seed` is ready: the data has been verified.
     Seeding {
         /// Of the torrent.

@@ -1,5 +1,6 @@
 //! Dialogues: what a neighbour says, byte for byte, and what the machine answers, in both roles.
 
+mod hostile;
 mod relay;
 
 use super::super::Library;
@@ -8,7 +9,6 @@ use super::*;
 use crate::proto::gnutella::{First, Ggep, Handshake, Hit, Ping, Pong, Push, Qrp, Query, Vendor};
 use crate::rng::Rng;
 use crate::share::Catalogue;
-use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -570,37 +570,4 @@ fn servents_find_each_others_files() {
         _ => None,
     });
     assert_eq!(pushed, Some((v4("198.18.0.1:6346"), 0)));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn hostile_bytes_in_every_state(
-        role in any::<bool>(), begin in 0usize..5, kinds in prop::collection::vec(
-            (prop::sample::select(vec![0u8, 1, 2, 0x30, 0x31, 0x40, 0x80, 0x81, 0x55]), any::<(u8, u8)>(),
-             prop::collection::vec(any::<u8>(), 0..80)), 0..20),
-        junk in prop::collection::vec(any::<u8>(), 0..200),
-    ) {
-        let mut desk = Desk::of(if role { Role::Leaf } else { Role::Ultrapeer });
-        let link = match begin {
-            0 => desk.accept(),
-            1 => desk.servent.connect(desk.now, "198.18.9.1:1".parse().unwrap()),
-            2 => {
-                let link = desk.accept();
-                desk.say(link, b"GNUTELLA CONNECT/0.6\r\nX-Ultrapeer: True\r\n\r\n");
-                link
-            }
-            _ => desk.join(true),
-        };
-        for (kind, (ttl, hops), payload) in kinds {
-            let one = travelled(Descriptor::new(Guid([kind; 16]), Kind(kind), ttl, payload), hops);
-            desk.give(link, &one);
-        }
-        desk.say(link, &junk);
-        desk.pass(2);
-        desk.sent();
-        desk.events();
-        prop_assert!(desk.servent.links().count() <= 1);
-    }
 }
