@@ -147,9 +147,10 @@ mod tests {
     #[test]
     fn every_long_flag_can_come_from_the_environment() {
         // What stands for one run only.
-        const ONE_RUN: [&str; 13] = [
-            "bencode", "cas", "dry-run", "files", "force", "list", "magnet", "new-key", "origin",
-            "salt", "seq", "text", "verbose",
+        const ONE_RUN: [&str; 20] = [
+            "bencode", "browse", "cas", "dry-run", "files", "force", "list", "magnet", "max-size",
+            "min-size", "network", "new-key", "origin", "register", "salt", "seq", "text", "type",
+            "verbose", "whois",
         ];
         fn check(command: &Command) {
             if command.is_hide_set() {

@@ -45,7 +45,12 @@ pub(super) struct Search {
     kind: Option<Kind>,
     /// Begin here instead of at the servers of the configuration (repeat); the port tells the network, if it is the
     /// customary one
-    #[arg(long, value_name = "[NETWORK=]HOST:PORT")]
+    #[arg(
+        long,
+        value_name = "[NETWORK=]HOST:PORT",
+        env = "GAGGLE_SEARCH_SERVER",
+        value_delimiter = ' '
+    )]
     server: Vec<String>,
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Gnutella {
     #[arg(long, value_name = "HOST:PORT", env = "GAGGLE_GNUTELLA_CONNECT", value_delimiter = ' ')]
     connect: Vec<String>,
     /// Share everything in this folder (repeat)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "GAGGLE_GNUTELLA_SHARE", value_delimiter = ' ')]
     share: Vec<PathBuf>,
     /// Relay for others or not; auto is a leaf that becomes an ultrapeer when others could connect for an hour
     #[arg(long, value_name = "ROLE", env = "GAGGLE_GNUTELLA_ROLE", value_enum)]

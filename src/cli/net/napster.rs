@@ -42,22 +42,39 @@ pub(super) struct Napster {
     #[arg(long, value_name = "HOST[:PORT]", env = "GAGGLE_NAPSTER_CONNECT", value_delimiter = ' ')]
     connect: Vec<String>,
     /// Share the files in this folder (repeat)
-    #[arg(long, value_name = "DIR", requires = "connect")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "GAGGLE_NAPSTER_SHARE",
+        value_delimiter = ' ',
+        requires = "connect"
+    )]
     share: Vec<PathBuf>,
     /// Name at the directory [default: one made up]
-    #[arg(long, value_name = "NAME", requires = "connect")]
+    #[arg(long, value_name = "NAME", env = "GAGGLE_NAPSTER_NICK", requires = "connect")]
     nick: Option<String>,
     /// The first line of this file proves that the name is ours
-    #[arg(long, value_name = "FILE", requires = "connect")]
+    #[arg(long, value_name = "FILE", env = "GAGGLE_NAPSTER_PASSWORD_FILE", requires = "connect")]
     password_file: Option<PathBuf>,
     /// Have the name reserved for who has the password
     #[arg(long, requires = "password_file")]
     register: bool,
     /// Nobody can connect to this machine: it connects to others
-    #[arg(long, requires = "connect", conflicts_with = "listen")]
+    #[arg(
+        long,
+        env = "GAGGLE_NAPSTER_FIREWALLED",
+        requires = "connect",
+        conflicts_with = "listen"
+    )]
     firewalled: bool,
     /// Speed of the link, 0 (unknown) to 10 (T3 or more)
-    #[arg(long, value_name = "CODE", requires = "connect", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "CODE",
+        env = "GAGGLE_NAPSTER_SPEED",
+        requires = "connect",
+        default_value_t = 0
+    )]
     #[arg(value_parser = clap::value_parser!(u8).range(0..=10))]
     speed: u8,
     /// List the files of this user, and exit
@@ -67,16 +84,26 @@ pub(super) struct Napster {
     #[arg(long, value_name = "NAME", requires = "connect", conflicts_with_all = ["share", "browse"])]
     whois: Option<String>,
     /// Send the password as it is, or take such ones: everybody on the way can read it
-    #[arg(long)]
+    #[arg(long, env = "GAGGLE_NAPSTER_LEGACY")]
     legacy: bool,
     /// What the directory calls itself [default: gaggle]
-    #[arg(long, value_name = "NAME", conflicts_with = "connect")]
+    #[arg(long, value_name = "NAME", env = "GAGGLE_NAPSTER_NAME", conflicts_with = "connect")]
     name: Option<String>,
     /// Most connections of one address, this machine apart, or none [default: 10]
-    #[arg(long, value_name = "COUNT", conflicts_with = "connect")]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "GAGGLE_NAPSTER_PER_ADDRESS",
+        conflicts_with = "connect"
+    )]
     per_address: Option<Bound>,
     /// Most searches a minute of one user, or none [default: 10]
-    #[arg(long, value_name = "COUNT", conflicts_with = "connect")]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "GAGGLE_NAPSTER_SEARCHES_PER_MINUTE",
+        conflicts_with = "connect"
+    )]
     searches_per_minute: Option<Bound>,
 }
 
