@@ -1,6 +1,6 @@
 //! Bytes of files from hosts that are no peers: HTTP hosts of Gnutella and FastTrack, and users of Napster.
 //!
-//! A [`Host`] says how a connection to it comes about and what is spoken there; a [`Source`] gets ranges from it, one
+//! A [`Host`] says how a connection to it comes about and what is spoken there; a source gets ranges from it, one
 //! connection for many of them where the host bears it. Whom to ask for what, what an answer is worth and who is given
 //! up is decided in [`gaggle_core::swarm::source`].
 //!

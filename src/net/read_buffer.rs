@@ -83,7 +83,7 @@ pub struct ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// Starts with bytes that were read already. Reads bring at most `read_max` bytes, or [`READ_MIN`].
+    /// Starts with bytes that were read already. Reads bring at most `read_max` bytes, or 4 KiB.
     pub fn new(leftover: BytesMut, read_max: usize, others: Buffers) -> Self {
         let (size, read_max) = (leftover.capacity(), read_max.max(READ_MIN));
         Self { current: leftover, size, others, room: READ_MIN, read_max }
