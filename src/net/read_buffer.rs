@@ -6,6 +6,7 @@
 
 use bytes::BytesMut;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Least room for a read, and all that an idle connection holds.
@@ -13,9 +14,13 @@ const READ_MIN: usize = 4 * 1024;
 /// Most that is made ready because a message at the front lacks it: a block. Longer messages get room as they
 /// arrive, so that nobody makes us allocate by announcing.
 const AHEAD_MAX: usize = 16 * 1024 + 13;
+/// Room of all busy connections together, which they share alike.
+const ROOM_SUM: usize = 1 << 20;
+/// What each of them may have even so: with less, most of the time goes to the system.
+const SHARE_MIN: usize = 64 * 1024;
 /// Bytes of used buffers that are watched for reuse: what may be on its way to the disk. When there are more, the
 /// oldest is left to its slices.
-const USED_MAX: usize = 8 << 20;
+const USED_MAX: usize = 4 << 20;
 /// Smaller ones are not worth it.
 const USED_MIN: usize = 32 * 1024;
 /// Used buffers that are looked at for one that is free. The oldest come first, and mostly are.
@@ -25,6 +30,8 @@ const LOOKS: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub struct Buffers {
     used: Arc<Mutex<Used>>,
+    /// Connections with more than the least room.
+    busy: Arc<AtomicUsize>,
 }
 
 /// Emptied handles on buffers, which may still have slices, and their sizes.
@@ -65,6 +72,12 @@ impl Buffers {
         }
     }
 
+    /// The room that each busy connection may have: a power of two.
+    fn share(&self) -> usize {
+        let each = ROOM_SUM / self.busy.load(Relaxed).max(1);
+        (1 << each.max(1).ilog2()).max(SHARE_MIN)
+    }
+
     /// Leaves all of them to their slices.
     fn rest(&self) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Used::default();
@@ -99,7 +112,10 @@ impl ReadBuffer {
         let wants = wants.min(AHEAD_MAX);
         // A nearly full buffer is not worth a read of its own; a half full one is.
         if self.spare() < wants.max(self.room / 2) {
-            let (mut next, size) = self.others.take(self.current.len() + wants.max(self.room));
+            let needed = self.current.len() + wants.max(self.room);
+            // Few sizes, so that one fits in the place of another.
+            let usual = if self.room < USED_MIN { 0 } else { self.room + AHEAD_MAX };
+            let (mut next, size) = self.others.take(needed.max(usual));
             next.extend_from_slice(&self.current);
             let mut old = std::mem::replace(&mut self.current, next);
             old.clear();
@@ -116,17 +132,29 @@ impl ReadBuffer {
 
     /// Learns from a read that brought `got` bytes where `spare` would have fitted.
     pub fn learn(&mut self, got: usize, spare: usize) {
-        if got == spare {
-            self.room = (self.room * 2).min(self.read_max);
+        let room = if got == spare {
+            self.room * 2
         } else if got < self.room / 4 {
-            self.room = (self.room / 2).max(READ_MIN);
+            (self.room / 2).max(READ_MIN)
+        } else {
+            self.room
+        };
+        self.set_room(room.min(self.read_max).min(self.others.share()));
+    }
+
+    fn set_room(&mut self, room: usize) {
+        match (self.room > READ_MIN, room > READ_MIN) {
+            (false, true) => _ = self.others.busy.fetch_add(1, Relaxed),
+            (true, false) => _ = self.others.busy.fetch_sub(1, Relaxed),
+            _ => {}
         }
+        self.room = room;
     }
 
     /// Nothing came for a while: gives back all memory but for the bytes that are there. Connections that are busy
     /// make themselves new buffers.
     pub(super) fn rest(&mut self) {
-        self.room = READ_MIN;
+        self.set_room(READ_MIN);
         if self.size > READ_MIN {
             self.others.rest();
         }
@@ -140,6 +168,12 @@ impl ReadBuffer {
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.size + self.others.used.lock().unwrap().bytes
+    }
+}
+
+impl Drop for ReadBuffer {
+    fn drop(&mut self) {
+        self.set_room(READ_MIN);
     }
 }
 
@@ -160,7 +194,8 @@ mod tests {
     fn reads_grow_while_they_fill_and_a_rest_gives_it_back() {
         let mut buffer = ReadBuffer::new(BytesMut::new(), 64 * 1024, Buffers::default());
         let sizes: Vec<_> = (0..6).map(|_| fill(&mut buffer).len()).collect();
-        assert_eq!(sizes, [4096, 8192, 16384, 32768, 65536, 65536]);
+        let [half, whole] = [32768 + AHEAD_MAX, 65536 + AHEAD_MAX];
+        assert_eq!(sizes, [4096, 8192, 16384, half, whole, whole]);
         buffer.bytes().extend_from_slice(b"begun");
         buffer.rest();
         assert!(buffer.held() <= READ_MIN);
@@ -188,11 +223,32 @@ mod tests {
     }
 
     #[test]
+    fn many_busy_connections_share_the_room() {
+        let others = Buffers::default();
+        let new = |_| ReadBuffer::new(BytesMut::new(), 256 * 1024, others.clone());
+        let grow = |buffer: &mut ReadBuffer| {
+            (0..8).for_each(|_| drop(fill(buffer)));
+            buffer.room
+        };
+        let mut first = new(0);
+        assert_eq!(grow(&mut first), 256 * 1024, "few have all that they can use");
+        let mut many: Vec<_> = (0..7).map(new).collect();
+        many.iter_mut().for_each(|buffer| _ = grow(buffer));
+        assert_eq!(grow(&mut many[3]), ROOM_SUM / 8);
+        many.extend((0..160).map(new));
+        many.iter_mut().for_each(|buffer| _ = grow(buffer));
+        assert_eq!(grow(&mut many[3]), SHARE_MIN);
+        many.iter_mut().take(150).for_each(ReadBuffer::rest);
+        drop(many);
+        assert_eq!(grow(&mut first), 256 * 1024, "who rests or is gone has no share");
+    }
+
+    #[test]
     fn what_is_kept_for_reuse_is_bounded() {
         let others = Buffers::default();
         let mut buffer = busy(&others);
         let slices: Vec<_> = (0..2 * USED_MAX / USED_MIN).map(|_| fill(&mut buffer)).collect();
-        assert!(buffer.held() <= USED_MAX + USED_MIN);
+        assert!(buffer.held() <= USED_MAX + USED_MIN + AHEAD_MAX);
         drop(slices);
         buffer.rest();
         assert!(buffer.held() <= READ_MIN);

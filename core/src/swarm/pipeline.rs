@@ -32,16 +32,26 @@ pub const HORIZON_MAX: Duration = Duration::from_secs(10);
 pub const PAUSE_MEMORY: Duration = Duration::from_secs(10);
 /// What the rate looks back on: short, for the depth must follow it, and longer than a slow peer takes for a block.
 pub const RATE_WINDOW: Duration = Duration::from_secs(5);
+/// Blocks that came sooner than wanted for one more request, once the slow start is over: a quarter in a round trip.
+const BLOCKS_PER_STEP: usize = 4;
 /// Largest batch of requests held back to be sent together: 1 MiB.
 pub const BATCH_MAX: usize = 64;
+
+/// How the depth grows.
+#[derive(Clone, Copy, Debug)]
+enum Ramp {
+    /// By one request per block, until requests begin to wait.
+    SlowStart,
+    /// Slowly. Until then the meter remembers the slow start, and what that has found is kept.
+    Steady { found: usize, until: Instant, early: usize },
+}
 
 /// The request pipeline toward one peer.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     reqq: usize,
     snubbed: bool,
-    /// Growing by one request per block, until requests begin to wait.
-    slow_start: bool,
+    ramp: Ramp,
     depth: usize,
     meter: Meter,
     /// Requests not answered yet, oldest first: when they were sent and how many. At most one entry per request.
@@ -66,7 +76,7 @@ impl Pipeline {
         Self {
             reqq: usize::from(reqq).max(1),
             snubbed: false,
-            slow_start: true,
+            ramp: Ramp::SlowStart,
             depth: START_DEPTH,
             meter: Meter::over(now, RATE_WINDOW),
             sent: VecDeque::new(),
@@ -158,10 +168,11 @@ impl Pipeline {
         self.service
     }
 
-    /// Of the bytes asked for, about those that the path holds, and as many again for when it loses some.
+    /// Of the bytes asked for, about those that the path holds, and twice as many again: where it loses some, what is sent
+    /// meanwhile waits for them in the kernel, and now and then for what was lost twice.
     pub fn on_the_way(&self, now: Instant) -> u64 {
         let outstanding = self.waiting as u64 * u64::from(BLOCK_LEN);
-        self.base.map_or(0, |base| 2 * self.rate(now).times(base)).min(outstanding)
+        self.base.map_or(0, |base| 4 * self.rate(now).times(base)).min(outstanding)
     }
 
     /// Payload per second over the last [`RATE_WINDOW`].
@@ -222,12 +233,23 @@ impl Pipeline {
 
     fn adapt(&mut self, now: Instant) {
         let horizon = self.horizon();
-        if self.slow_start && self.service <= horizon {
-            self.depth = (self.depth + 1).min(MAX_DEPTH);
-            return;
+        let comes_early = self.service <= horizon;
+        match &mut self.ramp {
+            Ramp::SlowStart if comes_early => self.depth = (self.depth + 1).min(MAX_DEPTH),
+            Ramp::SlowStart => {
+                self.ramp = Ramp::Steady { found: self.depth, until: now + RATE_WINDOW, early: 0 };
+            }
+            Ramp::Steady { found, until, early } => {
+                let kept = if now < *until { *found } else { MIN_DEPTH };
+                let measured = request_depth(self.meter.rate(now), horizon).max(kept);
+                // A rate that grows is seen here before the meter has it: on a long path that loses packets what we ask
+                // for is all that the sender has, and his estimate of the path waits for more.
+                *early = if comes_early && self.waiting * 2 >= self.depth { *early + 1 } else { 0 };
+                let step = usize::from(*early > 0 && early.is_multiple_of(BLOCKS_PER_STEP));
+                let grown = if comes_early { self.depth + step } else { 0 };
+                self.depth = measured.max(grown).min(MAX_DEPTH);
+            }
         }
-        self.slow_start = false;
-        self.depth = request_depth(self.meter.rate(now), horizon);
     }
 }
 
@@ -328,7 +350,7 @@ mod tests {
         pipe.sent(now, 64);
         let held = pipe.on_the_way(now);
         let path = pipe.rate(now).times(ms(100));
-        assert!((path..=2 * path).contains(&held) && held <= 64 * u64::from(BLOCK_LEN), "{held}");
+        assert!((path..=4 * path).contains(&held) && held <= 64 * u64::from(BLOCK_LEN), "{held}");
         pipe.choked(now);
         assert_eq!(pipe.on_the_way(now), 0);
     }
