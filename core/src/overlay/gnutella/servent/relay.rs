@@ -502,9 +502,17 @@ impl Servent {
                 let me = self.addr();
                 self.tell(now, id, Some(guid), &Vendor::ProxyIs(me));
             }
-            Vendor::Supported(_)
-            | Vendor::ProxyPlease
+            Vendor::Supported(known) => {
+                if let Some(open) = self.links.get_mut(&id).and_then(|link| link.open_mut()) {
+                    open.connects_back = known.contains(&(*b"BEAR", 7, 1));
+                }
+            }
+            Vendor::ConnectBack(port) if self.role == Role::Ultrapeer => {
+                self.on_connect_back(now, id, port);
+            }
+            Vendor::ProxyPlease
             | Vendor::ProxyIs(_)
+            | Vendor::ConnectBack(_)
             | Vendor::Other { .. } => {}
         }
         Ok(())
