@@ -1,5 +1,6 @@
 //! Dialogues: what a neighbour says, byte for byte, and what the machine answers, in both roles.
 
+mod bounds;
 mod hostile;
 mod reach;
 mod relay;
