@@ -2,6 +2,7 @@
 
 mod attacks;
 mod health;
+mod lists;
 
 use super::*;
 use std::time::Duration;

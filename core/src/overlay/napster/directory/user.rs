@@ -2,6 +2,7 @@
 
 use super::super::bucket::Bucket;
 use super::UserId;
+use super::lists::Lists;
 use crate::clock::Instant;
 use crate::proto::napster::{Nick, Text};
 use std::collections::VecDeque;
@@ -137,6 +138,7 @@ pub(super) struct User {
     /// Requests that wait for somebody's answer.
     pub(super) waiting: usize,
     pub(super) browse: Option<Browse>,
+    pub(super) lists: Lists,
 }
 
 /// A list of somebody's files that is being sent.
@@ -172,6 +174,7 @@ impl User {
             counters: Bucket::default(),
             waiting: 0,
             browse: None,
+            lists: Lists::default(),
         }
     }
 
