@@ -66,8 +66,8 @@ fn a_few_neighbours_out_there_are_asked_to_connect() {
         let want = match wait {
             0 => asked(&links[..3]),
             1 => Vec::new(),
-            // Others have their turn.
-            _ => asked(&[links[3], links[4], links[0]]),
+            // Others have their turn, and one for the second time.
+            _ => asked(&[links[0], links[3], links[4]]),
         };
         assert_eq!(desk.told(), want, "{wait}");
     }
