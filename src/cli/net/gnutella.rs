@@ -45,6 +45,9 @@ pub(super) struct Gnutella {
     /// Tell others that they cannot connect to us, so that they ask us to connect to them
     #[arg(long, env = "GAGGLE_GNUTELLA_FIREWALLED")]
     firewalled: bool,
+    /// Tell others that they can connect to us: a router sends them to our port, which neighbours find out otherwise
+    #[arg(long, env = "GAGGLE_GNUTELLA_REACHABLE", conflicts_with = "firewalled")]
+    reachable: bool,
     /// While no servent is known, ask this cache, http://.. or udp://HOST:PORT, once an hour (repeat)
     #[arg(long, value_name = "URL", env = "GAGGLE_GNUTELLA_HOST_CACHE", value_delimiter = ' ')]
     host_cache: Vec<HostCache>,
@@ -95,6 +98,7 @@ impl Gnutella {
                 RoleArg::Ultra => Role::Ultrapeer,
             },
             firewalled: self.firewalled,
+            reachable: self.reachable,
             lan: env.settings.network.lan,
             state_dir: Some(env.dirs.state.clone()),
             ..Config::new(listen)

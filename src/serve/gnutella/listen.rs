@@ -22,6 +22,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that are read before it is known what a connection is.
 const HEAD_MAX: usize = 4 << 10;
 
+/// All that is said by who connects only to show that others can.
+pub(super) const KNOCK: &[u8] = b"\n\n";
+
 /// Somebody whose first bytes are those of a servent.
 #[derive(Debug)]
 pub(super) struct Arrival {
@@ -44,6 +47,7 @@ pub(super) struct Host {
 
 /// What a connection is.
 enum Kind {
+    Knock,
     Link,
     Pushed(Giv),
     Request,
@@ -105,6 +109,9 @@ async fn meet(
     let mut head = BytesMut::new();
     let kind = tokio::time::timeout(host.head_timeout, recognise(&mut stream, &mut head)).await;
     match kind.ok().flatten() {
+        Some(Kind::Knock) => {
+            let _ = news.send(News::Called(from)).await;
+        }
         Some(Kind::Link) => {
             let _ = news.send(News::Arrived(Arrival { stream, from, head, permit })).await;
         }
@@ -126,7 +133,9 @@ async fn meet(
 async fn recognise(stream: &mut TcpStream, head: &mut BytesMut) -> Option<Kind> {
     loop {
         let begins = |word: &[u8]| head.starts_with(word);
-        if begins(b"GNUT") {
+        if begins(KNOCK) {
+            return Some(Kind::Knock);
+        } else if begins(b"GNUT") {
             return Some(Kind::Link);
         } else if begins(b"GET ") || begins(b"HEAD") {
             return Some(Kind::Request);

@@ -71,6 +71,8 @@ pub struct Config {
     pub role: Role,
     /// Others cannot connect to us; otherwise it is found out.
     pub firewalled: bool,
+    /// Others can connect to us, whatever it looks like: a router sends them here.
+    pub reachable: bool,
     /// How long others must have been able to connect before a leaf becomes an ultrapeer by itself.
     pub promote_after: Duration,
     /// Where peers of our torrents connect to, at the same address; 0 if there is no such port.
@@ -101,6 +103,7 @@ impl Config {
             caches: Vec::new(),
             role: Role::default(),
             firewalled: false,
+            reachable: false,
             promote_after: Duration::from_secs(3_600),
             peer_port: 0,
             state_dir: None,

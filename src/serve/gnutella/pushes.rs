@@ -130,6 +130,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_servent_is_waited_for_a_minute_and_so_many_may_wait() {
+        let at = |s| Instant::ZERO + Duration::from_secs(s);
+        let mut pushes = Pushes::default();
+        let (answer, mut waits) = oneshot::channel();
+        pushes.wait(at(0), Guid([1; 16]), answer);
+        pushes.expire(at(59));
+        assert!(waits.try_recv().is_err());
+        pushes.expire(at(60));
+        assert_eq!(waits.try_recv().unwrap().unwrap_err(), PushError::NoAnswer);
+        let waiting: Vec<_> = (0..WAITING_MAX).map(|_| oneshot::channel()).collect();
+        let mut gone = Vec::new();
+        for (answer, waits) in waiting {
+            assert!(pushes.has_room());
+            pushes.wait(at(60), Guid([2; 16]), answer);
+            gone.push(waits);
+        }
+        assert!(!pushes.has_room());
+        gone.clear();
+        pushes.expire(at(61));
+        assert!(pushes.has_room(), "who has gone waits no longer");
+    }
+
+    #[test]
     fn wishes_of_others_are_few_at_a_time_and_few_a_second() {
         let ip = |n: u8| Ipv4Addr::new(198, 18, 0, n);
         let at = |s| Instant::ZERO + Duration::from_secs(s);

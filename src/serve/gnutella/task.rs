@@ -10,7 +10,7 @@ pub(super) use start::start;
 use super::caches::{self, ASK_EVERY, HostCache};
 use super::gate::{Gate, Permit, Seat};
 use super::link::{self, Outgoing, WAITING_MAX};
-use super::listen::{self, Arrival, Host};
+use super::listen::{self, Arrival, Host, KNOCK};
 use super::pack::Unpacker;
 use super::pushes::{Gives, Pushes};
 use super::saved::{self, Memory, Saved};
@@ -32,6 +32,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -59,7 +60,7 @@ const USER_AGENT: &str = concat!("gaggle/", env!("CARGO_PKG_VERSION"));
 pub(super) enum News {
     Arrived(Arrival),
     Bytes(LinkId, Bytes),
-    /// Somebody has connected to ask for a file.
+    /// Somebody has connected, but not to be a neighbour.
     Called(SocketAddr),
     Dialled(SocketAddrV4, Option<TcpStream>),
     /// A connection that was made at somebody's wish, which came by this link, is over.
@@ -126,7 +127,7 @@ struct Task {
     good: Vec<SocketAddrV4>,
     /// Our side of connections that were made.
     locals: BTreeSet<IpAddr>,
-    /// Somebody out there has connected to us.
+    /// Somebody out there has connected to us, or can, as the owner says.
     called: bool,
     /// Since when a leaf could be an ultrapeer.
     fit_since: Option<Instant>,
@@ -363,6 +364,7 @@ impl Task {
                 }
                 self.show();
             }
+            Event::ConnectBack(addr) => self.knock(addr),
             Event::Dial(addr) => self.dial(addr),
             Event::Hit { search, hops, from, hit } => {
                 let found = Found::of(from, hops, &hit);
@@ -398,6 +400,19 @@ impl Task {
         self.tasks.spawn(async move {
             let connected = dialer.connect(addr.into()).await.ok();
             let _ = news.send(News::Dialled(addr, connected)).await;
+        });
+    }
+
+    /// Shows somebody that others can connect to him.
+    fn knock(&mut self, addr: SocketAddrV4) {
+        if !self.is_open(addr) {
+            return;
+        }
+        let dialer = Dialer { bind: self.bind, ..Dialer::default() };
+        self.tasks.spawn(async move {
+            if let Ok(mut stream) = dialer.connect(addr.into()).await {
+                let _ = stream.write_all(KNOCK).await; // or he has seen enough
+            }
         });
     }
 
@@ -457,7 +472,10 @@ impl Task {
         self.pushes.expire(now);
         self.searches.expire(now, &mut self.servent);
         let walled = self.walled || is_walled(&self.servent, &self.locals, self.called);
-        self.servent.set_firewalled(walled);
+        self.servent.set_firewalled(now, walled);
+        if walled && !self.walled {
+            self.servent.ask_back(now);
+        }
         self.grow(now);
         if now >= self.save_at {
             self.save_at = now + SAVE_EVERY;

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_word_about_addresses_near_us() {
+    fn attack_45_a_strangers_word_about_addresses_near_us() {
         #[track_caller]
         fn check(from: IpAddr, addr: &str, push: Option<bool>, want: Option<Option<&str>>) {
             let got = Found::of(from, 1, &answer(addr, push));

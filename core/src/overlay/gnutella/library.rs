@@ -86,7 +86,9 @@ impl Library {
         let mut ggep = Ggep::new();
         if let Some((info, nth)) = file.torrent {
             let place = [&info.0[..], &nth.to_le_bytes(), &port.to_le_bytes()].concat();
-            ggep = ggep.with("BT", place);
+            // Some look for the name of the torrent here, without its scheme, and not beside that of the file.
+            let urn = Urn::Btih(info).to_string();
+            ggep = ggep.with("BT", place).with("u", urn["urn:".len()..].to_owned());
         }
         let extensions = Extensions { urns: urns(file).collect(), ggep };
         Some(Hit { index, size: file.size(), name: file.name.clone(), extensions })
@@ -196,6 +198,8 @@ pub(super) mod tests {
             (place.len(), &place[20..24], &place[24..]),
             (26, &[3, 0, 0, 0][..], &[0xe1, 0x1a][..])
         );
+        let name = hit.extensions.ggep.get("u").unwrap();
+        assert_eq!(*name, "btih:AIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQC");
         assert_eq!(library().hit(9, 1), None);
     }
 }

@@ -58,6 +58,9 @@ pub(super) struct Open {
     /// When we asked it for pongs.
     pub(super) refreshed: Option<Instant>,
     pub(super) congested: Option<Instant>,
+    /// It connects to who asks whether others can, and when we have asked.
+    pub(super) connects_back: bool,
+    pub(super) back_asked: Option<Instant>,
     /// It wants no query that has come as far as this.
     pub(super) hops_flow: u8,
     /// The table that it was last given, and when that was looked at.
@@ -90,6 +93,8 @@ impl Open {
             answered: None,
             refreshed: None,
             congested: None,
+            connects_back: false,
+            back_asked: None,
             hops_flow: u8::MAX,
             told: None,
             stale: false,

@@ -70,10 +70,19 @@ pub const REPEAT_GAP: Duration = Duration::from_secs(5);
 pub const LEAF_QUERY_BURST: u32 = 10;
 /// Queries of a leaf above its rate that end the link.
 pub const LEAF_QUERIES_OVER_MAX: u32 = 100;
-/// Files in one QueryHit; more go into further ones.
-pub const HITS_PER_DESCRIPTOR: usize = 10;
+/// Files in one QueryHit; more go into further ones. With the longest names it has 4 KiB.
+pub const HITS_PER_DESCRIPTOR: usize = 9;
 /// Files that one query is answered with.
 pub const HITS_PER_QUERY: usize = 50;
+/// How soon after the last time somebody is connected to again who asks whether others can connect to him; until then he
+/// is not heard, whatever port he names.
+pub const BACK_GAP: Duration = Duration::from_secs(60);
+/// Addresses that are connected to at such wishes within that time; further ones are not heard.
+pub const BACKS_MAX: usize = 16;
+/// Neighbours that are asked to connect to us.
+pub const BACKS_ASKED: usize = 3;
+/// How long they are given, before others are asked.
+pub const BACK_WAIT: Duration = Duration::from_secs(600);
 /// Addresses in an `X-Try-Ultrapeers`.
 pub const TRY_MAX: usize = 10;
 /// Addresses of servents that are remembered; beyond it the oldest is forgotten.

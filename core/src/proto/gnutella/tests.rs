@@ -378,6 +378,7 @@ fn vendor_messages_of_the_sheet() {
         assert_eq!(want.encode(), raw);
     }
     both(b"BEAR\x04\0\x01\0\x05", &Vendor::HopsFlow(5));
+    both(b"BEAR\x07\0\x01\0\xca\x18", &Vendor::ConnectBack(6346));
     both(b"BEAR\x0b\0\x01\0", &Vendor::HowMany);
     both(b"BEAR\x0c\0\x01\0\xff\xff", &Vendor::Kept(Vendor::STOP));
     both(b"LIME\x15\0\x02\0", &Vendor::ProxyPlease);

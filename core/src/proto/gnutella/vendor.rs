@@ -17,6 +17,8 @@ pub enum Vendor {
     Supported(Vec<([u8; 4], u16, u16)>),
     /// Send me no query that has come further than this many hops.
     HopsFlow(u8),
+    /// Please connect to me at this port, say two line ends and close, so that I know whether others can.
+    ConnectBack(u16),
     /// How many hits of your query have you kept?
     HowMany,
     /// So many; `STOP` ends the search.
@@ -67,6 +69,9 @@ impl Vendor {
                 Self::Supported(items.as_chunks().0.iter().take(count).map(read).collect())
             }
             (BEAR, 4, 1) => Self::HopsFlow(fixed::<1>(&data, "hops flow")?[0]),
+            (BEAR, 7, 1) => {
+                Self::ConnectBack(u16::from_le_bytes(*fixed::<2>(&data, "connect back")?))
+            }
             (BEAR, 11, 1) => Self::HowMany,
             (BEAR, 12, 1) => Self::Kept(u16::from_le_bytes(*fixed::<2>(&data, "leaf guidance")?)),
             (LIME, 21, 1..=2) => Self::ProxyPlease,
@@ -91,6 +96,7 @@ impl Vendor {
                 ([0; 4], 0, 0, data)
             }
             Self::HopsFlow(hops) => (BEAR, 4, 1, vec![*hops]),
+            Self::ConnectBack(port) => (BEAR, 7, 1, port.to_le_bytes().to_vec()),
             Self::HowMany => (BEAR, 11, 1, Vec::new()),
             Self::Kept(hits) => (BEAR, 12, 1, hits.to_le_bytes().to_vec()),
             Self::ProxyPlease => (LIME, 21, 2, Vec::new()),

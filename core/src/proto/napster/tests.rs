@@ -345,6 +345,23 @@ fn users() {
     said_to_client(752, "bob", &ToClient::Pong(bob()));
     said_to_server(205, "bob how are you", &ToServer::Message(bob(), "how are you".into()));
     said_to_client(205, "bob how are you", &ToClient::Message(bob(), "how are you".into()));
+    said_to_server(207, "bob", &ToServer::Watch(bob()));
+    assert_eq!(ToServer::parse(&frame(208, "bob")), Ok(ToServer::Watch(bob())));
+    said_to_server(303, "bob", &ToServer::Unwatch(bob()));
+    said_to_client(209, "bob 7", &ToClient::Arrived(bob(), 7));
+    said_to_client(301, "bob", &ToClient::Watched(bob()));
+    said_to_client(302, "bob", &ToClient::NotWatched(bob()));
+    said_to_server(320, "", &ToServer::Ignored);
+    said_to_server(322, "bob", &ToServer::Ignore(bob()));
+    said_to_server(323, "bob", &ToServer::Unignore(bob()));
+    said_to_server(326, "", &ToServer::UnignoreAll);
+    said_to_client(320, "3", &ToClient::IgnoredEnd(3));
+    said_to_client(321, "bob", &ToClient::IgnoredRow(bob()));
+    said_to_client(322, "bob", &ToClient::Ignored(bob()));
+    said_to_client(323, "bob", &ToClient::Unignored(bob()));
+    said_to_client(324, "bob", &ToClient::NotIgnored(bob()));
+    said_to_client(325, "bob", &ToClient::AlreadyIgnored(bob()));
+    said_to_client(326, "3", &ToClient::UnignoredAll(3));
     said_to_server(10_112, "", &ToServer::Links);
     said_to_client(10_112, "a 8888 b 8888 1", &ToClient::Link("a 8888 b 8888 1".into()));
     said_to_server(700, "7", &ToServer::Speed(7));
@@ -538,7 +555,8 @@ fn hostile_data() -> impl Strategy<Value = Vec<u8>> {
 /// Every number that means something in one direction.
 const KINDS: &[u16] = &[
     0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 100, 102, 110, 200, 201, 202, 203, 204, 205, 206,
-    210, 211, 212, 213, 214, 215, 216, 217, 218, 219, 220, 221, 316, 404, 500, 501, 600, 601, 603,
-    604, 605, 607, 608, 609, 619, 620, 621, 626, 640, 641, 642, 700, 701, 702, 703, 748, 750, 751,
-    752, 821, 822, 870, 920, 10_112, 10_300, 21_335, 21_336, 21_337,
+    207, 208, 209, 210, 211, 212, 213, 214, 215, 216, 217, 218, 219, 220, 221, 301, 302, 303, 316,
+    320, 321, 322, 323, 324, 325, 326, 404, 500, 501, 600, 601, 603, 604, 605, 607, 608, 609, 619,
+    620, 621, 626, 640, 641, 642, 700, 701, 702, 703, 748, 750, 751, 752, 821, 822, 870, 920,
+    10_112, 10_300, 21_335, 21_336, 21_337,
 ];

@@ -73,6 +73,10 @@ pub struct Whois {
 /// A message from a directory to a client.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ToClient {
+    /// 325: you ignore him already.
+    AlreadyIgnored(Nick),
+    /// 209: he is here, with such a link.
+    Arrived(Nick, u8),
     /// 641: he lets you see his files; he cannot be reached if the port is 0.
     BrowseAccepted(Nick, Ipv4Addr, u16),
     /// 640: he wants to see your files. The address is there if it is you who must connect.
@@ -107,6 +111,12 @@ pub enum ToClient {
     Error(Text),
     /// 748: somebody else has logged in with your name.
     Ghost,
+    /// 322: you ignore him now.
+    Ignored(Nick),
+    /// 320: these were all whom you ignore, so many.
+    IgnoredEnd(u32),
+    /// 321: you ignore him.
+    IgnoredRow(Nick),
     /// 10112: a server and one that it is linked to; without data, these were all.
     Link(Text),
     /// 3: you are in.
@@ -123,6 +133,10 @@ pub enum ToClient {
     NickIllegal(Text),
     /// 9: somebody has it.
     NickTaken,
+    /// 324: you do not ignore him.
+    NotIgnored(Nick),
+    /// 302: you are not told of him.
+    NotWatched(Nick),
     /// 210: he is not here, or no longer.
     Offline(Nick),
     /// 12: name and password are right.
@@ -192,6 +206,10 @@ pub enum ToClient {
     SwarmRow(SwarmRow),
     /// 206: he cannot give you that: he is not here, or does not share it.
     Unavailable(Nick, Text),
+    /// 323: you no longer ignore him.
+    Unignored(Nick),
+    /// 326: you ignore nobody any more; so many they were.
+    UnignoredAll(u32),
     /// 626: he cannot reach your port.
     Unreachable(Nick),
     /// 110: so many files are no longer shared.
@@ -202,6 +220,8 @@ pub enum ToClient {
     Upgrade,
     /// 4: what you asked about versions.
     Version,
+    /// 301: you are told whenever he comes and goes.
+    Watched(Nick),
     /// 605: who he was; in seconds since 1970, when he was last here.
     Whowas(Nick, Text, u64),
     /// 604
@@ -229,6 +249,7 @@ impl ToClient {
             202 => Self::SearchEnd,
             205 => Self::Message(f.nick("nick")?, Text::new(fields.rest())),
             206 => Self::Unavailable(f.nick("nick")?, f.text("path")?),
+            209 => Self::Arrived(f.nick("nick")?, f.number("speed")?),
             210 => Self::Offline(f.nick("nick")?),
             212 => Self::BrowseRow(f.nick("nick")?, File::read(f)?),
             213 => {
@@ -237,7 +258,16 @@ impl ToClient {
             }
             214 => Self::Stats(f.number("users")?, f.number("files")?, f.number("gigabytes")?),
             217 => Self::ResumeEnd,
+            301 => Self::Watched(f.nick("nick")?),
+            302 => Self::NotWatched(f.nick("nick")?),
             316 => Self::Disconnecting,
+            320 => Self::IgnoredEnd(f.number("count")?),
+            321 => Self::IgnoredRow(f.nick("nick")?),
+            322 => Self::Ignored(f.nick("nick")?),
+            323 => Self::Unignored(f.nick("nick")?),
+            324 => Self::NotIgnored(f.nick("nick")?),
+            325 => Self::AlreadyIgnored(f.nick("nick")?),
+            326 => Self::UnignoredAll(f.number("count")?),
             404 => Self::Error(Text::new(fields.rest())),
             601 => Self::SpeedIs(f.nick("nick")?, f.number("speed")?),
             605 => Self::Whowas(f.nick("nick")?, f.text("level")?, f.number("time")?),
@@ -361,6 +391,7 @@ impl ToClient {
             Self::SearchEnd => (202, line),
             Self::Message(nick, text) => (205, about(nick).bytes(text.as_bytes())),
             Self::Unavailable(nick, path) => (206, about(nick).quoted(path)),
+            Self::Arrived(nick, speed) => (209, about(nick).word(speed)),
             Self::Offline(nick) => (210, about(nick)),
             Self::BrowseRow(nick, file) => (212, file.write(about(nick))),
             Self::BrowseEnd(nick, None) => (213, about(nick)),
@@ -369,7 +400,16 @@ impl ToClient {
                 (214, line.word(users).word(files).word(gigabytes))
             }
             Self::ResumeEnd => (217, line),
+            Self::Watched(nick) => (301, about(nick)),
+            Self::NotWatched(nick) => (302, about(nick)),
             Self::Disconnecting => (316, line.word(0)),
+            Self::IgnoredEnd(count) => (320, line.word(count)),
+            Self::IgnoredRow(nick) => (321, about(nick)),
+            Self::Ignored(nick) => (322, about(nick)),
+            Self::Unignored(nick) => (323, about(nick)),
+            Self::NotIgnored(nick) => (324, about(nick)),
+            Self::AlreadyIgnored(nick) => (325, about(nick)),
+            Self::UnignoredAll(count) => (326, line.word(count)),
             Self::Error(why) => (404, line.bytes(why.as_bytes())),
             Self::SpeedIs(nick, speed) => (601, about(nick).word(speed)),
             Self::Whowas(nick, level, seen) => (605, about(nick).quoted(level).word(seen)),

@@ -46,6 +46,10 @@ pub enum ToServer {
     Download(Nick, Text),
     /// 702: another e-mail.
     Email(Text),
+    /// 322: let no words of his reach us.
+    Ignore(Nick),
+    /// 320: whom do we ignore?
+    Ignored,
     /// 10112: which other servers are there?
     Links,
     /// 2
@@ -93,14 +97,22 @@ pub enum ToServer {
         /// It begins.
         begins: bool,
     },
+    /// 323: no longer ignore him.
+    Unignore(Nick),
+    /// 326: ignore nobody any more.
+    UnignoreAll,
     /// 626: his port does not answer.
     Unreachable(Nick),
     /// 102
     Unshare(Text),
     /// 110
     UnshareAll,
+    /// 303: no longer tell us of him.
+    Unwatch(Nick),
     /// 4: is there a newer client?
     Version(Text),
+    /// 207: tell us whenever he comes and goes. Some say 208 at their login.
+    Watch(Nick),
     /// 603: who is he?
     Whois(Nick),
     /// 920: said by some before they log in. Means nothing.
@@ -154,6 +166,7 @@ impl ToServer {
             200 => Self::Search(Query::read(fields)?),
             203 => Self::Download(f.nick("nick")?, f.text("path")?),
             205 => Self::Message(f.nick("nick")?, Text::new(fields.rest())),
+            207 | 208 => Self::Watch(f.nick("nick")?),
             211 => {
                 let nick = f.nick("nick")?;
                 Self::Browse(nick, if f.is_empty() { 0 } else { f.number("rows")? })
@@ -163,6 +176,11 @@ impl ToServer {
             218..=221 => {
                 Self::Transfer { upload: frame.kind >= 220, begins: frame.kind.is_multiple_of(2) }
             }
+            303 => Self::Unwatch(f.nick("nick")?),
+            320 => Self::Ignored,
+            322 => Self::Ignore(f.nick("nick")?),
+            323 => Self::Unignore(f.nick("nick")?),
+            326 => Self::UnignoreAll,
             500 => Self::AskPush(f.nick("nick")?, f.text("path")?),
             600 => Self::SpeedOf(f.nick("nick")?),
             603 => Self::Whois(f.nick("nick")?),
@@ -224,6 +242,7 @@ impl ToServer {
             Self::Search(query) => (200, Line(query.write())),
             Self::Download(nick, path) => (203, about(nick).quoted(path)),
             Self::Message(nick, text) => (205, about(nick).bytes(text.as_bytes())),
+            Self::Watch(nick) => (207, about(nick)),
             Self::Browse(nick, 0) => (211, about(nick)),
             Self::Browse(nick, rows) => (211, about(nick).word(rows)),
             Self::Stats => (214, line),
@@ -231,6 +250,11 @@ impl ToServer {
             Self::Transfer { upload, begins } => {
                 (218 + 2 * u16::from(*upload) + u16::from(!begins), line)
             }
+            Self::Unwatch(nick) => (303, about(nick)),
+            Self::Ignored => (320, line),
+            Self::Ignore(nick) => (322, about(nick)),
+            Self::Unignore(nick) => (323, about(nick)),
+            Self::UnignoreAll => (326, line),
             Self::AskPush(nick, path) => (500, about(nick).quoted(path)),
             Self::SpeedOf(nick) => (600, about(nick)),
             Self::Whois(nick) => (603, about(nick)),

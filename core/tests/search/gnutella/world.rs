@@ -141,8 +141,11 @@ impl World {
                     }
                 }
                 Event::Hit { search, hit, .. } => self.tap.found(self.now, search, hit.hits.len()),
-                Event::Dial(_) | Event::Joined { .. } | Event::Push { .. } | Event::Searched(_) => {
-                }
+                Event::ConnectBack(_)
+                | Event::Dial(_)
+                | Event::Joined { .. }
+                | Event::Push { .. }
+                | Event::Searched(_) => {}
             }
         }
         let this = &mut self.hosts[host];

@@ -103,10 +103,10 @@ fn claim_search_napster_every_search_is_one_pair_of_messages() {
             (0..searches).map(|_| from[world.rng.index(from.len())]).collect()
         };
         let searchers = [draw(&here), draw(&reachable), draw(&here)];
-        let gives = |host: &usize| {
+        let mut gives = |host: &usize| {
             String::from_utf8_lossy(&world.hosts[*host].client.list()).contains("track")
         };
-        let givers: Vec<usize> = here.iter().copied().filter(gives).collect();
+        let givers: Vec<usize> = here.iter().copied().filter(&mut gives).collect();
         let mut popular =
             search(&mut world, &searchers[0], |nth, _| format!("famous hit{}", nth % 20));
         let rare = search(&mut world, &searchers[1], |nth, who| {

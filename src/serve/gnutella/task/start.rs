@@ -70,7 +70,7 @@ pub(in super::super) fn start(
         saving: None,
         good: Vec::new(),
         locals: BTreeSet::new(),
-        called: false,
+        called: config.reachable,
         fit_since: None,
         status,
     };

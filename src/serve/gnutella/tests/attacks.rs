@@ -12,7 +12,7 @@ async fn closed(mut stream: TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn who_says_nothing_or_something_else_or_never_ends() {
+async fn attack_45_who_says_nothing_or_something_else_or_never_ends() {
     let shelf = shelf().await;
     let mut wishes = config(Role::Ultrapeer);
     wishes.head_timeout = Duration::from_millis(300);
@@ -36,7 +36,7 @@ async fn who_says_nothing_or_something_else_or_never_ends() {
 }
 
 #[tokio::test]
-async fn one_address_may_have_so_many_strangers() {
+async fn attack_45_one_address_may_have_so_many_strangers() {
     let mut wishes = config(Role::Ultrapeer);
     wishes.loopback_too = true;
     let servent = start(wishes, None);
@@ -53,7 +53,7 @@ async fn one_address_may_have_so_many_strangers() {
 }
 
 #[tokio::test]
-async fn a_bomb_ends_its_own_link_alone() {
+async fn attack_45_a_bomb_ends_its_own_link_alone() {
     let servent = start(config(Role::Ultrapeer), None);
     let mut other = Far::join(&servent, true, "").await;
     let mut far = Far::join(&servent, true, "Accept-Encoding: deflate\r\n").await;
@@ -75,7 +75,7 @@ async fn a_bomb_ends_its_own_link_alone() {
 }
 
 #[tokio::test]
-async fn a_flood_leaves_others_their_turn() {
+async fn attack_45_a_flood_leaves_others_their_turn() {
     let shelf = shelf().await;
     let servent = start(config(Role::Ultrapeer), Some(&shelf));
     let flood = Far::join(&servent, true, "").await;
@@ -98,7 +98,7 @@ async fn a_flood_leaves_others_their_turn() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_costs_no_more_than_his_queue() {
+async fn attack_45_who_does_not_read_costs_no_more_than_his_queue() {
     let shelf = shelf().await;
     let servent = start(config(Role::Ultrapeer), Some(&shelf));
     let deaf = Far::join(&servent, true, "").await;
@@ -125,7 +125,7 @@ async fn who_does_not_read_costs_no_more_than_his_queue() {
 }
 
 #[tokio::test]
-async fn wishes_to_connect_somewhere_are_few_a_second() {
+async fn attack_45_wishes_to_connect_somewhere_are_few_a_second() {
     let shelf = shelf().await;
     let servent = start(config(Role::Leaf), Some(&shelf));
     let mut far = Far::join(&servent, true, "").await;

@@ -30,7 +30,7 @@ fn body(descriptor: &Descriptor) -> Vec<u8> {
 }
 
 /// Which messages of vendors we understand.
-const SUPPORTED: &[u8] = b"\x31\x01\0\x2a\0\0\0\0\0\0\0\0\0\0\0\x04\0BEAR\x04\0\x01\0BEAR\x0b\0\x01\0BEAR\x0c\0\x01\0LIME\x15\0\x02\0";
+const SUPPORTED: &[u8] = b"\x31\x01\0\x32\0\0\0\0\0\0\0\0\0\0\0\x05\0BEAR\x04\0\x01\0BEAR\x07\0\x01\0BEAR\x0b\0\x01\0BEAR\x0c\0\x01\0LIME\x15\0\x02\0";
 
 #[tokio::test]
 async fn a_leaf_comes_to_the_ultrapeer() {

@@ -3,6 +3,7 @@
 mod attacks;
 mod dialogues;
 mod network;
+mod relaying;
 mod transfers;
 
 use super::pack::{Packer, Unpacker};

@@ -129,6 +129,95 @@ async fn when_both_ends_are_firewalled_it_is_said() {
 }
 
 #[tokio::test]
+async fn who_asks_whether_others_can_connect_is_connected_to() {
+    let servent = start(config(Role::Ultrapeer), None);
+    let mut far = Far::join(&servent, false, "").await;
+    let asker = TcpListener::bind(NOWHERE).await.unwrap();
+    let port = asker.local_addr().unwrap().port();
+    far.give(&vendor(&Vendor::ConnectBack(port))).await;
+    let (mut stream, _) = soon(asker.accept()).await.unwrap();
+    let mut said = Vec::new();
+    soon(stream.read_to_end(&mut said)).await.unwrap();
+    assert_eq!(said, b"\n\n");
+    // Another port of his, so soon after: it is heard, and nothing follows.
+    let other = TcpListener::bind(NOWHERE).await.unwrap();
+    let port = other.local_addr().unwrap().port();
+    far.give(&vendor(&Vendor::ConnectBack(port))).await;
+    until(&servent, |status| status.counters.refused == 1).await;
+    let nobody = tokio::time::timeout(Duration::from_millis(200), other.accept()).await;
+    assert!(nobody.is_err());
+}
+
+/// One who listens at a private address and has a neighbour in the public network: as behind a router that sends others to
+/// him.
+#[test]
+fn who_can_be_connected_to_although_it_does_not_look_so_finds_out() {
+    let name = "serve::gnutella::tests::transfers::who_can_be_connected_to_although_it_does_not_look_so_finds_out";
+    harness::namespace::test(name, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(behind_a_router());
+    });
+}
+
+/// Whether its answers say that it must be asked to connect.
+async fn says_push(far: &mut Far, n: u8) -> Option<bool> {
+    far.give(&query(n, "moon", 1)).await;
+    let hit = QueryHit::parse(&far.next_of(Kind::QUERY_HIT).await.payload).unwrap();
+    hit.trailer.unwrap().push
+}
+
+async fn behind_a_router() {
+    let there = SocketAddrV4::new(Ipv4Addr::new(198, 18, 0, 1), 0);
+    let behind = SocketAddrV4::new(Ipv4Addr::new(10, 9, 9, 1), 0);
+    let mut ip = std::process::Command::new("ip");
+    assert!(ip.args(["addr", "add", "10.9.9.1/32", "dev", "lo"]).status().unwrap().success());
+    let leaf = Config { listen: behind, ..config(Role::Leaf) };
+    let shelf = shelf().await;
+    let listener = TcpListener::bind(there).await.unwrap();
+    let SocketAddr::V4(at) = listener.local_addr().unwrap() else { unreachable!() };
+    let servent = start(Config { connect: vec![hint(at)], ..leaf.clone() }, Some(&shelf));
+    let mut far = Far::of(soon(listener.accept()).await.unwrap().0);
+    far.block().await;
+    far.say("GNUTELLA/0.6 200 OK\r\nX-Ultrapeer: True\r\nVendor-Message: 0.2\r\n\r\n").await;
+    far.block().await;
+    until(&servent, |status| status.firewalled).await;
+    assert_eq!(says_push(&mut far, 1).await, Some(true));
+    // Words are no proof; a connection is.
+    far.give(&vendor(&Vendor::Supported(vec![(*b"BEAR", 7, 1)]))).await;
+    let port = loop {
+        let told = far.next_of(Kind::VENDOR).await;
+        if let Ok(Vendor::ConnectBack(port)) = Vendor::parse(&told.payload) {
+            break port;
+        }
+    };
+    assert_eq!(port, servent.addr().port());
+    let mut near = TcpStream::connect(servent.addr()).await.unwrap();
+    near.write_all(b"\n\n").await.unwrap();
+    let mut rest = Vec::new();
+    let _ = soon(near.read_to_end(&mut rest)).await;
+    assert_eq!(says_push(&mut far, 2).await, Some(true), "who is near shows nothing");
+    let back = tokio::net::TcpSocket::new_v4().unwrap();
+    back.bind(there.into()).unwrap();
+    let mut back = back.connect(servent.addr().into()).await.unwrap();
+    back.write_all(b"\n\n").await.unwrap();
+    until(&servent, |status| !status.firewalled).await;
+    assert_eq!(says_push(&mut far, 3).await, Some(false));
+    // Servents of ours do it among themselves; who is told by his owner has no doubt.
+    let ultrapeer = start(Config { listen: there, ..config(Role::Ultrapeer) }, None);
+    let connect = vec![hint(ultrapeer.addr())];
+    let asker = start(Config { connect: connect.clone(), ..leaf.clone() }, None);
+    let told = start(Config { connect, reachable: true, ..leaf }, None);
+    let never = async { until(&told, |status| status.firewalled).await };
+    let found = async {
+        until(&asker, |status| status.firewalled).await;
+        until(&asker, |status| !status.firewalled).await;
+        until(&told, |status| status.ultrapeers == 1).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await; // a tick of the machine, and a half
+    };
+    tokio::select! { () = found => {} _ = never => panic!("it counts as firewalled") }
+}
+
+#[tokio::test]
 async fn who_shares_nothing_answers_no_request() {
     let servent = start(config(Role::Leaf), None);
     let mut stream = TcpStream::connect(servent.addr()).await.unwrap();

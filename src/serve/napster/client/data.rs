@@ -9,6 +9,7 @@ use super::talk::{next_step, say, write};
 use super::{Listed, OpenError, Opened, Way};
 use crate::net::Clock;
 use crate::share::Library;
+use bytes::Bytes;
 use gaggle_core::overlay::napster::{BrowseEnd, Errand, Inbound, Outbound, Step, TransferError};
 use gaggle_core::proto::napster::{Nick, PeerRequest, Text};
 use gaggle_core::share::Item;
@@ -38,7 +39,7 @@ pub(super) type Waiter = (oneshot::Sender<Result<Opened, OpenError>>, oneshot::S
 pub(super) type Upload = (Nick, Text);
 
 /// The list of our files, and what ends when it was given.
-pub(super) type Lines = (Vec<u8>, oneshot::Sender<()>);
+pub(super) type Lines = (Bytes, oneshot::Sender<()>);
 
 /// What a connection asks the task that owns the machine.
 pub(super) enum Ask {

@@ -1,9 +1,12 @@
 //! The connection to the directory.
 
 use bytes::{Buf as _, BytesMut};
+use gaggle_core::proto::napster::{METASERVER_PORT, read_server};
+use gaggle_core::scope::Scope;
 use std::io::{Error, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use tokio::io::Interest;
+use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -13,6 +16,9 @@ pub(super) const DIAL_WAIT: Duration = Duration::from_secs(10);
 const LOOKUP_WAIT: Duration = Duration::from_secs(10);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
+/// How long a redirector may take to name a server, and bytes of its answer.
+const NAME_WAIT: Duration = Duration::from_secs(10);
+const NAME_MAX: u64 = 64;
 /// Bytes of one read.
 pub(super) const READ_BYTES: usize = 16 << 10;
 
@@ -31,21 +37,37 @@ pub(super) enum Moved {
     Written,
 }
 
-/// Connects to the first address of a name that answers.
+/// Connects to the first address of a name that answers, and from a redirector's port on to the server that it names.
 pub(super) async fn dial(server: String) -> Result<TcpStream, Error> {
+    let stream = dial_named(server).await?;
+    if stream.peer_addr()?.port() == METASERVER_PORT { follow(stream).await } else { Ok(stream) }
+}
+
+async fn dial_named(server: String) -> Result<TcpStream, Error> {
     let found = timeout(LOOKUP_WAIT, lookup_host(&server)).await?;
     let mut last = Error::from(ErrorKind::AddrNotAvailable);
     for addr in found?.take(ADDRESSES_MAX) {
-        match timeout(DIAL_WAIT, TcpStream::connect(addr)).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Ok(Err(error)) => last = error,
-            Err(late) => last = late.into(),
+        match dial_one(addr).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+async fn dial_one(addr: SocketAddr) -> Result<TcpStream, Error> {
+    let stream = timeout(DIAL_WAIT, TcpStream::connect(addr)).await??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// A redirector names a server without being asked, and closes. It may name none that it cannot know.
+async fn follow(redirector: TcpStream) -> Result<TcpStream, Error> {
+    let from = redirector.peer_addr()?.ip();
+    let mut said = Vec::new();
+    timeout(NAME_WAIT, redirector.take(NAME_MAX).read_to_end(&mut said)).await??;
+    let named = read_server(&said).filter(|at| Scope::may_tell(from, IpAddr::V4(*at.ip())));
+    dial_one(named.ok_or(ErrorKind::InvalidData)?.into()).await
 }
 
 impl Link {
@@ -89,6 +111,38 @@ impl Link {
                     Err(_) => return Moved::Lost,
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_redirector_leads_to_a_server() {
+        let [redirector, server] = [0, 0].map(|port| {
+            let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            TcpListener::from_std(listener).unwrap()
+        });
+        let at = server.local_addr().unwrap();
+        let endless = "x".repeat(1000);
+        for (said, leads) in [
+            (format!("{at}\n"), true),
+            (at.to_string(), true),
+            ("busy\n".into(), false),
+            (endless, false),
+        ] {
+            let stream = dial(redirector.local_addr().unwrap().to_string()).await.unwrap();
+            let (mut far, _) = redirector.accept().await.unwrap();
+            far.write_all(said.as_bytes()).await.unwrap();
+            // Who says too much need not end.
+            let _held = (said.len() > 100).then_some(far);
+            let led = follow(stream).await.map(|stream| stream.peer_addr().unwrap());
+            assert_eq!(led.ok(), leads.then_some(at), "{said}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::link::READ_BYTES;
 use crate::net::Clock;
+use bytes::Bytes;
 use gaggle_core::clock::Instant;
 use gaggle_core::overlay::napster::{Inbound, Outbound, Step, TransferError};
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub(super) trait Talk {
     fn handle_timeout(&mut self, now: Instant);
     fn poll_step(&mut self) -> Option<Step>;
     fn poll_timeout(&self) -> Option<Instant>;
-    fn poll_transmit(&mut self) -> Option<Vec<u8>>;
+    fn poll_transmit(&mut self) -> Option<Bytes>;
 }
 
 macro_rules! talk {
@@ -42,7 +43,7 @@ macro_rules! talk {
             fn poll_timeout(&self) -> Option<Instant> {
                 Self::poll_timeout(self)
             }
-            fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+            fn poll_transmit(&mut self) -> Option<Bytes> {
                 Self::poll_transmit(self)
             }
         }

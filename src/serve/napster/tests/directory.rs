@@ -52,7 +52,7 @@ async fn who_is_not_let_in_hears_why_and_is_closed() {
     ] {
         let mut wire = Wire::dial(directory.addr()).await;
         // What comes behind it is thrown away, and does not cost the answer.
-        wire.write(&[line(said), line("100 too late")].concat()).await;
+        wire.write(&[line(said), line("100 too late").repeat(2500)].concat()).await;
         wire.hears(&[answer]).await;
         assert_eq!(wire.ends().await, b"");
     }

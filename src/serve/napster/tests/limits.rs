@@ -64,6 +64,15 @@ async fn floods_are_refused_and_end() {
     until(directory.watch(), "nobody", |status| status.connections == 0).await;
 }
 
+/// Bytes of one direction of a connection that the system may hold at most, at both ends together.
+fn held_by_the_system() -> usize {
+    let largest = |name: &str| {
+        let sizes = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap();
+        sizes.split_whitespace().last().unwrap().parse::<usize>().unwrap()
+    };
+    largest("tcp_rmem") + largest("tcp_wmem")
+}
+
 #[tokio::test]
 async fn who_asks_much_waits_for_himself_alone() {
     let directory = directory(Terms { limits: Limits::off(), ..plain() });
@@ -77,8 +86,11 @@ async fn who_asks_much_waits_for_himself_alone() {
     let mut eve = Wire::login(directory.addr(), "eve", 6699).await;
     let search = line("200 FILENAME CONTAINS \"some\"");
     eve.write(&[search.repeat(200), line("750 ")].concat()).await;
-    let mut deaf = Wire::login(directory.addr(), "deaf", 6699).await;
-    deaf.write(&search.repeat(2000)).await;
+    let deaf = Wire::login(directory.addr(), "deaf", 6699).await;
+    // Who does not read is not read on: what he says further waits in the system, which takes only so much.
+    let (_unread, mut said) = deaf.stream.into_split();
+    let more = search.repeat((held_by_the_system() + (1 << 20)) / search.len());
+    let saying = tokio::spawn(async move { said.write_all(&more).await });
     for _ in 0..200 {
         for _ in 0..100 {
             assert!(eve.next().await.starts_with("201 "));
@@ -86,7 +98,7 @@ async fn who_asks_much_waits_for_himself_alone() {
         assert_eq!(eve.next().await, "202 ");
     }
     assert_eq!(eve.next().await, "750 gaggle ");
-    // Who does not read is left when others have more for him than he may let wait.
+    // And he is left when others have more for him than he may let wait.
     until(directory.watch(), "three", |status| status.counters.users == 3).await;
     let word = line(&format!("205 deaf {}", "x".repeat(1000)));
     let left = async {
@@ -96,6 +108,8 @@ async fn who_asks_much_waits_for_himself_alone() {
         }
     };
     timeout(PATIENCE, left).await.expect("it may let wait what it wants");
+    let said = timeout(PATIENCE, saying).await.expect("it is not closed").unwrap();
+    assert!(said.is_err(), "all that it said was read");
 }
 
 /// A client that gives others half a second for their words, once it has greeted them.

@@ -126,30 +126,30 @@ async fn files_go_from_client_to_client_directly_and_through_walls() {
 async fn a_catalogue_of_thousands_holds_nobody_up() {
     let directory = directory(Terms::default());
     let folder = Folder::new(&[]);
-    for n in 0..3000 {
+    for n in 0..2000 {
         folder.put(&format!("{}/word{} number{n}.txt", n % 7, n % 10), n.to_string().as_bytes());
     }
-    let library = folder.library(3000, false).await;
+    let library = folder.library(2000, false).await;
     let up = client(directory.addr(), "up", Some(library));
     let down = client(directory.addr(), "down", None);
     is_in(&down).await;
     // While they are said, others are served.
     let begun = tokio::time::Instant::now();
     let mut answered = 0;
-    while directory.status().counters.files < 3000 {
+    while directory.status().counters.files < 2000 {
         down.whois(nick("up")).await;
         answered += 1;
         assert!(begun.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(60)).await; // twenty commands a second
     }
     assert!(answered > 0);
-    assert_eq!(up.status().shared, 3000);
+    assert_eq!(up.status().shared, 2000);
     let found = hits(&down, Query::for_words("number1234")).await;
     assert_eq!(found.len(), 1);
     assert!(fetch(&down, &found[0], 0).await.unwrap() == b"1234");
     assert_eq!(hits(&down, Query::for_words("word3")).await.len(), 100, "as many as it gives");
     // Most of them go.
-    for n in 0..3000 {
+    for n in 0..2000 {
         if n % 10 != 3 {
             std::fs::remove_file(folder.top().join(format!(
                 "{}/word{} number{n}.txt",
@@ -159,7 +159,7 @@ async fn a_catalogue_of_thousands_holds_nobody_up() {
             .unwrap();
         }
     }
-    has_files(&directory, 300).await;
+    has_files(&directory, 200).await;
     up.stop().await;
     has_files(&directory, 0).await;
 }

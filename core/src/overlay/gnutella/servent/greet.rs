@@ -222,12 +222,10 @@ impl Servent {
         }
         self.events.push_back(Event::Joined { link: id, side, packed_in, packed_out });
         if vendor {
-            let known = [(*b"BEAR", 4, 1), (*b"BEAR", 11, 1), (*b"BEAR", 12, 1), (*b"LIME", 21, 2)];
-            self.tell(now, id, None, &Vendor::Supported(known.to_vec()));
-            if self.role == Role::Leaf && self.config.firewalled && side == Side::Ultrapeer {
-                let me = self.guid;
-                self.tell(now, id, Some(me), &Vendor::ProxyPlease);
-            }
+            let bear = [4, 7, 11, 12].map(|selector| (*b"BEAR", selector, 1));
+            let known = [&bear[..], &[(*b"LIME", 21, 2)]].concat();
+            self.tell(now, id, None, &Vendor::Supported(known));
+            self.ask_for_pushes(now, id);
         }
         self.tell_table(now, id);
         self.ask_too(now, id);

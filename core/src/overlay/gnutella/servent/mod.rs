@@ -5,6 +5,7 @@
 
 mod gather;
 mod greet;
+mod reach;
 mod relay;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ use crate::rng::Rng;
 use crate::scope::Scope;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 /// How long it is remembered which link brought a query, and how many.
@@ -177,6 +178,8 @@ pub enum Event {
         /// Why.
         why: Why,
     },
+    /// Please connect to this address, say two line ends and close: somebody there wants to know whether others can.
+    ConnectBack(SocketAddrV4),
     /// Please connect to this address, and say [`Servent::connect`] or [`Servent::handle_unreachable`].
     Dial(SocketAddrV4),
     /// An answer to a search of ours.
@@ -265,6 +268,8 @@ pub struct Servent {
     own: BTreeMap<Guid, Own>,
     hosts: VecDeque<SocketAddrV4>,
     dialling: BTreeSet<SocketAddrV4>,
+    /// Whom we have connected to at his wish, and when.
+    backs: BTreeMap<Ipv4Addr, Instant>,
     tick_at: Instant,
     /// The words of our files, for neighbours.
     words: Table,
@@ -302,6 +307,7 @@ impl Servent {
             own: BTreeMap::new(),
             hosts: VecDeque::new(),
             dialling: BTreeSet::new(),
+            backs: BTreeMap::new(),
             tick_at: now,
             words,
             ready: BTreeSet::new(),
@@ -338,16 +344,6 @@ impl Servent {
     /// one address.
     pub fn hear(&mut self, now: Instant, sighting: Sighting) {
         self.external.hear(now, sighting);
-    }
-
-    /// Whether nobody can connect to us.
-    pub fn is_firewalled(&self) -> bool {
-        self.config.firewalled
-    }
-
-    /// It has turned out whether others can connect to us.
-    pub fn set_firewalled(&mut self, firewalled: bool) {
-        self.config.firewalled = firewalled;
     }
 
     /// Shares other files from now on. Neighbours learn of the words a few seconds later.

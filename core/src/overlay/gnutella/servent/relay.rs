@@ -368,7 +368,10 @@ impl Servent {
     ) -> Result<(), GnutellaError> {
         let hit = QueryHit::parse(&descriptor.payload)?;
         let guid = descriptor.header.guid;
-        let Some((back, question)) = self.queries.get(now, &guid) else {
+        // A leaf relays nothing: what it heard as a question it has passed to nobody.
+        let relays = |back: LinkId| back == OWN || self.role == Role::Ultrapeer;
+        let asked = self.queries.get(now, &guid).filter(|&(back, _)| relays(back));
+        let Some((back, question)) = asked else {
             self.counters.unrouted += 1;
             return Ok(());
         };
@@ -383,8 +386,9 @@ impl Servent {
             return Ok(());
         }
         let Some(from) = self.links.get(&id).map(|link| link.addr.ip()) else { return Ok(()) };
-        if back == OWN && whereabouts(from, &hit).is_none() {
-            self.counters.refused += 1; // nobody could fetch it
+        // Whoever gets it next trusts us, who may be nearer to him: the word of who told us is what counts.
+        if whereabouts(from, &hit).is_none() {
+            self.counters.refused += 1;
             return Ok(());
         }
         self.pushes.relearn(now, hit.servent, id, ());
@@ -502,9 +506,17 @@ impl Servent {
                 let me = self.addr();
                 self.tell(now, id, Some(guid), &Vendor::ProxyIs(me));
             }
-            Vendor::Supported(_)
-            | Vendor::ProxyPlease
+            Vendor::Supported(known) => {
+                if let Some(open) = self.links.get_mut(&id).and_then(|link| link.open_mut()) {
+                    open.connects_back = known.contains(&(*b"BEAR", 7, 1));
+                }
+            }
+            Vendor::ConnectBack(port) if self.role == Role::Ultrapeer => {
+                self.on_connect_back(now, id, port);
+            }
+            Vendor::ProxyPlease
             | Vendor::ProxyIs(_)
+            | Vendor::ConnectBack(_)
             | Vendor::Other { .. } => {}
         }
         Ok(())

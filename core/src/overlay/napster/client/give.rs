@@ -7,6 +7,7 @@ use crate::proto::napster::{
     FRAME_OUT_MAX, File, FileHash, Nick, PATH_MAX, Text, ToServer, btih_path, list_lines, name_path,
 };
 use crate::share::{Catalogue, Item};
+use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -50,6 +51,8 @@ pub(super) struct Gives {
     catalogue: Arc<Catalogue>,
     paths: BTreeMap<u32, Text>,
     numbers: BTreeMap<Text, u32>,
+    /// The list of all files as it is given out, once somebody has asked for it and until one of them changes.
+    list: Option<Bytes>,
     /// Whom we told to come for what.
     deals: Deals<Fetch>,
 }
@@ -113,12 +116,15 @@ impl Client {
         }
         self.gives.to_say.push_back(path.clone());
         self.gives.files.insert(path, Given { shareable, said: false });
+        self.gives.list = None;
         true
     }
 
     /// No longer shares a file.
     pub fn unshare(&mut self, path: &Text) {
-        if self.gives.files.remove(path).is_some_and(|given| given.said) {
+        let Some(given) = self.gives.files.remove(path) else { return };
+        self.gives.list = None;
+        if given.said {
             self.say_inside(&ToServer::Unshare(path.clone()));
         }
     }
@@ -157,12 +163,16 @@ impl Client {
     }
 
     /// The bytes of our list of files, for who asks us directly; empty if nobody may see it. It has no more rows than we
-    /// would read ourselves: anybody may ask for it, and it is all in memory.
-    pub fn list(&self) -> Vec<u8> {
-        let rows = if self.config.browsable { BROWSE_MAX as usize } else { 0 };
-        let files = self.gives.files.values().take(rows);
-        let files = files.map(|given| &given.shareable.file);
-        list_lines(&self.config.nick, files)
+    /// would read ourselves: anybody may ask for it, and it is all in memory. However often somebody asks, it is made once
+    /// for each change.
+    pub fn list(&mut self) -> Bytes {
+        let Gives { files, list, .. } = &mut self.gives;
+        let lines = list.get_or_insert_with(|| {
+            let rows = if self.config.browsable { BROWSE_MAX as usize } else { 0 };
+            let files = files.values().take(rows).map(|given| &given.shareable.file);
+            list_lines(&self.config.nick, files).into()
+        });
+        lines.clone()
     }
 
     /// Says some of the shares that the server has not heard of. The others wait until these were taken.

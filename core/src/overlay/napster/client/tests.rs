@@ -423,7 +423,7 @@ fn lists_of_files() {
     assert_eq!(scene.says(), ["641 eve", "641 walled"]);
     let addr: SocketAddrV4 = "10.0.0.1:6699".parse().unwrap();
     assert_eq!(scene.events(), [Event::ListTo(nick("walled"), addr)]);
-    let list = String::from_utf8(scene.client.list()).unwrap();
+    let list = String::from_utf8(scene.client.list().to_vec()).unwrap();
     assert_eq!(list, "bob\n\"a.mp3\" 00112233445566778899aabbccddeeff 5 128 44100 61\n\n");
     let line = "eve \"x.mp3\" 00112233445566778899aabbccddeeff 5 128 44100 61";
     scene.hears(212, line);
@@ -454,7 +454,7 @@ fn lists_of_files() {
     closed.client.share(shareable("a.mp3", 5));
     closed.says();
     closed.hears(640, "eve");
-    assert_eq!((closed.says(), closed.client.list()), (vec![], b"bob\n\n".to_vec()));
+    assert_eq!((closed.says(), closed.client.list()), (vec![], "bob\n\n".into()));
 }
 
 /// Clients of ours at a server of ours.

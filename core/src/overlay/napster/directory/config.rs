@@ -55,7 +55,8 @@ pub struct Limits {
     pub searches_per_min: Option<u32>,
     /// The same for those that look for further sources of a file, and those for this server only.
     pub source_searches_per_min: Option<u32>,
-    /// Commands of one connection a second, ten times as many at once; then it is closed. Shares are not counted.
+    /// Commands of one connection a second, ten times as many at once; then it is closed. Shares, and names to be told of, are
+    /// not counted.
     pub commands_per_s: Option<u32>,
     /// How long a login may take.
     pub login: Duration,

@@ -120,6 +120,7 @@ impl Directory {
         connection.user = Some(Box::new(user));
         self.nicks.insert(nick.key(), id);
         self.greet(id);
+        self.tell_of_arrival(id);
         self.probe(id);
         // The first question tells how far he is.
         self.ask(now, id);

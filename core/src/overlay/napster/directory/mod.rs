@@ -9,6 +9,7 @@
 
 mod config;
 mod index;
+mod lists;
 mod login;
 mod serve;
 mod signal;
@@ -28,6 +29,7 @@ use crate::proto::napster::{
 use crate::rng::Rng;
 use config::{BUSY_BYTES, GREETING_MAX, STATS_EVERY};
 use index::Index;
+use lists::Watchers;
 use signal::Requests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
@@ -123,6 +125,7 @@ pub struct Directory {
     per_address: BTreeMap<Ipv4Addr, usize>,
     next: u64,
     nicks: BTreeMap<String, UserId>,
+    watchers: Watchers,
     accounts: BTreeMap<String, (Nick, Account)>,
     index: Index,
     requests: Requests,
@@ -152,6 +155,7 @@ impl Directory {
             per_address: BTreeMap::new(),
             next: 0,
             nicks: BTreeMap::new(),
+            watchers: Watchers::new(),
             accounts: accounts.collect(),
             index: Index::default(),
             requests: Requests::default(),
@@ -245,6 +249,7 @@ impl Directory {
     /// A connection has ended by itself.
     pub fn handle_closed(&mut self, now: Instant, id: UserId) {
         self.forget(now, id);
+        self.reap(now);
     }
 
     /// So many of the bytes that were given out are written.
@@ -363,7 +368,7 @@ impl Directory {
             return self.on_greeting(now, id, said);
         };
         user.health.heard();
-        let share = matches!(frame.kind, 100 | 102 | 870 | 10_300 | 21_335);
+        let share = matches!(frame.kind, 100 | 102 | 207 | 208 | 870 | 10_300 | 21_335);
         let per_min = limits.commands_per_s.map(|per_s| per_s.saturating_mul(60));
         let burst = limits.commands_per_s.unwrap_or(0).saturating_mul(10);
         if !share && !connection.commands.take(now, per_min, burst) {
@@ -457,6 +462,7 @@ impl Directory {
             self.nicks.remove(&user.nick.key());
             self.index.remove_all(id);
             self.seen(now, &user.nick);
+            self.tell_of_leaving(id, &user);
         }
     }
 }

@@ -100,9 +100,16 @@ impl Directory {
                 }
             }
             ToServer::Message(nick, text) => match self.find(&nick) {
+                Some((_, user)) if user.lists.ignores(&me) => {} // which is nobody's business
                 Some((to, _)) => self.send(to, &ToClient::Message(me, text)),
                 None => self.error(id, &format!("{nick} is not online")),
             },
+            ToServer::Watch(nick) => self.watch(id, nick),
+            ToServer::Unwatch(nick) => self.unwatch(id, &nick),
+            ToServer::Ignore(_)
+            | ToServer::Ignored
+            | ToServer::Unignore(_)
+            | ToServer::UnignoreAll => self.on_ignoring(id, said),
             ToServer::SpeedOf(nick) => match self.find(&nick).map(|(_, user)| user.speed) {
                 Some(speed) => self.send(id, &ToClient::SpeedIs(nick, speed)),
                 None => self.error(id, &format!("{nick} is not online")),

@@ -54,8 +54,13 @@ impl Requests {
 
 impl Directory {
     pub(super) fn expire_requests(&mut self, now: Instant) {
-        while let Some((_, asker, _)) = self.requests.expired(now) {
+        while let Some((asked, asker, wanted)) = self.requests.expired(now) {
             self.answered(asker);
+            if wanted != Wanted::Browse
+                && let Some(user) = self.user_mut(asked)
+            {
+                user.health.let_wait(now);
+            }
         }
     }
 
@@ -86,6 +91,9 @@ impl Directory {
         let was = self.requests.take(now, &(asked, asker, wanted));
         if was {
             self.answered(asker);
+            if let Some(user) = self.user_mut(asked) {
+                user.health.answered();
+            }
         }
         was
     }

@@ -1,6 +1,8 @@
 //! Whole dialogues with the server, word by word as they were recorded with OpenNap-NG, and what strangers may not do.
 
 mod attacks;
+mod health;
+mod lists;
 
 use super::*;
 use std::time::Duration;

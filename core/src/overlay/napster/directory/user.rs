@@ -2,6 +2,7 @@
 
 use super::super::bucket::Bucket;
 use super::UserId;
+use super::lists::Lists;
 use crate::clock::Instant;
 use crate::proto::napster::{Nick, Text};
 use std::collections::VecDeque;
@@ -41,6 +42,8 @@ pub(super) struct Health {
     reports: Vec<(String, Instant)>,
     sent: VecDeque<(UserId, Instant)>,
     busy_until: Instant,
+    /// Until when he is taken for one who does not answer requests.
+    mute_until: Instant,
     places: Option<u32>,
 }
 
@@ -73,6 +76,16 @@ impl Health {
         self.reports.clear();
     }
 
+    /// Somebody has waited in vain for his answer to a request.
+    pub(super) fn let_wait(&mut self, now: Instant) {
+        self.mute_until = now + REPORT_LIFE;
+    }
+
+    /// He has answered one, whatever he said.
+    pub(super) fn answered(&mut self) {
+        self.mute_until = Instant::ZERO;
+    }
+
     /// His queue is full; he gives so many at once.
     pub(super) fn busy(&mut self, now: Instant, places: u32) {
         self.busy_until = now + BUSY_LIFE;
@@ -93,6 +106,11 @@ impl Health {
 
     fn reports(&self, now: Instant) -> usize {
         self.reports.iter().filter(|(_, at)| now.since(*at) <= REPORT_LIFE).count()
+    }
+
+    /// What has gone wrong with him lately: nobody could reach him, or he did not answer.
+    fn failures(&self, now: Instant) -> usize {
+        self.reports(now) + usize::from(now < self.mute_until)
     }
 
     /// Whether nobody should be sent there.
@@ -120,6 +138,7 @@ pub(super) struct User {
     /// Requests that wait for somebody's answer.
     pub(super) waiting: usize,
     pub(super) browse: Option<Browse>,
+    pub(super) lists: Lists,
 }
 
 /// A list of somebody's files that is being sent.
@@ -155,10 +174,12 @@ impl User {
             counters: Bucket::default(),
             waiting: 0,
             browse: None,
+            lists: Lists::default(),
         }
     }
 
-    /// How good a source he is for somebody at `asker`: larger is better. At most 350, and 240 less after two reports.
+    /// How good a source he is for somebody at `asker`: larger is better. At most 350, and 80 less for each failure of
+    /// the last ten minutes.
     pub(super) fn score(&self, now: Instant, asker: Ipv4Addr) -> i32 {
         let uptime = now.since(self.since).min(UPTIME_FULL).as_secs() as i32 * 100
             / UPTIME_FULL.as_secs() as i32;
@@ -171,7 +192,7 @@ impl User {
         });
         let same_net = self.ip.octets()[..2] == asker.octets()[..2];
         uptime + 12 * i32::from(self.speed) + idle + near + 30 * i32::from(same_net)
-            - 80 * self.health.reports(now) as i32
+            - 80 * self.health.failures(now) as i32
     }
 
     pub(super) fn firewalled(&self) -> bool {
@@ -210,6 +231,10 @@ mod tests {
         assert_eq!((bob.health.rtt, bob.health.asked), (Some(Duration::from_millis(275)), None));
         assert_eq!(bob.score(at(60), far), 84 + 30 + 20);
         bob.health.failed(at(60), "x".into());
+        assert_eq!(bob.score(at(60), far), 84 + 30 + 20 - 80);
+        bob.health.let_wait(at(60));
+        assert_eq!(bob.score(at(60), far), 84 + 30 + 20 - 160);
+        bob.health.answered();
         assert_eq!(bob.score(at(60), far), 84 + 30 + 20 - 80);
     }
 

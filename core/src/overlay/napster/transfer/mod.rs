@@ -9,6 +9,7 @@ use crate::clock::Instant;
 use crate::proto::napster::{
     File, Nick, PeerRequest, Request, SizeAnswer, Text, parse_list_line, read_size,
 };
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -101,7 +102,7 @@ pub enum Errand {
         /// Our name.
         me: Nick,
         /// As [`super::Client::list`] gives it.
-        lines: Vec<u8>,
+        lines: Bytes,
     },
 }
 
@@ -147,6 +148,8 @@ pub struct Inbound {
     since: Instant,
     bytes: Vec<u8>,
     out: Vec<u8>,
+    /// Goes out after it. It is long, and not copied.
+    list: Bytes,
     steps: VecDeque<Step>,
 }
 
@@ -165,8 +168,8 @@ enum Accepted {
 impl Inbound {
     /// A connection that was just accepted.
     pub fn new(now: Instant) -> Self {
-        let (bytes, out, steps) = (Vec::new(), Vec::new(), VecDeque::new());
-        Self { state: Accepted::Quiet, since: now, bytes, out, steps }
+        let (bytes, out, list) = (Vec::new(), Vec::new(), Bytes::new());
+        Self { state: Accepted::Quiet, since: now, bytes, out, list, steps: VecDeque::new() }
     }
 
     /// Bytes have come. Those after the last step are the owner's, who reads them himself.
@@ -240,8 +243,11 @@ impl Inbound {
 
     /// The next bytes to write.
     #[must_use]
-    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        (!self.out.is_empty()).then(|| std::mem::take(&mut self.out))
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        if !self.out.is_empty() {
+            return Some(std::mem::take(&mut self.out).into());
+        }
+        (!self.list.is_empty()).then(|| std::mem::take(&mut self.list))
     }
 
     /// How far it has come.
@@ -262,13 +268,8 @@ impl Inbound {
     }
 
     /// Gives the list that is wanted, as [`super::Client::list`] has it.
-    pub fn give_list(&mut self, lines: Vec<u8>) {
-        if self.out.is_empty() {
-            // It is long, and not copied.
-            self.out = lines;
-        } else {
-            self.out.extend_from_slice(&lines);
-        }
+    pub fn give_list(&mut self, lines: Bytes) {
+        self.list = lines;
     }
 
     /// Does not.
@@ -312,7 +313,7 @@ pub struct Outbound {
     state: Dialled,
     since: Instant,
     bytes: Vec<u8>,
-    out: VecDeque<Vec<u8>>,
+    out: VecDeque<Bytes>,
     steps: VecDeque<Step>,
 }
 
@@ -386,7 +387,7 @@ impl Outbound {
 
     /// The next bytes to write, as one write.
     #[must_use]
-    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
         self.out.pop_front()
     }
 
@@ -397,7 +398,7 @@ impl Outbound {
     }
 
     fn ask(&mut self) {
-        let (request, lines, next) = match &mut self.errand {
+        let (request, lines, next) = match &self.errand {
             Errand::Get { me, path, offset, .. } => {
                 let (nick, path, offset) = (me.clone(), path.clone(), *offset);
                 (PeerRequest::Get { nick, path, offset }, None, Dialled::Asked)
@@ -408,17 +409,14 @@ impl Outbound {
                 (PeerRequest::Send { nick, path, size }, None, Dialled::Asked)
             }
             Errand::GiveList { me, lines } => {
-                // It is asked for once, and long: it is taken, not copied.
-                let mut rest = std::mem::take(lines);
                 // The first line is the name, which this request has already.
-                let name =
-                    rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
-                rest.drain(..name);
+                let name = lines.iter().position(|&byte| byte == b'\n');
+                let rest = lines.slice(name.map_or(lines.len(), |at| at + 1)..);
                 let request = PeerRequest::SendList { nick: me.clone() };
                 (request, Some(rest), Dialled::Over)
             }
         };
-        let words = request.encode().into_iter().chain(lines);
+        let words = request.encode().into_iter().map(Bytes::from).chain(lines);
         self.out.extend(words.filter(|word| !word.is_empty()));
         self.state = next;
     }

@@ -7,7 +7,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn hostile_bytes_in_every_state(
+    fn attack_45_hostile_bytes_in_every_state(
         role in any::<bool>(), begin in 0usize..5, kinds in prop::collection::vec(
             (prop::sample::select(vec![0u8, 1, 2, 0x30, 0x31, 0x40, 0x80, 0x81, 0x55]), any::<(u8, u8)>(),
              prop::collection::vec(any::<u8>(), 0..80)), 0..20),

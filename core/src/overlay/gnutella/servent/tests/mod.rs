@@ -1,12 +1,16 @@
 //! Dialogues: what a neighbour says, byte for byte, and what the machine answers, in both roles.
 
+mod bounds;
 mod hostile;
+mod reach;
 mod relay;
 
 use super::super::Library;
 use super::super::library::tests::file;
 use super::*;
-use crate::proto::gnutella::{First, Ggep, Handshake, Hit, Ping, Pong, Push, Qrp, Query, Vendor};
+use crate::proto::gnutella::{
+    First, Ggep, Handshake, Hit, Ping, Pong, Push, Qrp, Query, Trailer, Vendor,
+};
 use crate::rng::Rng;
 use crate::share::Catalogue;
 use std::net::SocketAddr;

@@ -50,6 +50,29 @@ fn a_query_crosses_each_link_once_and_its_hits_go_back() {
 }
 
 #[test]
+fn attack_45_answers_that_point_inside() {
+    let mut desk = Desk::of(Role::Ultrapeer);
+    let (a, b) = (desk.join(true), desk.join(true));
+    desk.give(a, &query(1, "violet light", 3));
+    desk.sent();
+    for (addr, push, relayed) in [
+        ("10.0.0.1:80", None, 0),
+        ("127.0.0.1:22", Some(false), 0),
+        ("198.18.7.7:0", None, 0),
+        // Who must be asked for a Push is not connected to.
+        ("10.0.0.1:80", Some(true), 1),
+        ("198.18.7.7:80", None, 1),
+    ] {
+        let mut answer = QueryHit::parse(&hit(1, 7, 3).payload).unwrap();
+        answer.addr = v4(addr);
+        answer.trailer = Some(Trailer { push, ..Trailer::default() });
+        desk.give(b, &Descriptor::new(Guid([1; 16]), Kind::QUERY_HIT, 3, answer.encode()));
+        assert_eq!(desk.sent().len(), relayed, "{addr}");
+    }
+    assert_eq!(desk.servent.counters().refused, 3);
+}
+
+#[test]
 fn how_far_descriptors_go() {
     let mut desk = Desk::of(Role::Ultrapeer);
     let (a, b) = (desk.join(true), desk.join(true));
@@ -66,7 +89,7 @@ fn how_far_descriptors_go() {
 }
 
 #[test]
-fn queries_that_go_nowhere() {
+fn attack_45_queries_that_go_nowhere() {
     let mut desk = Desk::of(Role::Ultrapeer);
     let (a, b) = (desk.join(true), desk.join(true));
     desk.give(a, &query(1, "a b c", 3));
@@ -216,6 +239,8 @@ fn a_leaf_answers_counts_and_stops() {
         (1, a, 5),
         "an answer, and nothing is relayed"
     );
+    desk.give(b, &travelled(hit(1, 7, 2), 1));
+    assert_eq!((desk.sent(), desk.servent.counters().unrouted), (vec![], 1), "whoever says so");
     let search = desk.servent.search(desk.now, Query::words("violet")).unwrap();
     let sent = desk.sent();
     assert_eq!(sent.iter().map(|(link, _)| *link).collect::<Vec<_>>(), [a, b]);

@@ -56,4 +56,14 @@ fn a_list_has_no_more_rows_than_are_read() {
     }
     let lines = scene.client.list().iter().filter(|&&byte| byte == b'\n').count();
     assert_eq!(lines as u32, BROWSE_MAX + 2, "with the name and the end");
+    // The same bytes for everybody, until there is something else to say.
+    let first = scene.client.list();
+    assert!((0..1000).all(|_| scene.client.list().as_ptr() == first.as_ptr()));
+    scene.client.share(shareable("0.mp3", 5)); // which is there already
+    assert_eq!(scene.client.list().as_ptr(), first.as_ptr());
+    scene.client.unshare(&"0.mp3".into());
+    let less = scene.client.list();
+    assert_ne!(less, first);
+    scene.client.share(shareable("0.mp3", 5));
+    assert_eq!(scene.client.list(), first);
 }
