@@ -135,7 +135,13 @@ impl Scripted {
                 Dialect::Napster { me: Nick::new(b"me").unwrap(), path: r"c:\a b.bin".into() }
             }
         };
-        Host { kind, reach: Reach::Dial(self.addr), dialect, teller: Scope::Loopback }
+        Host {
+            kind,
+            reach: Reach::Dial(self.addr),
+            dialect,
+            teller: Scope::Loopback,
+            worth: Arc::default(),
+        }
     }
 
     /// The heads of all requests so far.

@@ -18,10 +18,12 @@ mod napster;
 mod source;
 #[cfg(test)]
 mod tests;
+mod worth;
 
 pub use fetches::{FETCHED_QUEUE, Fetched, Fetches};
 pub use get::{GetError, Got, Known, Order, Progress, Proof, get};
 pub use source::{ANSWER_WAIT, IDLE_MAX, PUSH_WAIT, REFUSAL_MAX};
+pub use worth::Worth;
 
 use bytes::BytesMut;
 use gaggle_core::proto::fasttrack::{Ask, Target, UuHash};
@@ -70,6 +72,8 @@ pub struct Host {
     /// How near the one is who named it: [`Scope::Loopback`] for the user, the scope of his address for somebody on the
     /// network.
     pub teller: Scope,
+    /// What it was worth.
+    pub worth: Arc<Worth>,
 }
 
 /// How a connection to a host comes about.
