@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 /// Hits that a supernode is asked for.
 const HITS_MAX: u16 = 200;
-/// As whom we ask nodes for files.
+/// As whom we ask nodes for files if we take no part.
 const USER: &str = "gaggle";
 /// How long what hosts were worth waits for a supernode that takes it; then nobody hears of it.
 const RECEIPTS_WAIT: Duration = Duration::from_secs(1);
@@ -116,7 +116,9 @@ impl Giver {
 /// The host of a hit; one that must be asked to connect to us only if we take part.
 pub(super) fn host(hit: &Hit, ours: Option<&Part>) -> Option<(Host, Giver)> {
     let Reach::FastTrack { addr, user, supernode, push } = &hit.reach else { return None };
-    let dialect = Dialect::fasttrack(hit.hashes.uu?, USER);
+    // His own supernode is the one that we are on our way to.
+    let me = ours.map_or(USER, |ours| ours.node.user());
+    let dialect = Dialect::fasttrack(hit.hashes.uu?, me, ours.map(|_| *supernode));
     let node = fasttrack::Host { addr: *addr, user: user.clone(), supernode: *supernode };
     let (reach, teller) = if *push {
         let push = Node { ours: ours?.node.clone(), host: node.clone() };
@@ -197,5 +199,32 @@ mod tests {
         assert_eq!((open.reach.direct(), open.peer), (Some(addr), Some(addr.into())));
         let firewalled = hit_of(hit("10.0.0.5:1214"), 7);
         assert_eq!((firewalled.reach.direct(), firewalled.peer), (None, None));
+    }
+
+    /// Who serves in the order of reputation must be told whose to ask for.
+    #[tokio::test]
+    async fn hosts_are_asked_in_our_own_name() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("fasttrack.own"), "user ann\nscore 300\n").unwrap();
+        let part = Part::join(&[], Ipv4Addr::LOCALHOST, dir.path(), Clock::start()).await.unwrap();
+        let (addr, supernode) = ("9.9.5.5:1".parse().unwrap(), "9.9.9.9:1214".parse().unwrap());
+        let hit = Hit {
+            name: "Blue.mp3".into(),
+            size: Some(9),
+            hashes: Hashes { uu: Some(UuHash([3; 20])), ..Hashes::default() },
+            peer: None,
+            reach: Reach::FastTrack { addr, user: "bob".into(), supernode, push: false },
+            speed: None,
+            busy: false,
+            seen_s: 0,
+            ping: None,
+        };
+        let asked = |ours| match host(&hit, ours).unwrap().0.dialect {
+            Dialect::FastTrack(ask) => (ask.user, ask.supernode),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(asked(Some(&part)), ("ann".into(), Some(supernode)));
+        assert_eq!(asked(None), (USER.into(), None));
+        part.stop(Vec::new()).await;
     }
 }
