@@ -378,7 +378,7 @@ impl Task {
                 asked.is_some() && self.transfers.given(push, stream)
             }
             Purpose::Session => self.accept(Kind::Child, from, stream, head),
-            Purpose::Mesh => self.accept(Kind::Mate, from, stream, head),
+            Purpose::Mesh => self.accept(Kind::Mate { dialled: false }, from, stream, head),
         };
         if !taken {
             self.refused += 1;
