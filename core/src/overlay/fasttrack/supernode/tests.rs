@@ -6,6 +6,7 @@ use crate::proto::fasttrack::{
 };
 use std::net::Ipv4Addr;
 
+mod limits;
 mod trust;
 
 fn at(ms: u64) -> Instant {
