@@ -6,7 +6,7 @@ use super::api::EngineError;
 use super::task::TorrentTask;
 use crate::fetch::{Fetched, Fetches, Host, Kind};
 use gaggle_core::scope::Scope;
-use gaggle_core::swarm::source::{SOURCES_MAX, SourceKey, SourceRefusal};
+use gaggle_core::swarm::source::{SOURCES_MAX, SourceFault, SourceKey, SourceRefusal};
 use gaggle_core::swarm::torrent::Fate;
 use std::collections::BTreeMap;
 
@@ -28,9 +28,9 @@ impl Sources {
         }
     }
 
-    pub(super) fn remove(&mut self, key: SourceKey) {
+    pub(super) fn remove(&mut self, key: SourceKey, fault: &SourceFault) {
         if let Some(fetches) = &mut self.fetches {
-            fetches.remove(key);
+            fetches.remove(key, fault);
         }
     }
 
@@ -86,6 +86,15 @@ impl TorrentTask {
                 tracing::debug!(host = named, %refusal, "a source is not asked");
             }
         }
+    }
+
+    /// Credits the hosts with what they have given, and leaves them.
+    pub(super) fn end_sources(&mut self) {
+        if let Some(fetches) = &self.sources.fetches {
+            let sources = self.torrent.sources(self.shared.clock.now());
+            sources.iter().for_each(|one| fetches.credit(one.source, one.downloaded));
+        }
+        self.sources = Sources::default();
     }
 
     /// What one read of a host brought.

@@ -458,7 +458,7 @@ impl TorrentTask {
             Event::Metadata(info) => self.on_metadata(info),
             Event::SourceGone { source, fault } => {
                 tracing::debug!(source = source.0, %fault, "a source is given up");
-                self.sources.remove(source);
+                self.sources.remove(source, &fault);
             }
             Event::Seen(sighting) => _ = self.shared.external.sightings.try_send(sighting),
             // The snapshot counts them; a queue full of pieces would leave no room for what ends a transfer.
@@ -527,7 +527,7 @@ impl TorrentTask {
 
     async fn stop(mut self: Box<Self>) {
         self.publish();
-        self.sources = Sources::default();
+        self.end_sources();
         self.dials.abort_all();
         // The last words, that our last pieces have come, matter to whoever counts copies.
         self.flush_links();

@@ -344,14 +344,16 @@ async fn a_seed_and_hosts_of_three_networks_give_one_file_and_the_death_of_any_i
         let what = What::Metainfo(Arc::new(metainfo.clone()));
         let out = scratch.path().join("out");
         let mut get = leech.add(add(what, &out, vec![seed.listen_addr()])).await.unwrap();
-        let mut hosts = Vec::new();
+        let (mut hosts, mut worth) = (Vec::new(), Vec::new());
         for (nth, kind) in kinds.into_iter().enumerate() {
             let act = if nth == victim { Act::Die(400_000) } else { Act::Serve };
             let host = match kind {
                 Kind::Napster => Scripted::napster(&data, act, 1_500_000).await,
                 _ => Scripted::slow(&data, act, 1_500_000).await,
             };
-            get.add_source(host.host(kind), 0).await.unwrap();
+            let named = host.host(kind);
+            worth.push(Arc::clone(&named.worth));
+            get.add_source(named, 0).await.unwrap();
             hosts.push(host);
         }
         if victim == 3 {
@@ -369,6 +371,10 @@ async fn a_seed_and_hosts_of_three_networks_give_one_file_and_the_death_of_any_i
         let all = snapshot.from_peers() + snapshot.from.values().sum::<u64>();
         assert_eq!(all, snapshot.status.downloaded);
         get.stop().await;
+        for (nth, worth) in worth.iter().enumerate() {
+            assert!(worth.good() > 0 && !worth.has_lied(), "{nth} without {victim}: {worth:?}");
+            assert_eq!(worth.has_broken_off(), nth == victim, "{nth} without {victim}");
+        }
     }
 }
 
@@ -384,7 +390,9 @@ async fn a_host_that_serves_wrong_bytes_is_banned_and_the_rest_goes_on() {
     let mut get = leech.add(add(what, &out, vec![])).await.unwrap();
     let liar = Scripted::http(&data, Act::Lie).await;
     let good = Scripted::slow(&data, Act::Serve, 2_000_000).await;
-    get.add_source(liar.host(Kind::FastTrack), 0).await.unwrap();
+    let named = liar.host(Kind::FastTrack);
+    let worth = Arc::clone(&named.worth);
+    get.add_source(named, 0).await.unwrap();
     get.add_source(good.host(Kind::Gnutella), 0).await.unwrap();
     assert_eq!((liar.connections(), good.connections()), (0, 0));
     let (seed, seeding) = slow_seed(&data, &metainfo, scratch.path(), 50_000).await;
@@ -412,6 +420,7 @@ async fn a_host_that_serves_wrong_bytes_is_banned_and_the_rest_goes_on() {
         Err(EngineError::NoFile(1))
     ));
     get.stop().await;
+    assert_eq!((worth.has_lied(), worth.good()), (true, 0));
     seeding.stop().await;
 }
 

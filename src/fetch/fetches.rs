@@ -1,7 +1,7 @@
 //! Carries out what a machine wants of its sources.
 
 use super::source::{ANSWER_WAIT, Means, Source};
-use super::{Host, Kind};
+use super::{Host, Kind, Worth};
 use crate::net::{Buffers, Clock, Dialer};
 use bytes::Bytes;
 use gaggle_core::geometry::{Block, Geometry};
@@ -37,6 +37,8 @@ pub struct Fetches {
     tasks: JoinSet<()>,
     queue: (mpsc::Sender<Fetched>, mpsc::Receiver<Fetched>),
     got: BTreeMap<Kind, u64>,
+    /// Of all hosts that there were.
+    worth: BTreeMap<SourceKey, Arc<Worth>>,
 }
 
 impl Fetches {
@@ -49,6 +51,7 @@ impl Fetches {
             tasks: JoinSet::new(),
             queue: mpsc::channel(FETCHED_QUEUE),
             got: BTreeMap::new(),
+            worth: BTreeMap::new(),
         }
     }
 
@@ -61,12 +64,23 @@ impl Fetches {
     /// The machine has taken this host.
     pub fn add(&mut self, key: SourceKey, host: Host) {
         self.got.entry(host.kind).or_default();
+        self.worth.insert(key, Arc::clone(&host.worth));
         self.sources.insert(key, Arc::new(Source::new(host, self.means.clone())));
     }
 
     /// The machine has given it up.
-    pub fn remove(&mut self, key: SourceKey) {
+    pub fn remove(&mut self, key: SourceKey, fault: &SourceFault) {
         self.sources.remove(&key);
+        if let Some(worth) = self.worth.get(&key).filter(|_| *fault == SourceFault::BadPiece) {
+            worth.set_lied();
+        }
+    }
+
+    /// So many bytes of a host have passed their hash.
+    pub fn credit(&self, key: SourceKey, bytes: u64) {
+        if let Some(worth) = self.worth.get(&key).filter(|worth| !worth.has_lied()) {
+            worth.set_good(bytes);
+        }
     }
 
     /// Does what the machine wants.

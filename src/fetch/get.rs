@@ -243,11 +243,15 @@ impl Job {
                     self.tell(false);
                     let from = self.fetches.got().clone();
                     let checked = self.checked.ok_or(GetError::NobodyLeft(self.over))?;
+                    if checked.1 != Proof::None {
+                        let given = self.whole.given();
+                        given.iter().for_each(|(&host, &bytes)| self.fetches.credit(host, bytes));
+                    }
                     return place(self.file, checked, from, liars).await;
                 }
                 Some(WholeEvent::Failed) => return Err(GetError::NobodyLeft(self.over)),
                 Some(WholeEvent::SourceGone { source, fault }) => {
-                    self.fetches.remove(source);
+                    self.fetches.remove(source, &fault);
                     let name = self.names.get(&source).cloned().unwrap_or_default();
                     if fault == SourceFault::BadPiece {
                         liars.push(name.clone());

@@ -129,13 +129,19 @@ impl Scripted {
         let dialect = match kind {
             Kind::Gnutella => Dialect::gnutella_index(7, "a b.bin"),
             Kind::FastTrack => {
-                Dialect::fasttrack(gaggle_core::proto::fasttrack::UuHash([7; 20]), "me")
+                Dialect::fasttrack(gaggle_core::proto::fasttrack::UuHash([7; 20]), "me", None)
             }
             Kind::Napster => {
                 Dialect::Napster { me: Nick::new(b"me").unwrap(), path: r"c:\a b.bin".into() }
             }
         };
-        Host { kind, reach: Reach::Dial(self.addr), dialect, teller: Scope::Loopback }
+        Host {
+            kind,
+            reach: Reach::Dial(self.addr),
+            dialect,
+            teller: Scope::Loopback,
+            worth: Arc::default(),
+        }
     }
 
     /// The heads of all requests so far.

@@ -18,10 +18,12 @@ mod napster;
 mod source;
 #[cfg(test)]
 mod tests;
+mod worth;
 
 pub use fetches::{FETCHED_QUEUE, Fetched, Fetches};
 pub use get::{GetError, Got, Known, Order, Progress, Proof, get};
 pub use source::{ANSWER_WAIT, IDLE_MAX, PUSH_WAIT, REFUSAL_MAX};
+pub use worth::Worth;
 
 use bytes::BytesMut;
 use gaggle_core::proto::fasttrack::{Ask, Target, UuHash};
@@ -31,7 +33,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -70,6 +72,8 @@ pub struct Host {
     /// How near the one is who named it: [`Scope::Loopback`] for the user, the scope of his address for somebody on the
     /// network.
     pub teller: Scope,
+    /// What it was worth.
+    pub worth: Arc<Worth>,
 }
 
 /// How a connection to a host comes about.
@@ -166,14 +170,14 @@ impl Dialect {
         Self::Http(HttpFile { path, fields: vec![("X-Queue", "0.1".to_owned())] })
     }
 
-    /// A file of a FastTrack node.
-    pub fn fasttrack(hash: UuHash, user: &str) -> Self {
+    /// A file of a FastTrack node, for the one of this name; the supernode is the one that knows what he is worth.
+    pub fn fasttrack(hash: UuHash, user: &str, supernode: Option<SocketAddrV4>) -> Self {
         Self::FastTrack(Ask {
             head_only: false,
             target: Target::Hash(hash),
             range: None,
             user: user.to_owned(),
-            supernode: None,
+            supernode,
             keep_alive: true,
         })
     }

@@ -2,7 +2,7 @@
 
 use super::fetches::Fetched;
 use super::line::Line;
-use super::{Dialect, Host, HttpFile, Kind, Reach, Stream, http, napster};
+use super::{Dialect, Host, HttpFile, Kind, Reach, Stream, Worth, http, napster};
 use crate::net::{Buffers, Clock, Dialer};
 use bytes::{Bytes, BytesMut};
 use gaggle_core::geometry::Geometry;
@@ -53,6 +53,7 @@ pub(super) struct Source {
 struct Sink<'a> {
     ask: &'a Ask,
     kind: Kind,
+    worth: &'a Worth,
     geometry: Geometry,
     out: &'a mpsc::Sender<Fetched>,
 }
@@ -73,7 +74,7 @@ impl Source {
         geometry: Geometry,
         out: &mpsc::Sender<Fetched>,
     ) -> Result<(), SourceFault> {
-        let sink = Sink { ask, kind: self.kind(), geometry, out };
+        let sink = Sink { ask, kind: self.kind(), worth: &self.host.worth, geometry, out };
         match &self.host.dialect {
             Dialect::Napster { me, path } => {
                 let mut line = self.connect(ask.trail).await?;
@@ -242,8 +243,23 @@ enum Excess {
 }
 
 impl Sink<'_> {
-    /// Cuts what follows into blocks: `len` bytes, of which the first may have come.
+    /// What follows: `len` bytes, of which the first may have come. Who sent a head has promised it.
     async fn body(
+        &self,
+        line: &mut Line,
+        begun: Bytes,
+        len: u64,
+        excess: Excess,
+    ) -> Result<(), SourceFault> {
+        let ended = self.cut(line, begun, len, excess).await;
+        if matches!(ended, Ok(()) | Err(SourceFault::Lost | SourceFault::Short { .. })) {
+            self.worth.set_broken_off(ended.is_err());
+        }
+        ended
+    }
+
+    /// Cuts it into blocks.
+    async fn cut(
         &self,
         line: &mut Line,
         begun: Bytes,

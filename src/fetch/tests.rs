@@ -375,9 +375,15 @@ async fn a_file_comes_from_three_networks_at_once_and_survives_the_death_of_any(
                 _ => Scripted::slow(&content, act, 2_000_000).await,
             });
         }
-        let named = hosts.iter().zip(kinds).map(|(host, kind)| host.host(kind)).collect();
-        let got = run(order(&content, dir.path(), named)).await.unwrap();
+        let named: Vec<Host> =
+            hosts.iter().zip(kinds).map(|(host, kind)| host.host(kind)).collect();
+        let got = run(order(&content, dir.path(), named.clone())).await.unwrap();
         assert!(std::fs::read(&got.path).unwrap() == content, "without {victim}");
+        let good: Vec<u64> = named.iter().map(|host| host.worth.good()).collect();
+        assert!(good.iter().all(|&bytes| bytes > 0), "{good:?} without {victim}");
+        assert!(good.iter().sum::<u64>() <= LEN as u64, "{good:?}");
+        let broke_off = named.iter().position(|host| host.worth.has_broken_off());
+        assert_eq!(broke_off, Some(victim).filter(|&nth| nth < kinds.len()));
         assert_eq!((got.proof, &got.liars[..]), (Proof::Whole, &[][..]));
         assert!(got.from.len() == 3 && got.from.values().all(|&bytes| bytes > 0), "{:?}", got.from);
         assert_eq!(names(dir.path()), [FILE]);
@@ -397,8 +403,9 @@ async fn wrong_bytes_are_traced_to_who_sent_them_and_come_from_others() {
     assert!(got.from[&Kind::Gnutella] > 0);
 
     let dir = tempfile::tempdir().unwrap();
-    let error =
-        run(order(&content, dir.path(), vec![liar.host(Kind::Gnutella)])).await.unwrap_err();
+    let lone = liar.host(Kind::Gnutella);
+    let error = run(order(&content, dir.path(), vec![lone.clone()])).await.unwrap_err();
+    assert_eq!((lone.worth.has_lied(), lone.worth.good()), (true, 0));
     let text = error.to_string();
     assert!(text.contains(&liar.addr.to_string()) && text.contains("hash"), "{text}");
     assert_eq!(names(dir.path()), [""; 0], "and nothing is left behind");
@@ -418,9 +425,12 @@ async fn what_nothing_vouches_for_comes_from_one_host_and_that_is_said() {
         (Known { uu: known(&content).uu, ..Known::default() }, Proof::Part),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let named = hosts.iter().map(|host| host.host(Kind::Gnutella)).collect();
-        let got = run(Order { known, ..order(&content, dir.path(), named) }).await.unwrap();
+        let named: Vec<Host> = hosts.iter().map(|host| host.host(Kind::Gnutella)).collect();
+        let order = Order { known, ..order(&content, dir.path(), named.clone()) };
+        let got = run(order).await.unwrap();
         assert_eq!(got.proof, proof);
+        let credited = named.iter().any(|host| host.worth.good() > 0);
+        assert_eq!(credited, proof != Proof::None, "what nobody can check earns nothing");
         assert!(std::fs::read(&got.path).unwrap() == content);
     }
     let dir = tempfile::tempdir().unwrap();

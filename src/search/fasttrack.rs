@@ -1,23 +1,26 @@
 //! FastTrack: a node that lives as long as the search.
 
 use super::Heard;
-use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream};
+use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream, Worth};
 use crate::net::Clock;
 use crate::serve::fasttrack::{self, Config, FastTrack, PushError, Role};
 use gaggle_core::metainfo::PeerHint;
-use gaggle_core::proto::fasttrack::Query;
+use gaggle_core::proto::fasttrack::{Query, Receipt};
 use gaggle_core::scope::Scope;
 use gaggle_core::search::{Hashes, Hit, Network, Question, Reach};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Hits that a supernode is asked for.
 const HITS_MAX: u16 = 200;
-/// As whom we ask nodes for files.
+/// As whom we ask nodes for files if we take no part.
 const USER: &str = "gaggle";
+/// How long what hosts were worth waits for a supernode that takes it; then nobody hears of it.
+const RECEIPTS_WAIT: Duration = Duration::from_secs(1);
 
 /// Our part in the network.
 #[derive(Clone)]
@@ -61,7 +64,17 @@ impl Part {
         self.node.status().attached.is_some()
     }
 
-    pub(super) async fn stop(self) {
+    /// Says what nodes were worth that gave something, and takes leave.
+    pub(super) async fn stop(self, givers: Vec<Giver>) {
+        let receipts: Vec<Receipt> = givers.into_iter().filter_map(Giver::receipt).collect();
+        if !receipts.is_empty() {
+            let mut status = self.node.watch_status();
+            let attached = status.wait_for(|status| status.attached.is_some());
+            _ = timeout(RECEIPTS_WAIT, attached).await;
+        }
+        for receipt in receipts {
+            self.node.confirm(receipt).await;
+        }
         self.node.stop().await;
     }
 
@@ -83,18 +96,39 @@ impl Part {
     }
 }
 
+/// A node that was named as a host, and what it will have been worth.
+pub(super) struct Giver {
+    node: fasttrack::Host,
+    worth: Arc<Worth>,
+}
+
+impl Giver {
+    /// What is to be said of it; nothing, if it was asked for nothing.
+    fn receipt(self) -> Option<Receipt> {
+        let Self { node: fasttrack::Host { addr, user, supernode }, worth } = self;
+        let (good_bytes, bad) = (worth.good(), u16::from(worth.has_lied()));
+        let failed = u16::from(worth.has_broken_off());
+        let receipt = Receipt { host: addr, supernode, user, good_bytes, bad, failed };
+        (good_bytes > 0 || bad + failed > 0).then_some(receipt)
+    }
+}
+
 /// The host of a hit; one that must be asked to connect to us only if we take part.
-pub(super) fn host(hit: &Hit, ours: Option<&Part>) -> Option<Host> {
+pub(super) fn host(hit: &Hit, ours: Option<&Part>) -> Option<(Host, Giver)> {
     let Reach::FastTrack { addr, user, supernode, push } = &hit.reach else { return None };
-    let dialect = Dialect::fasttrack(hit.hashes.uu?, USER);
+    // His own supernode is the one that we are on our way to.
+    let me = ours.map_or(USER, |ours| ours.node.user());
+    let dialect = Dialect::fasttrack(hit.hashes.uu?, me, ours.map(|_| *supernode));
+    let node = fasttrack::Host { addr: *addr, user: user.clone(), supernode: *supernode };
     let (reach, teller) = if *push {
-        let host = fasttrack::Host { addr: *addr, user: user.clone(), supernode: *supernode };
-        let push = Node { ours: ours?.node.clone(), host };
+        let push = Node { ours: ours?.node.clone(), host: node.clone() };
         (Way::Push(Arc::new(push)), Scope::Global)
     } else {
         (Way::Dial(SocketAddr::V4(*addr)), super::scope_of(*addr))
     };
-    Some(Host { kind: Kind::FastTrack, reach, dialect, teller })
+    let worth = Arc::<Worth>::default();
+    let giver = Giver { node, worth: Arc::clone(&worth) };
+    Some((Host { kind: Kind::FastTrack, reach, dialect, teller, worth }, giver))
 }
 
 /// A node that is asked to connect to us.
@@ -165,5 +199,32 @@ mod tests {
         assert_eq!((open.reach.direct(), open.peer), (Some(addr), Some(addr.into())));
         let firewalled = hit_of(hit("10.0.0.5:1214"), 7);
         assert_eq!((firewalled.reach.direct(), firewalled.peer), (None, None));
+    }
+
+    /// Who serves in the order of reputation must be told whose to ask for.
+    #[tokio::test]
+    async fn hosts_are_asked_in_our_own_name() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("fasttrack.own"), "user ann\nscore 300\n").unwrap();
+        let part = Part::join(&[], Ipv4Addr::LOCALHOST, dir.path(), Clock::start()).await.unwrap();
+        let (addr, supernode) = ("9.9.5.5:1".parse().unwrap(), "9.9.9.9:1214".parse().unwrap());
+        let hit = Hit {
+            name: "Blue.mp3".into(),
+            size: Some(9),
+            hashes: Hashes { uu: Some(UuHash([3; 20])), ..Hashes::default() },
+            peer: None,
+            reach: Reach::FastTrack { addr, user: "bob".into(), supernode, push: false },
+            speed: None,
+            busy: false,
+            seen_s: 0,
+            ping: None,
+        };
+        let asked = |ours| match host(&hit, ours).unwrap().0.dialect {
+            Dialect::FastTrack(ask) => (ask.user, ask.supernode),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(asked(Some(&part)), ("ann".into(), Some(supernode)));
+        assert_eq!(asked(None), (USER.into(), None));
+        part.stop(Vec::new()).await;
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn host(hit: &Hit, ours: Option<&Part>) -> Option<Host> {
             (Way::Push(Arc::new(push)), Scope::Global)
         }
     };
-    Some(Host { kind: Kind::Gnutella, reach, dialect, teller })
+    Some(Host { kind: Kind::Gnutella, reach, dialect, teller, worth: Arc::default() })
 }
 
 /// A servent that is asked to connect to us.

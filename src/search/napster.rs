@@ -85,7 +85,7 @@ impl Part {
             Arc::new(User { client: self.client.clone(), nick: nick.clone(), path: path.clone() });
         let dialect = Dialect::Napster { me: self.me.clone(), path: path.clone() };
         let (kind, teller) = (Kind::Napster, Scope::Global);
-        Some(Host { kind, reach: Way::Push(push), dialect, teller })
+        Some(Host { kind, reach: Way::Push(push), dialect, teller, worth: Arc::default() })
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Networks {
     napster: Vec<napster::Part>,
     gnutella: Option<gnutella::Part>,
     fasttrack: Option<fasttrack::Part>,
+    /// Whose account is to be told what they were worth.
+    givers: Vec<fasttrack::Giver>,
 }
 
 /// What is said to a question.
@@ -87,7 +89,13 @@ impl Networks {
     /// A port cannot be had, a name is not known, or the system has no randomness.
     pub async fn join(config: &Config, clock: Clock) -> Result<Self, StartError> {
         let Config { ways, listen, state_dir } = config;
-        let mut networks = Self { clock, napster: Vec::new(), gnutella: None, fasttrack: None };
+        let mut networks = Self {
+            clock,
+            napster: Vec::new(),
+            gnutella: None,
+            fasttrack: None,
+            givers: Vec::new(),
+        };
         for (&network, servers) in ways {
             let failed = |why: String| StartError { network, why };
             match network {
@@ -136,28 +144,38 @@ impl Networks {
     }
 
     /// The hosts of a result. Those that have to be asked to connect to us are left out where we take no part.
-    pub fn hosts(&self, found: &Found) -> Vec<Host> {
-        let host = |hit: &Hit| match &hit.reach {
+    pub fn hosts(&mut self, found: &Found) -> Vec<Host> {
+        let mut givers = Vec::new();
+        let mut host = |hit: &Hit| match &hit.reach {
             Reach::Napster { server, .. } => {
                 self.napster.iter().find(|part| part.server == *server)?.host(hit)
             }
             Reach::Gnutella { .. } => gnutella::host(hit, self.gnutella.as_ref()),
-            Reach::FastTrack { .. } => fasttrack::host(hit, self.fasttrack.as_ref()),
+            Reach::FastTrack { .. } => {
+                let (host, giver) = fasttrack::host(hit, self.fasttrack.as_ref())?;
+                givers.push(giver);
+                Some(host)
+            }
         };
-        found.sources.iter().filter_map(host).collect()
+        let hosts = found.sources.iter().filter_map(&mut host).collect();
+        self.givers.append(&mut givers);
+        hosts
     }
 
-    /// Takes leave everywhere.
+    /// Takes leave everywhere, and says before what hosts were worth. That takes a second more at most.
     pub async fn stop(self) {
         let mut leaving = JoinSet::new();
         self.napster.into_iter().for_each(|part| _ = leaving.spawn(part.stop()));
         self.gnutella.into_iter().for_each(|part| _ = leaving.spawn(part.stop()));
-        self.fasttrack.into_iter().for_each(|part| _ = leaving.spawn(part.stop()));
+        if let Some(part) = self.fasttrack {
+            leaving.spawn(part.stop(self.givers));
+        }
         while leaving.join_next().await.is_some() {}
     }
 }
 
-/// The ways that lead to those hosts of a result that cannot be dialled.
+/// The ways that lead to those hosts of a result that cannot be dialled, and to those who keep account of what hosts
+/// were worth.
 pub fn ways_to(found: &Found, search: &Saved) -> Ways {
     let mut ways = Ways::new();
     let mut add = |network, server: Option<&str>| {
@@ -165,7 +183,8 @@ pub fn ways_to(found: &Found, search: &Saved) -> Ways {
         let server = server.and_then(PeerHint::parse);
         known.extend(server.filter(|server| !known.contains(server)));
     };
-    for hit in found.sources.iter().filter(|hit| hit.reach.direct().is_none()) {
+    let counts = |hit: &Hit| matches!(hit.reach, Reach::FastTrack { .. });
+    for hit in found.sources.iter().filter(|hit| counts(hit) || hit.reach.direct().is_none()) {
         match &hit.reach {
             Reach::Napster { server, .. } => add(Network::Napster, Some(server)),
             Reach::FastTrack { supernode, .. } => {

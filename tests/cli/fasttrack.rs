@@ -69,3 +69,24 @@ fn what_cannot_be_says_why() {
         assert!(ended.err.contains(what), "{flags:?}: {}", ended.err);
     }
 }
+
+#[test]
+fn who_gives_a_file_is_worth_more_at_his_supernode() {
+    let world = World::new();
+    world.write("music/Blue Moon.mp3", vec![7; 9 << 20]);
+    let (mut sn, at) = start(&world, &["--role", "supernode", "--state-dir", "sn"]);
+    let flags = ["--connect", &at, "--share", "music", "--user", "ann", "--state-dir", "ann"];
+    let (_ann, _) = start(&world, &flags);
+    until(&mut sn, |line| line["files"] == 1);
+    let server = format!("fasttrack={at}");
+    let found = world.run(["search", "blue moon", "--server", &server, "--limit", "1"]);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    // No peer has its torrent: it comes from ann alone.
+    let got = world.run(["get", "1", "-o", "out", "--metadata-timeout", "1s", "--seed", "never"]);
+    assert_eq!(got.code, Some(0), "{got:?}");
+    assert!(world.path("out/Blue Moon.mp3").exists());
+    sn.signal("TERM");
+    assert_eq!(sn.wait().0, Some(0));
+    let scores = std::fs::read_to_string(world.path("sn/fasttrack.scores")).unwrap();
+    assert!(scores.contains("127.0.0.1 11 ann\n"), "{scores}");
+}

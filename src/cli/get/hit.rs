@@ -38,7 +38,7 @@ impl One {
         let listen = search::listen_for(&ways);
         let reaches_out = ways.contains_key(&Network::Gnutella);
         let config = search::Config { ways, listen, state_dir: self.env.dirs.state.clone() };
-        let networks = join(&config, Clock::start()).await?;
+        let mut networks = join(&config, Clock::start()).await?;
         // The way back to who cannot be connected to is that of an answer.
         let _asking = reaches_out.then(|| ask_again(&networks, &search));
         let hosts = networks.hosts(&found);

@@ -27,8 +27,8 @@ pub(super) enum Kind {
     Child,
     /// Our supernode.
     Home,
-    /// Another supernode.
-    Mate,
+    /// Another supernode, which we have dialled or which has called.
+    Mate { dialled: bool },
 }
 
 /// A connection that is there, or under way.
@@ -68,14 +68,14 @@ impl Task {
                     Kind::Child => {
                         self.with_office(|office| office.supernode.handle_child(now, key, addr));
                     }
-                    Kind::Mate => self.with_office(|office| {
-                        office.supernode.handle_mate(now, key, *addr.ip());
+                    Kind::Mate { dialled } => self.with_office(|office| {
+                        office.supernode.handle_mate(now, key, *addr.ip(), dialled);
                     }),
                 }
             }
             What::Heard(Heard::Session(message)) => match kind {
                 Kind::Home => self.node.handle_message(now, message),
-                Kind::Child | Kind::Mate => {
+                Kind::Child | Kind::Mate { .. } => {
                     self.with_office(|office| office.supernode.handle_message(now, key, message));
                 }
             },
@@ -93,7 +93,7 @@ impl Task {
                 self.node.handle_closed(now);
             }
             Kind::Home => {}
-            Kind::Child | Kind::Mate => {
+            Kind::Child | Kind::Mate { .. } => {
                 self.with_office(|office| office.supernode.handle_closed(now, key));
             }
         }
@@ -134,7 +134,7 @@ impl Task {
         let (clock, mut rng) = (self.clock, self.rng.fork());
         self.spawn(key, async move {
             let speech = match kind {
-                Kind::Mate => Speech::mesh(clock.now()),
+                Kind::Mate { .. } => Speech::mesh(clock.now()),
                 Kind::Child | Kind::Home => Speech::session(Link::supernode(clock.now(), &mut rng)),
             };
             connection.run(speech, stream, head).await;
@@ -155,7 +155,7 @@ impl Task {
                 }
             };
             let speech = match kind {
-                Kind::Mate => Speech::mesh(clock.now()),
+                Kind::Mate { .. } => Speech::mesh(clock.now()),
                 Kind::Child | Kind::Home => Speech::session(Link::node(clock.now(), &mut rng)),
             };
             connection.run(speech, stream, BytesMut::new()).await;

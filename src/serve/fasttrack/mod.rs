@@ -138,6 +138,7 @@ pub struct Status {
 #[derive(Clone, Debug)]
 pub struct FastTrack {
     addr: SocketAddrV4,
+    user: Arc<str>,
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Status>,
     _background: Arc<JoinSet<()>>,
@@ -168,6 +169,11 @@ impl FastTrack {
     /// Where it listens, with the true port.
     pub const fn addr(&self) -> SocketAddrV4 {
         self.addr
+    }
+
+    /// How others see us.
+    pub fn user(&self) -> &str {
+        &self.user
     }
 
     /// Asks our supernode, and through it others. The hits end when the search does, after half a minute at most; who

@@ -113,7 +113,7 @@ impl Task {
             SupernodeOutput::Close(key) => self.close(now, key),
             SupernodeOutput::Datagram(to, datagram) => self.send(to, &datagram),
             SupernodeOutput::Dial(to) => {
-                self.dial(Kind::Mate, to);
+                self.dial(Kind::Mate { dialled: true }, to);
             }
             SupernodeOutput::Mesh(key, message) => {
                 self.say(now, key, Words::Mesh(message.encode()));

@@ -121,6 +121,7 @@ pub(super) fn start(
         view
     });
     let (status_in, status) = watch::channel(Status::default());
+    let user = own.user.as_str().into();
     let mut task = Task {
         clock,
         addr,
@@ -155,7 +156,7 @@ pub(super) fn start(
     let mut background = JoinSet::new();
     background.spawn(listener.greet(door::greet, arrivals_in));
     background.spawn(task.run(Inlets { commands: commands_out, told: told_out, arrivals, view }));
-    Ok(FastTrack { addr, commands, status, _background: Arc::new(background) })
+    Ok(FastTrack { addr, user, commands, status, _background: Arc::new(background) })
 }
 
 /// Binds both kinds of sockets to one port.
@@ -377,7 +378,7 @@ impl Task {
                 asked.is_some() && self.transfers.given(push, stream)
             }
             Purpose::Session => self.accept(Kind::Child, from, stream, head),
-            Purpose::Mesh => self.accept(Kind::Mate, from, stream, head),
+            Purpose::Mesh => self.accept(Kind::Mate { dialled: false }, from, stream, head),
         };
         if !taken {
             self.refused += 1;

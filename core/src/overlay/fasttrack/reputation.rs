@@ -20,7 +20,7 @@ pub(super) const POINT_TIME: Duration = Duration::from_secs(600);
 const TIME_POINTS_A_DAY: u32 = 36;
 /// Bytes uploaded and found right that earn a point.
 const POINT_BYTES: u64 = 8 << 20;
-/// Points a day that one node can get another by its receipts: two friends alone make no supernode.
+/// Points a day that one address can get a node by receipts: two friends alone make no supernode.
 const PAIR_POINTS_A_DAY: u32 = 36;
 /// What a transfer that was promised and broken off costs.
 const FAILED_COST: f64 = 5.0;
@@ -31,7 +31,7 @@ const DAILY: f64 = 0.98;
 const DAY: Duration = Duration::from_secs(86_400);
 /// Accounts; beyond them the one that was touched longest ago is forgotten.
 const ACCOUNTS_MAX: usize = 10_000;
-/// Pairs of who confirms and who is confirmed, in one day; further receipts do not count.
+/// Pairs of whose word it is and who is confirmed, in one day; further receipts do not count.
 const PAIRS_MAX: usize = 10_000;
 
 /// By what a node is known: there are no keys in this network.
@@ -101,8 +101,16 @@ impl Ledger {
     }
 
     /// Somebody says what a download was worth. Of one's own files, or those of one's own address, nobody can say
-    /// anything, except on this machine, where all have the same.
-    pub fn receipt(&mut self, now: Instant, by: &Identity, of: &Identity, receipt: &Receipt) {
+    /// anything, except on this machine, where all have the same. `voice` is the address whose word it is: his own, or that
+    /// of the supernode that speaks for him.
+    pub fn receipt(
+        &mut self,
+        now: Instant,
+        by: &Identity,
+        voice: Ipv4Addr,
+        of: &Identity,
+        receipt: &Receipt,
+    ) {
         if by == of || (by.ip == of.ip && !by.ip.is_loopback()) {
             return;
         }
@@ -110,7 +118,9 @@ impl Ledger {
             self.pairs.clear();
             self.pairs_until = now + DAY;
         }
-        let pair = (by.clone(), of.clone());
+        // One who calls himself many names is one.
+        let user = if voice.is_loopback() { by.user.clone() } else { String::new() };
+        let pair = (Identity { user, ip: voice }, of.clone());
         if self.pairs.len() >= PAIRS_MAX && !self.pairs.contains_key(&pair) {
             return;
         }
@@ -188,6 +198,11 @@ mod tests {
         Receipt { host, supernode: host, user: "a".into(), good_bytes, bad, failed }
     }
 
+    /// Somebody says so himself.
+    fn hear(ledger: &mut Ledger, now: Instant, by: &Identity, of: &Identity, receipt: &Receipt) {
+        ledger.receipt(now, by, by.ip, of, receipt);
+    }
+
     #[test]
     fn it_begins_at_ten_and_grows_with_time_up_to_36_a_day() {
         let (mut ledger, a) = (Ledger::default(), who("a", 1));
@@ -219,15 +234,15 @@ mod tests {
     fn uploads_that_others_confirm_count_and_bad_ones_cost_more() {
         let (mut ledger, a) = (Ledger::default(), who("a", 1));
         for friend in 2..12 {
-            ledger.receipt(at(1), &who("f", friend), &a, &said(24 << 20, 0, 0));
+            hear(&mut ledger, at(1), &who("f", friend), &a, &said(24 << 20, 0, 0));
         }
         assert_eq!(ledger.score(at(1), &a), 40);
-        ledger.receipt(at(1), &who("f", 20), &a, &said(12 << 20, 0, 0));
-        ledger.receipt(at(1), &who("f", 21), &a, &said(4 << 20, 0, 0));
+        hear(&mut ledger, at(1), &who("f", 20), &a, &said(12 << 20, 0, 0));
+        hear(&mut ledger, at(1), &who("f", 21), &a, &said(4 << 20, 0, 0));
         assert_eq!(ledger.score(at(1), &a), 42, "halves add up");
-        ledger.receipt(at(1), &who("f", 22), &a, &said(0, 0, 1));
+        hear(&mut ledger, at(1), &who("f", 22), &a, &said(0, 0, 1));
         assert_eq!(ledger.score(at(1), &a), 37);
-        ledger.receipt(at(1), &who("f", 23), &a, &said(0, 1, 0));
+        hear(&mut ledger, at(1), &who("f", 23), &a, &said(0, 1, 0));
         assert_eq!(ledger.score(at(1), &a), 0);
     }
 
@@ -235,24 +250,35 @@ mod tests {
     #[test]
     fn attack_45_forged_receipts() {
         let (mut ledger, a) = (Ledger::default(), who("a", 1));
-        ledger.receipt(at(1), &a, &a, &said(1 << 40, 0, 0));
-        ledger.receipt(at(1), &who("twin", 1), &a, &said(1 << 40, 0, 0));
+        hear(&mut ledger, at(1), &a, &a, &said(1 << 40, 0, 0));
+        hear(&mut ledger, at(1), &who("twin", 1), &a, &said(1 << 40, 0, 0));
         assert_eq!(ledger.score(at(1), &a), 10);
         for _ in 0..10 {
-            ledger.receipt(at(1), &who("friend", 2), &a, &said(u64::MAX, 0, 0));
+            hear(&mut ledger, at(1), &who("friend", 2), &a, &said(u64::MAX, 0, 0));
         }
         assert_eq!(ledger.score(at(1), &a), 46);
         for _ in 0..10 {
-            ledger.receipt(at(1), &who("friend", 2), &a, &said(0, 9, 9));
+            hear(&mut ledger, at(1), &who("friend", 2), &a, &said(0, 9, 9));
         }
         assert_eq!(ledger.score(at(1), &a), 46, "his word is used up");
-        ledger.receipt(at(1), &who("enemy", 3), &a, &said(0, 9, 9));
-        ledger.receipt(at(1), &who("enemy", 3), &a, &said(0, 9, 9));
+        // Neither do other names help, nor a supernode that has them confirm.
+        for n in 0..100 {
+            let name = format!("friend{n}");
+            hear(&mut ledger, at(1), &who(&name, 2), &a, &said(1 << 40, 0, 0));
+            assert_eq!(ledger.score(at(1), &a), 46, "{name}");
+        }
+        let mut b = Ledger::default();
+        (50..100).for_each(|n| {
+            b.receipt(at(1), &who("f", n), [7, 7, 7, 7].into(), &a, &said(1 << 40, 0, 0));
+        });
+        assert_eq!(b.score(at(1), &a), 46);
+        hear(&mut ledger, at(1), &who("enemy", 3), &a, &said(0, 9, 9));
+        hear(&mut ledger, at(1), &who("enemy", 3), &a, &said(0, 9, 9));
         assert_eq!(ledger.score(at(1), &a), 0);
         (0..12_000u32).for_each(|n| {
             let ip = Ipv4Addr::from(0x0a00_0000 + n);
             ledger.stayed(at(2), &Identity { user: "x".into(), ip });
-            ledger.receipt(at(2), &Identity { user: "y".into(), ip }, &a, &said(0, 0, 0));
+            hear(&mut ledger, at(2), &Identity { user: "y".into(), ip }, &a, &said(0, 0, 0));
         });
         assert_eq!((ledger.accounts.len(), ledger.pairs.len()), (ACCOUNTS_MAX, PAIRS_MAX));
         assert_eq!(ledger.order.len(), ACCOUNTS_MAX);

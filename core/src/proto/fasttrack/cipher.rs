@@ -149,3 +149,16 @@ fn reduced(mut wide: [u64; WORDS + 1]) -> Number {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::sha256;
+
+    #[test]
+    fn the_modulus_is_the_published_one() {
+        let text: String = MODULUS.iter().map(|word| format!("{word:016x}")).collect();
+        let hash = data_encoding::HEXLOWER.encode(&sha256([text.as_bytes()]));
+        assert_eq!(hash, "3f8a1af0975a7fbf714524cb5b93172d06eed7e7c6868375de10033f20731ac6");
+    }
+}

@@ -25,7 +25,7 @@ use crate::swarm::source::{
 use crate::swarm::torrent::Fate;
 use crate::units::BytesPerSec;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How often silence is looked for, and whether a host that rests is to be replaced.
@@ -258,6 +258,17 @@ impl Whole {
             down: self.meter.rate(now),
             sources: self.sources.status(now),
         }
+    }
+
+    /// Bytes of the parts that are there, by who gave them; those that several gave are nobody's.
+    pub fn given(&self) -> BTreeMap<SourceKey, u64> {
+        let mut given = BTreeMap::new();
+        for (piece, giver) in self.geometry.iter().zip(&self.givers) {
+            if let Some(giver) = giver {
+                *given.entry(*giver).or_default() += u64::from(self.geometry.size_of(piece));
+            }
+        }
+        given
     }
 
     fn take_in(&mut self, source: SourceKey, block: Block) -> Fate {

@@ -309,9 +309,9 @@ impl World {
         let (at_a, at_b) = (self.fresh_key(), self.fresh_key());
         self.hubs[a as usize].mates.insert(at_a, (b, at_b));
         self.hubs[b as usize].mates.insert(at_b, (a, at_a));
-        for (n, key, other) in [(a, at_a, b), (b, at_b, a)] {
+        for (n, key, other, dialled) in [(a, at_a, b, true), (b, at_b, a, false)] {
             if let Some(machine) = &mut self.hubs[n as usize].machine {
-                machine.handle_mate(self.now, key, *supernode_addr(other).ip());
+                machine.handle_mate(self.now, key, *supernode_addr(other).ip(), dialled);
             }
             self.settle(Host::Supernode(n));
         }

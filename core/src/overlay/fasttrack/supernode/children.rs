@@ -18,8 +18,21 @@ const SHARE_LEN_MAX: usize = 2048;
 const SCORES_MAX: usize = 100;
 /// How long another supernode may take to tell a reputation.
 const SCORE_WAIT: Duration = Duration::from_secs(5);
+/// What another supernode says of a node counts for no more: nobody can tell whether it is so, or whether there is such a
+/// supernode at all. A liar goes nine minutes before a stranger where he wants a file, and becomes nothing by it.
+const HEARSAY_MAX: u16 = 100;
 /// How often a node may be asked to become a supernode.
 const PROMOTE_EVERY: Duration = Duration::from_secs(3600);
+
+/// A question of a node or a supernode about somebody's reputation.
+#[derive(Debug)]
+pub(super) struct Asking {
+    since: Instant,
+    pub(super) asker: LinkKey,
+    /// Who was asked.
+    way: LinkKey,
+    question: Score,
+}
 
 /// One node.
 #[derive(Debug)]
@@ -69,7 +82,7 @@ impl Supernode {
         let rows = Message::Nodes(self.rows(now));
         self.say(link, rows);
         let limits = &self.config.limits;
-        let exempt = from.ip().is_loopback() && !limits.loopback_too;
+        let exempt = limits.exempt(*from.ip());
         let same = self.children.values().filter(|child| child.from.ip() == from.ip()).count();
         if self.children.len() >= limits.crowded {
             self.promote_one(now);
@@ -158,7 +171,7 @@ impl Supernode {
     fn may_ask(&mut self, now: Instant, link: LinkKey) -> bool {
         let limits = &self.config.limits;
         let Some(child) = self.children.get_mut(&link) else { return false };
-        if child.from.ip().is_loopback() && !limits.loopback_too {
+        if limits.exempt(*child.from.ip()) {
             return true;
         }
         let after = child.earned_at.max(now) + limits.query_every;
@@ -203,7 +216,10 @@ impl Supernode {
         if receipt.supernode == self.config.addr {
             let wanted = |child: &&Child| child.addr == receipt.host && child.user == receipt.user;
             if let Some(host) = self.children.values().find(wanted).map(Child::identity) {
-                self.ledger.receipt(now, by, &host, &receipt);
+                // Another supernode may invent whoever says so: all of its word is that of one.
+                let mate = via.and_then(|link| self.mates.get(&link));
+                let voice = mate.map_or(by.ip, |mate| mate.from);
+                self.ledger.receipt(now, by, voice, &host, &receipt);
             }
         } else if let Some(way) = self.way_on(receipt.supernode, via, ttl) {
             let by = (by.user.clone(), by.ip);
@@ -223,23 +239,23 @@ impl Supernode {
             return self.tell_score(now, link, question);
         };
         if self.scores.len() >= SCORES_MAX
-            && let Some((_, link, question)) = self.scores.pop_front()
+            && let Some(Asking { asker, question, .. }) = self.scores.pop_front()
         {
-            self.tell_score(now, link, question);
+            self.tell_score(now, asker, question);
         }
-        self.scores.push_back((now, link, question.clone()));
+        self.scores.push_back(Asking { since: now, asker: link, way, question: question.clone() });
         self.tell(way, MeshMessage::Score { ttl, score: question });
     }
 
-    /// A supernode tells how much somebody is worth; whoever asked is told.
-    pub(super) fn on_score_answer(&mut self, answer: &Score) {
-        let asked = |(_, _, question): &(Instant, LinkKey, Score)| {
-            question.user == answer.user && question.ip == answer.ip
-        };
+    /// A supernode tells how much somebody is worth, if it was asked; whoever wanted to know is told.
+    pub(super) fn on_score_answer(&mut self, link: LinkKey, answer: Score) {
+        let question = Score { score: None, ..answer };
+        let asked = |asking: &Asking| asking.way == link && asking.question == question;
         if let Some(at) = self.scores.iter().position(asked)
-            && let Some((_, link, _)) = self.scores.remove(at)
+            && let Some(Asking { asker, question, .. }) = self.scores.remove(at)
         {
-            self.answer_score(link, answer.clone());
+            let score = answer.score.map(|score| score.min(HEARSAY_MAX));
+            self.answer_score(asker, Score { score, ..question });
         }
     }
 
@@ -265,11 +281,11 @@ impl Supernode {
                 self.ledger.stayed(now, &child.identity());
             }
         }
-        let late = |since: &Instant| now.since(*since) >= SCORE_WAIT;
-        while self.scores.front().is_some_and(|(since, ..)| late(since))
-            && let Some((_, link, question)) = self.scores.pop_front()
+        let late = |asking: &Asking| now.since(asking.since) >= SCORE_WAIT;
+        while self.scores.front().is_some_and(late)
+            && let Some(Asking { asker, question, .. }) = self.scores.pop_front()
         {
-            self.tell_score(now, link, question);
+            self.tell_score(now, asker, question);
         }
     }
 
@@ -310,8 +326,8 @@ fn believable(seen: SocketAddrV4, said: SocketAddrV4) -> SocketAddrV4 {
     }
 }
 
-/// Whether an address means the same at a node that is seen at `at` as it does elsewhere.
-fn is_open_to(addr: Ipv4Addr, at: Ipv4Addr) -> bool {
+/// Whether an address means the same at somebody who is seen at `at` as it does elsewhere.
+pub(super) fn is_open_to(addr: Ipv4Addr, at: Ipv4Addr) -> bool {
     Scope::may_tell(IpAddr::V4(at), IpAddr::V4(addr))
 }
 

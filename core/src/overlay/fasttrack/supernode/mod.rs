@@ -12,19 +12,17 @@ mod tests;
 use super::{Index, Ledger};
 use crate::clock::Instant;
 use crate::proto::fasttrack::mesh::{Guid, MeshMessage};
-use crate::proto::fasttrack::{Datagram, Message, NETWORK, NodeRow, Score};
+use crate::proto::fasttrack::{Datagram, Message, NETWORK, NodeRow};
 use crate::rng::Rng;
-use children::Child;
+use children::{Asking, Child};
 use mates::Mate;
 use search::{Search, Seen};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 /// How often the supernode looks after its nodes and its place among the others.
 const TICK: Duration = Duration::from_secs(10);
-/// Other supernodes that are remembered; beyond them the one that was heard of longest ago is forgotten.
-const KNOWN_MAX: usize = 1000;
 
 /// Names a connection; the driver chooses it and uses it once.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -63,6 +61,13 @@ impl Default for Limits {
             query_burst: 10,
             loopback_too: false,
         }
+    }
+}
+
+impl Limits {
+    /// Whether the limits for an address do not hold for this one.
+    pub(super) const fn exempt(&self, ip: Ipv4Addr) -> bool {
+        ip.is_loopback() && !self.loopback_too
     }
 }
 
@@ -108,7 +113,7 @@ pub struct Supernode {
     searches: BTreeMap<Guid, Search>,
     seen: Seen,
     /// Who waits to hear somebody's reputation.
-    scores: VecDeque<(Instant, LinkKey, Score)>,
+    scores: VecDeque<Asking>,
     tick_at: Instant,
     outbox: VecDeque<SupernodeOutput>,
 }
@@ -168,20 +173,6 @@ impl Supernode {
         &mut self.ledger
     }
 
-    /// There is, or was, a supernode.
-    pub fn learn(&mut self, now: Instant, addr: SocketAddrV4) {
-        if addr == self.config.addr || addr.port() == 0 {
-            return;
-        }
-        if !self.known.contains_key(&addr) && self.known.len() >= KNOWN_MAX {
-            let oldest = self.known.iter().min_by_key(|(_, (heard, _))| *heard);
-            if let Some(oldest) = oldest.map(|(addr, _)| *addr) {
-                self.known.remove(&oldest);
-            }
-        }
-        self.known.entry(addr).or_insert((now, None)).0 = now;
-    }
-
     /// A datagram came. Pings are answered with less than they bring.
     pub fn handle_datagram(&mut self, from: SocketAddrV4, datagram: &Datagram) {
         if let Datagram::Ping { network } = datagram
@@ -203,7 +194,7 @@ impl Supernode {
             self.index.remove_all(link);
             self.searches.retain(|_, search| !search.is_of(link));
         }
-        self.scores.retain(|(_, asker, _)| *asker != link);
+        self.scores.retain(|asking| asking.asker != link);
         if self.mates.remove(&link).is_some() {
             self.routes.retain(|_, over| *over != link);
             self.searches_lose(now, link);

@@ -3,8 +3,8 @@
 //! Who asked first asks its mates in turn, the most promising first; who is asked on behalf of another asks all it may
 //! at once. A query that comes twice is answered once. Every query ends, and its asker is told.
 
-use super::children::is_short;
-use super::{LinkKey, Supernode};
+use super::children::{is_open_to, is_short};
+use super::{LinkKey, Mate, Supernode};
 use crate::clock::Instant;
 use crate::proto::fasttrack::mesh::{Guid, MeshMessage};
 use crate::proto::fasttrack::{Hit, Message, Query, Realm, Reply, Term};
@@ -218,6 +218,12 @@ impl Supernode {
         let Some(search) = self.searches.get_mut(&guid) else { return };
         // Only who was asked may answer.
         let Some((_, had)) = search.asked.get_mut(&link) else { return };
+        // A host nearer than its supernode is firewalled: who is out there must not name a supernode that is near us, or
+        // its hosts would be dialled.
+        let told = |mate: &Mate| is_open_to(*supernode.ip(), mate.from);
+        if supernode.port() == 0 || !self.mates.get(&link).is_some_and(told) {
+            return;
+        }
         hits.retain(|hit| is_short(&hit.file));
         hits.truncate(search.left);
         *had += hits.len();

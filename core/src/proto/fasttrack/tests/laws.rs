@@ -264,6 +264,19 @@ fn lengths_are_refused_before_anything_is_buffered() {
     assert_eq!(MeshMessage::decode(&mut buf), Ok(None));
 }
 
+/// Nothing goes further over supernodes than four of them.
+#[test]
+fn steps_are_counted() {
+    for (ttl, legal) in [(0, false), (1, true), (4, true), (5, false), (255, false)] {
+        let guid = Guid([7; 16]);
+        let (want, realm, terms) = (9, Realm::ALL, Query::words(0, 9, "x").terms);
+        let query = MeshMessage::Query { guid, ttl, want, realm, terms };
+        let read = MeshMessage::decode(&mut BytesMut::from(&query.encode()[..]));
+        let want = if legal { Ok(Some(query)) } else { Err(WireError::Value("ttl")) };
+        assert_eq!(read, want, "{ttl}");
+    }
+}
+
 /// Row 45: counts that lie cost nothing, and the largest legal packet is small change.
 #[test]
 fn attack_45_counts_that_lie() {
