@@ -5,7 +5,7 @@
 use super::api::EngineError;
 use super::task::TorrentTask;
 use crate::fetch::{Fetched, Fetches, Host, Kind};
-use gaggle_core::scope::Scope;
+use crate::net::Dialer;
 use gaggle_core::swarm::source::{SOURCES_MAX, SourceKey, SourceRefusal};
 use gaggle_core::swarm::torrent::Fate;
 use std::collections::BTreeMap;
@@ -53,18 +53,18 @@ impl TorrentTask {
         let entry = content.metainfo.info.files.get(file).filter(|entry| !entry.pad);
         let entry = entry.ok_or(EngineError::NoFile(file))?;
         if let Some(addr) = host.addr()
-            && self.shared.config.lan
-            && host.teller > Scope::Loopback
-            && !Scope::is_near(addr.ip())
+            && !dialer.may_dial(addr.ip())
         {
             return Err(SourceRefusal::Address(addr.ip()).into());
         }
+        let shared = &self.shared;
+        let dialer = Dialer { lan: shared.config.lan, ..shared.dialer.clone() };
         let spec = Fetches::spec(&host, entry.offset..entry.offset + entry.len);
-        let key = self.torrent.add_source(self.shared.clock.now(), spec)?;
-        let fetches = self.sources.fetches.get_or_insert_with(|| {
-            let shared = &self.shared;
-            Fetches::new(shared.dialer.clone(), shared.buffers.clone(), shared.clock)
-        });
+        let key = self.torrent.add_source(shared.clock.now(), spec)?;
+        let fetches = self
+            .sources
+            .fetches
+            .get_or_insert_with(|| Fetches::new(dialer, shared.buffers.clone(), shared.clock));
         fetches.add(key, host);
         Ok(())
     }

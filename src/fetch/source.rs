@@ -10,7 +10,7 @@ use gaggle_core::overlay::napster::Errand;
 use gaggle_core::proto::http::Answer;
 use gaggle_core::swarm::source::{Ask, Cutter, PARALLEL_MAX, SourceFault, Trail};
 use reqwest::Url;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -190,7 +190,10 @@ impl Source {
             }
             // It came to us: nobody was led anywhere.
             Reach::Push(push) => match timeout(PUSH_WAIT, push.push()).await {
-                Ok(Ok(stream)) => Line::new(stream, &self.means.buffers),
+                Ok(Ok(stream)) => {
+                    let line = Line::new(stream, &self.means.buffers)?;
+                    self.may_dial(line.addr.ip()).map(|()| line)
+                }
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "the host does not connect");
                     Err(SourceFault::Lost)
@@ -213,7 +216,13 @@ impl Source {
     fn reuse(&self) -> Option<Line> {
         let mut idle = held(&self.idle);
         let now = self.means.clock.now();
+    /// Whoever keeps to his network is not led out of it.
+    fn may_dial(&self, ip: IpAddr) -> Result<(), SourceFault> {
+        if self.means.dialer.may_dial(ip) { Ok(()) } else { Err(SourceFault::Address(ip)) }
+    }
+
         idle.retain_mut(|line| now.since(line.idle_since) < IDLE_MAX && line.is_quiet());
+        self.may_dial(addr.ip())?;
         idle.pop()
     }
 

@@ -253,6 +253,16 @@ struct Caller {
     napster: bool,
 }
 
+#[tokio::test]
+async fn whoever_keeps_to_his_network_is_not_led_out_of_it() {
+    let host = Scripted::http(&content(), Act::Redirect("http://9.9.9.9:1/".to_owned())).await;
+    let dialer = Dialer { lan: true, ..Dialer::default() };
+    let source = Source::new(host.host(Kind::Gnutella), Means { dialer, ..means() });
+    let (_, end) = fetch(&source, range(0, PIECE, Scope::Loopback)).await;
+    assert_eq!(end, Err(SourceFault::Address([9, 9, 9, 9].into())));
+    assert_eq!(host.heads().len(), 1);
+}
+
 impl Push for Caller {
     fn push(&self) -> Pushed<'_> {
         Box::pin(async {

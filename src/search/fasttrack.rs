@@ -1,6 +1,6 @@
 //! FastTrack: a node that lives as long as the search.
 
-use super::Heard;
+use super::{Config as Means, Heard};
 use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream};
 use crate::net::Clock;
 use crate::serve::fasttrack::{self, Config, FastTrack, PushError, Role};
@@ -8,8 +8,7 @@ use gaggle_core::metainfo::PeerHint;
 use gaggle_core::proto::fasttrack::Query;
 use gaggle_core::scope::Scope;
 use gaggle_core::search::{Hashes, Hit, Network, Question, Reach};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::Path;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -28,8 +27,7 @@ pub(super) struct Part {
 impl Part {
     pub(super) async fn join(
         servers: &[PeerHint],
-        listen: Ipv4Addr,
-        state_dir: &Path,
+        means: &Means,
         clock: Clock,
     ) -> Result<Self, String> {
         let mut connect = Vec::new();
@@ -49,8 +47,9 @@ impl Part {
         let config = Config {
             connect,
             role: Role::Node,
-            state_dir: Some(state_dir.to_owned()),
-            ..Config::new(SocketAddrV4::new(listen, 0))
+            state_dir: means.memory(),
+            lan: means.lan,
+            ..Config::new(SocketAddrV4::new(means.listen, 0))
         };
         let node = FastTrack::start(config, None, clock).map_err(|error| error.to_string())?;
         Ok(Self { node })

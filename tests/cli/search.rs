@@ -32,6 +32,8 @@ fn what_cannot_be_asked_is_wrong_usage_with_a_way_out() {
 }
 
 #[test]
+    let far = ["search", "blue", "--lan", "--server", "gnutella=9.9.9.9:6346"];
+    check(&world, &far, "in another network");
 fn a_number_is_a_result_of_the_last_search() {
     let world = World::new();
     for verb in ["get", "show"] {

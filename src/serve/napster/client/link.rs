@@ -1,5 +1,6 @@
 //! The connection to the directory.
 
+use crate::net::{ConnectError, Dialer};
 use bytes::{Buf as _, BytesMut};
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
@@ -7,9 +8,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-/// How long one address may take to accept.
-pub(super) const DIAL_WAIT: Duration = Duration::from_secs(10);
-/// And how long it may take to find the addresses of a name.
+/// How long it may take to find the addresses of a name.
 const LOOKUP_WAIT: Duration = Duration::from_secs(10);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -32,17 +31,14 @@ pub(super) enum Moved {
 }
 
 /// Connects to the first address of a name that answers.
-pub(super) async fn dial(server: String) -> Result<TcpStream, Error> {
+pub(super) async fn dial(dialer: &Dialer, server: String) -> Result<TcpStream, Error> {
     let found = timeout(LOOKUP_WAIT, lookup_host(&server)).await?;
     let mut last = Error::from(ErrorKind::AddrNotAvailable);
     for addr in found?.take(ADDRESSES_MAX) {
-        match timeout(DIAL_WAIT, TcpStream::connect(addr)).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Ok(Err(error)) => last = error,
-            Err(late) => last = late.into(),
+        match dialer.connect(addr).await {
+            Ok(stream) => return Ok(stream),
+            Err(ConnectError::Io { kind, .. }) => last = kind.into(),
+            Err(_) => last = ErrorKind::TimedOut.into(),
         }
     }
     Err(last)
