@@ -34,6 +34,13 @@ impl Sources {
         }
     }
 
+    /// Nothing is missing.
+    pub(super) fn close_idle(&self) {
+        if let Some(fetches) = &self.fetches {
+            fetches.close_idle();
+        }
+    }
+
     /// Payload from hosts, by their kind; those that any host was of are there.
     pub(super) fn got(&self) -> BTreeMap<Kind, u64> {
         self.fetches.as_ref().map(|fetches| fetches.got().clone()).unwrap_or_default()
@@ -52,13 +59,13 @@ impl TorrentTask {
         };
         let entry = content.metainfo.info.files.get(file).filter(|entry| !entry.pad);
         let entry = entry.ok_or(EngineError::NoFile(file))?;
+        let shared = &self.shared;
+        let dialer = Dialer { lan: shared.config.lan, ..shared.dialer.clone() };
         if let Some(addr) = host.addr()
             && !dialer.may_dial(addr.ip())
         {
             return Err(SourceRefusal::Address(addr.ip()).into());
         }
-        let shared = &self.shared;
-        let dialer = Dialer { lan: shared.config.lan, ..shared.dialer.clone() };
         let spec = Fetches::spec(&host, entry.offset..entry.offset + entry.len);
         let key = self.torrent.add_source(shared.clock.now(), spec)?;
         let fetches = self

@@ -116,6 +116,35 @@ async fn a_connection_that_was_closed_meanwhile_is_nobodys_fault() {
 }
 
 #[tokio::test]
+async fn on_a_connection_that_is_used_again_the_same_rules_hold() {
+    let content = content();
+    // The host moves while we are connected.
+    let there = Scripted::http(&content, Act::Serve).await;
+    let moved = Act::Later(Box::new(Act::Redirect(format!("http://{}/x", there.addr))));
+    let host = Scripted::http(&content, moved).await;
+    let source = source(host.host(Kind::Gnutella));
+    for first in [0, PIECE] {
+        let (bytes, end) = fetch(&source, range(first, PIECE, Scope::Loopback)).await;
+        assert_eq!((bytes.len() as u64, end), (PIECE, Ok(())));
+    }
+    assert_eq!((host.connections(), host.heads().len(), there.heads().len()), (1, 2, 1));
+    // But not to where it may not send us.
+    let nowhere = Act::Later(Box::new(Act::Redirect("http://224.0.0.1/".to_owned())));
+    let host = Scripted::http(&content, nowhere).await;
+    let source = self::source(host.host(Kind::Gnutella));
+    assert_eq!(fetch(&source, range(0, PIECE, Scope::Loopback)).await.1, Ok(()));
+    let (_, end) = fetch(&source, range(PIECE, PIECE, Scope::Loopback)).await;
+    assert_eq!(end, Err(SourceFault::Address([224, 0, 0, 1].into())));
+    // The way to it is gone without a word: a new connection is tried.
+    let host = Scripted::http(&content, Act::Later(Box::new(Act::Silent))).await;
+    let means = Means { patience: Duration::from_millis(300), ..means() };
+    let source = Source::new(host.host(Kind::Gnutella), means);
+    assert_eq!(fetch(&source, range(0, PIECE, Scope::Loopback)).await.1, Ok(()));
+    let (_, end) = fetch(&source, range(PIECE, PIECE, Scope::Loopback)).await;
+    assert_eq!((end, host.connections()), (Err(SourceFault::Stalled), 2));
+}
+
+#[tokio::test]
 async fn attack_36_hosts_that_send_something_else() {
     let (first, len) = (PIECE, 2 * PIECE);
     let check = |act: Act, blocks: u64, want: SourceFault| async move {
