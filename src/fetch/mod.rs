@@ -20,6 +20,7 @@ mod source;
 mod tests;
 
 pub use fetches::{FETCHED_QUEUE, Fetched, Fetches};
+pub use file::hash;
 pub use get::{GetError, Got, Known, Order, Progress, Proof, get};
 pub use source::{ANSWER_WAIT, IDLE_MAX, PUSH_WAIT, REFUSAL_MAX};
 

@@ -145,7 +145,12 @@ impl One {
         meter.finish();
         let got = match ended? {
             Ok(got) => got,
-            Err(signal) => return Ok(signal),
+            Err(signal) => {
+                if known.is_proof() {
+                    env.note(format_args!("{name} stopped; the same command resumes it"));
+                }
+                return Ok(signal);
+            }
         };
         self.complete(found, len, &dir, &got, took).await?;
         Ok(Exit::Done)
