@@ -1,6 +1,6 @@
 //! A result of the last search: from its swarm and its hosts at once, or from its hosts alone.
 
-use super::One;
+use super::{Finished, One, hook};
 use crate::cli::create::{Making, write_whole};
 use crate::cli::download::{Patience, Sources};
 use crate::cli::event::{BySource, Event};
@@ -64,7 +64,8 @@ impl One {
         hosts: Vec<Host>,
         dialer: &Dialer,
     ) -> Result<Exit, Failure> {
-        let Some(magnet) = found.magnet() else { return self.whole(found, hosts, dialer).await };
+        let magnet = found.magnet().filter(|_| !self.get.how.no_torrent);
+        let Some(magnet) = magnet else { return self.whole(found, hosts, dialer).await };
         let what = What::Magnet(Box::new(magnet));
         if let What::Magnet(magnet) = cache::recall(&self.env, what.clone()) {
             let metainfo = tokio::select! {
@@ -168,7 +169,7 @@ impl One {
         let (name, len) = (&found.name, found.size.unwrap_or(0));
         tokio::pin!(fetching);
         let mut ticks = tokio::time::interval(TICK);
-        let (mut most, mut moved) = (0, Duration::ZERO);
+        let (mut came, mut moved) = (0, Duration::ZERO);
         loop {
             tokio::select! {
                 biased;
@@ -177,10 +178,12 @@ impl One {
                 _ = ticks.tick() => {}
             }
             let now = meter.elapsed();
-            let Progress { done, down, asked, .. } = *progress.borrow();
+            let Progress { done, from, down, asked, checking } = progress.borrow().clone();
             meter.fetching(name, (done, len), down, asked);
-            if done > most {
-                (most, moved) = (done, now);
+            // What is there falls when it is found to be wrong, and stands still while it is hashed.
+            let received: u64 = from.values().sum();
+            if received > came || checking {
+                (came, moved) = (received, now);
             }
             let late = timeout.filter(|&timeout| now >= timeout).map(|_| "is not done");
             let still = stall.filter(|&stall| now >= moved + stall).map(|_| "does not move");
@@ -235,6 +238,11 @@ impl One {
                 write_whole(file, &made.bytes)?;
                 env.note(format_args!("{} is now a torrent: {}", found.name, file.display()));
             }
+        }
+        if let Some(command) = self.on_complete() {
+            let (name, path) = (found.name.clone(), got.path.clone());
+            let finished = Finished { info_hash: None, name, bytes: len, path };
+            hook(env.json, command, finished).await?;
         }
         Ok(())
     }
