@@ -5,7 +5,7 @@
 
 use super::env::Env;
 use super::event::{BySource, Event};
-use super::exit::{Exit, Failure, of_engine};
+use super::exit::{Exit, Failure, of_engine, of_storage};
 use super::get::Wishes;
 use super::progress::{Meter, TICK, clock, of_total, per_second, stopwatch};
 use super::waiting;
@@ -13,6 +13,7 @@ use crate::config::Finish;
 use crate::engine::{Download, DownloadEvent, Snapshot};
 use crate::fetch::Host;
 use crate::net::Clock;
+use data_encoding::HEXLOWER;
 use gaggle_core::clock::Instant;
 use gaggle_core::id::InfoHash;
 use gaggle_core::metainfo::Info;
@@ -73,6 +74,8 @@ pub(super) struct Watched<'e> {
     pub given: Vec<SocketAddr>,
     /// Hosts beside peers, until it is known which file they have.
     pub sources: Option<Sources>,
+    /// Of a result of a search: its file in the torrent, as far as that is known, and the SHA-1 that it must have.
+    proof: Option<(Option<usize>, [u8; 20])>,
     patience: Patience,
     wishes: Wishes,
     meter: Meter<'e>,
@@ -98,6 +101,7 @@ impl<'e> Watched<'e> {
             id: InfoHash([0; 20]),
             given: Vec::new(),
             sources: None,
+            proof: None,
             patience,
             wishes,
             meter: Meter::new(env, 0),
@@ -129,6 +133,10 @@ impl<'e> Watched<'e> {
                 biased;
                 exit = self.env.signals.first() => break Ok(self.stopped_by(exit, &download.snapshot())),
                 event = download.event() => match event {
+                    Some(DownloadEvent::Complete { path }) => match self.prove(&download, &path).await {
+                        Ok(None) => self.on_event(DownloadEvent::Complete { path }, &download),
+                        ended => ended,
+                    },
                     Some(event) => self.on_event(event, &download),
                     None => Err(Failure::new(Exit::Other, format!("{} ended by itself", self.name))),
                 },
@@ -152,7 +160,9 @@ impl<'e> Watched<'e> {
         }
         let Some(metainfo) = download.snapshot().metainfo else { return };
         let Some(Sources { hosts, found }) = self.sources.take() else { return };
-        let Some(file) = file_in(&metainfo.info, &found) else {
+        let file = file_in(&metainfo.info, &found);
+        self.proof = found.sha1_in_torrent().map(|sha1| (file, sha1));
+        let Some(file) = file else {
             let name = &self.name;
             return self.env.note(format_args!("{name}: which file its hosts have is not known"));
         };
@@ -161,6 +171,37 @@ impl<'e> Watched<'e> {
                 tracing::info!(%error, "a host is not asked");
             }
         }
+    }
+
+    /// Whether a torrent that came with a SHA-1 from a search has that very file. A torrent proves only itself: whoever
+    /// found it could have tied it to any file.
+    async fn prove(&self, download: &Download, path: &Path) -> Result<Option<Exit>, Failure> {
+        let Some((file, want)) = self.proof else { return Ok(None) };
+        let snapshot = download.snapshot();
+        let Some(metainfo) = &snapshot.metainfo else { return Ok(None) };
+        let what = match file.and_then(|file| metainfo.info.files.get(file)) {
+            None => "which of its files was searched for is not known".to_owned(),
+            Some(entry) => {
+                let path =
+                    entry.path.iter().skip(1).fold(path.to_owned(), |at, name| at.join(name));
+                let (len, hashed) = (entry.len, path.clone());
+                let hashing = tokio::task::spawn_blocking(move || crate::fetch::hash(&hashed, len));
+                let hashes = tokio::select! {
+                    hashed = hashing => hashed.map_err(|e| Failure::new(Exit::Other, e.to_string()))?,
+                    exit = self.env.signals.first() => return Ok(Some(self.stopped_by(exit, &snapshot))),
+                };
+                // What was not selected is not there.
+                let Some(hashes) = hashes.map_err(|e| of_storage(&e))? else { return Ok(None) };
+                if hashes.sha1 == want {
+                    return Ok(None);
+                }
+                let [got, want] = [hashes.sha1, want].map(|hash| HEXLOWER.encode(&hash));
+                format!("{} has the SHA-1 {got}, and its hosts said {want}", path.display())
+            }
+        };
+        let what = format!("{} is all there, but not what was searched for: {what}", self.name);
+        let hint = "--no-torrent, with another -o or --overwrite, takes it from its hosts alone";
+        Err(Failure::new(Exit::Mismatch, what).hint(hint))
     }
 
     fn on_event(

@@ -58,8 +58,8 @@ pub(super) struct Network {
     /// Ask the router for no port: by PCP, NAT-PMP or UPnP
     #[arg(long, env = "GAGGLE_NO_UPNP")]
     no_upnp: bool,
-    /// Keep to this network: neighbours on the wire, given peers and trackers, trackers at private addresses; no public
-    /// node of the DHT, no peers of peers, no port of the router
+    /// Keep to this network: neighbours on the wire, given peers and trackers, trackers and results of a search at private
+    /// addresses; no public node of the DHT, no peers of peers, no port of the router
     #[arg(long, env = "GAGGLE_LAN")]
     lan: bool,
     #[command(flatten)]
@@ -86,8 +86,7 @@ impl Network {
     /// Starts an engine with these flags over the settings, and says who can reach it.
     pub(super) async fn engine(&self, env: &Arc<Env>) -> Result<Engine, Failure> {
         let settings = &env.settings.network;
-        let listen = self.listen.unwrap_or(settings.listen);
-        let lan = self.lan || settings.lan;
+        let (listen, lan) = (self.listen(env), self.lan(env));
         let engine = Engine::start(EngineConfig {
             listen,
             state_dir: env.dirs.state.clone(),
@@ -110,6 +109,16 @@ impl Network {
             tokio::spawn(say_ports(Arc::clone(env), ports));
         }
         Ok(engine)
+    }
+
+    /// Where to listen.
+    pub(super) fn listen(&self, env: &Env) -> SocketAddr {
+        self.listen.unwrap_or(env.settings.network.listen)
+    }
+
+    /// Whether to keep to this network.
+    pub(super) fn lan(&self, env: &Env) -> bool {
+        self.lan || env.settings.network.lan
     }
 
     /// Whether and how to take part in the DHT.

@@ -52,6 +52,9 @@ pub(super) struct Search {
         value_delimiter = ' '
     )]
     server: Vec<String>,
+    /// Keep to this network: servers at private addresses, and nobody elsewhere of whom they tell
+    #[arg(long, env = "GAGGLE_LAN")]
+    lan: bool,
 }
 
 /// The customary ports.
@@ -80,8 +83,9 @@ impl Search {
 
     async fn ask(&self, env: &Env, question: Question, ways: Ways) -> anyhow::Result<Exit> {
         let config = Config {
-            listen: search::listen_for(&ways),
+            listen: search::listen_for(&ways, env.settings.network.listen.ip()),
             ways: ways.clone(),
+            lan: self.lan(env),
             state_dir: env.dirs.state.clone(),
         };
         let networks = join(&config, Clock::start()).await?;
@@ -97,7 +101,8 @@ impl Search {
         };
         let text = question.text.clone();
         let answers = networks.ask(&question);
-        let (results, reports, over) = gather(answers, question, limits, |hit| {
+        let dialer = config.dialer();
+        let (results, reports, over) = gather(answers, question, limits, &dialer, |hit| {
             _ = env.emit(&heard(hit)); // a reader that left early is no reason to stop
         })
         .await;
@@ -121,18 +126,29 @@ impl Search {
         Ok(if saved.found.is_empty() { Exit::Other } else { Exit::Done })
     }
 
+    fn lan(&self, env: &Env) -> bool {
+        self.lan || env.settings.network.lan
+    }
+
     /// Which networks to ask, and where each begins.
     fn ways(&self, env: &Env) -> Result<Ways, Failure> {
         let given = self.server.iter().map(|text| self.server_of(text));
         let given = given.collect::<Result<Vec<_>, _>>()?;
+        let lan = self.lan(env);
+        if let Some((_, far)) = given.iter().find(|(_, server)| lan && !search::is_near(server)) {
+            let what = format!("--server {far} is in another network, and --lan keeps to this one");
+            return Err(Failure::usage(what));
+        }
         let all = if given.is_empty() { env.settings.search.servers.clone() } else { given };
         let mut ways = Ways::new();
         for (network, server) in all {
-            ways.entry(network).or_default().push(server);
+            if !lan || search::is_near(&server) {
+                ways.entry(network).or_default().push(server);
+            }
         }
         for network in Network::ALL {
-            // Whom earlier runs have met is a way in as well.
-            if self.server.is_empty() && search::is_known(&env.dirs.state, network) {
+            // Whom earlier runs have met is a way in as well, wherever he is.
+            if self.server.is_empty() && !lan && search::is_known(&env.dirs.state, network) {
                 ways.entry(network).or_default();
             }
         }

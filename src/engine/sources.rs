@@ -5,7 +5,7 @@
 use super::api::EngineError;
 use super::task::TorrentTask;
 use crate::fetch::{Fetched, Fetches, Host, Kind};
-use gaggle_core::scope::Scope;
+use crate::net::Dialer;
 use gaggle_core::swarm::source::{SOURCES_MAX, SourceFault, SourceKey, SourceRefusal};
 use gaggle_core::swarm::torrent::Fate;
 use std::collections::BTreeMap;
@@ -34,6 +34,13 @@ impl Sources {
         }
     }
 
+    /// Nothing is missing.
+    pub(super) fn close_idle(&self) {
+        if let Some(fetches) = &self.fetches {
+            fetches.close_idle();
+        }
+    }
+
     /// Payload from hosts, by their kind; those that any host was of are there.
     pub(super) fn got(&self) -> BTreeMap<Kind, u64> {
         self.fetches.as_ref().map(|fetches| fetches.got().clone()).unwrap_or_default()
@@ -52,19 +59,19 @@ impl TorrentTask {
         };
         let entry = content.metainfo.info.files.get(file).filter(|entry| !entry.pad);
         let entry = entry.ok_or(EngineError::NoFile(file))?;
+        let shared = &self.shared;
+        let dialer = Dialer { lan: shared.config.lan, ..shared.dialer.clone() };
         if let Some(addr) = host.addr()
-            && self.shared.config.lan
-            && host.teller > Scope::Loopback
-            && !Scope::is_near(addr.ip())
+            && !dialer.may_dial(addr.ip())
         {
             return Err(SourceRefusal::Address(addr.ip()).into());
         }
         let spec = Fetches::spec(&host, entry.offset..entry.offset + entry.len);
-        let key = self.torrent.add_source(self.shared.clock.now(), spec)?;
-        let fetches = self.sources.fetches.get_or_insert_with(|| {
-            let shared = &self.shared;
-            Fetches::new(shared.dialer.clone(), shared.buffers.clone(), shared.clock)
-        });
+        let key = self.torrent.add_source(shared.clock.now(), spec)?;
+        let fetches = self
+            .sources
+            .fetches
+            .get_or_insert_with(|| Fetches::new(dialer, shared.buffers.clone(), shared.clock));
         fetches.add(key, host);
         Ok(())
     }

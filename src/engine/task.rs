@@ -446,6 +446,7 @@ impl TorrentTask {
             Event::Done => {
                 self.publish();
                 if let Some(content) = &self.content {
+                    self.sources.close_idle();
                     self.tell(DownloadEvent::Complete { path: content.path.clone() });
                 }
             }

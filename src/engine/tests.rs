@@ -409,6 +409,8 @@ async fn a_host_that_serves_wrong_bytes_is_banned_and_the_rest_goes_on() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), wait).await.expect("complete in time");
+    // While it seeds, no host has to keep a connection for it.
+    tokio::time::timeout(Duration::from_secs(10), good.is_left()).await.expect("nothing is idle");
     assert_eq!(banned, Some(liar.addr));
     assert!(std::fs::read(out.join("f.bin")).unwrap() == data);
     assert!(matches!(

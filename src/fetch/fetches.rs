@@ -83,6 +83,11 @@ impl Fetches {
         }
     }
 
+    /// Nothing is wanted for now: hosts need not keep connections for us.
+    pub fn close_idle(&self) {
+        self.sources.values().for_each(|source| source.close_idle());
+    }
+
     /// Does what the machine wants.
     pub fn carry_out(&mut self, op: SourceOp, geometry: Geometry) {
         while self.tasks.try_join_next().is_some() {}

@@ -3,7 +3,7 @@
 //! Whom to ask for what, and what follows from a wrong hash, is decided in [`gaggle_core::swarm::whole`]. Never leaves a
 //! file under its name that is not whole, or not what its hash says.
 
-use super::file::{self, Unfinished};
+use super::file::{self, RECORD_EVERY, Unfinished};
 use super::{Fetched, Fetches, Host, Kind, Reach};
 use crate::disk::StorageError;
 use crate::net::{Buffers, Clock, Dialer, os_rng};
@@ -142,7 +142,8 @@ impl Known {
     }
 }
 
-/// Gets a file. Dropping it gives up, and leaves nothing behind.
+/// Gets a file. When it fails or is dropped, what has come of a file that can be checked is kept beside where it goes, and
+/// the next call goes on from there; of any other file nothing is left behind.
 ///
 /// # Errors
 /// [`GetError`]; there is no file then.
@@ -166,9 +167,9 @@ pub async fn get(
         }
     }
     let (len, overwrite, mut file_rng) = (order.len, order.overwrite, rng.fork());
-    let create = move || Unfinished::create(target, len, overwrite, &mut file_rng);
+    let open = move || Unfinished::open(target, len, &known, overwrite, &mut file_rng);
     if len == 0 {
-        let file = Arc::new(blocking(create).await?);
+        let file = Arc::new(blocking(open).await?);
         let hashes = {
             let file = Arc::clone(&file);
             blocking(move || file.hash()).await?
@@ -178,12 +179,19 @@ pub async fn get(
         return place(file, checked, BTreeMap::new(), Vec::new()).await;
     }
     let config = WholeConfig { len, checked: known.is_proof(), down: order.down };
+    let mut whole = Whole::new(clock.now(), config, rng)?;
+    let file = Arc::new(blocking(open).await?);
+    let (resumed, parts) = (Arc::clone(&file), whole.geometry().pieces());
+    if let Some(have) = blocking(move || Ok(resumed.found(parts))).await? {
+        whole.resume(&have);
+    }
     let mut job = Job {
-        whole: Whole::new(clock.now(), config, rng)?,
+        whole,
         fetches: Fetches::new(dialer, Buffers::default(), clock),
         names: BTreeMap::new(),
         over: Vec::new(),
-        file: Arc::new(blocking(create).await?),
+        file,
+        recorded_at: clock.now(),
         known,
         clock,
         progress,
@@ -203,6 +211,8 @@ struct Job {
     /// Who is not asked any more, and why.
     over: Vec<(String, String)>,
     file: Arc<Unfinished>,
+    /// When it was last written down what is there.
+    recorded_at: Instant,
     known: Known,
     clock: Clock,
     progress: watch::Sender<Progress>,
@@ -281,7 +291,7 @@ impl Job {
 
     async fn on_fetched(&mut self, fetched: Fetched) -> Result<(), GetError> {
         let Fetched { fetch, kind, blocks, end } = fetched;
-        let before = self.whole.downloaded();
+        let before = (self.whole.downloaded(), self.whole.have().count());
         let now = self.clock.now();
         let geometry = *self.whole.geometry();
         let mut parts = Vec::with_capacity(blocks.len());
@@ -290,15 +300,27 @@ impl Job {
                 parts.push((geometry.offset_of(block.piece) + u64::from(block.begin), bytes));
             }
         }
-        self.fetches.count(kind, self.whole.downloaded() - before);
+        self.fetches.count(kind, self.whole.downloaded() - before.0);
         if let Some(end) = end {
             self.whole.handle_fetch_end(now, fetch, end);
         }
-        if !parts.is_empty() {
-            let file = Arc::clone(&self.file);
-            blocking(move || file.write(&parts)).await?;
+        if parts.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let record = now.since(self.recorded_at) >= RECORD_EVERY;
+        if record {
+            self.recorded_at = now;
+        }
+        let have = (self.whole.have().count() != before.1).then(|| self.whole.have().clone());
+        let file = Arc::clone(&self.file);
+        blocking(move || {
+            file.write(&parts)?;
+            if have.is_some() {
+                file.keep(have);
+            }
+            if record { file.record() } else { Ok(()) }
+        })
+        .await
     }
 
     async fn check(&mut self) -> Result<(), GetError> {
@@ -308,6 +330,10 @@ impl Job {
         self.checked = hashes.and_then(|hashes| Some((hashes, self.known.judge(&hashes)?)));
         let verdict = if self.checked.is_some() { Verdict::Good } else { Verdict::Bad };
         self.whole.handle_checked(self.clock.now(), verdict);
+        // If it was wrong, and nobody is left who could give another, nothing of it is worth keeping.
+        let have = self.whole.have();
+        let worth = verdict == Verdict::Good || have.count() < have.len();
+        self.file.keep(worth.then(|| have.clone()));
         Ok(())
     }
 

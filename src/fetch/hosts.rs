@@ -32,6 +32,8 @@ pub(crate) enum Act {
     Hangup,
     /// Announces so many bytes more than the range has, and sends as many as the range has.
     Length(i64),
+    /// Serves one request, then does that.
+    Later(Box<Act>),
     /// All bytes are wrong.
     Lie,
     /// Sends elsewhere.
@@ -61,6 +63,7 @@ struct Shared {
     rate: u64,
     heads: Mutex<Vec<String>>,
     connections: AtomicUsize,
+    open: AtomicUsize,
     sent: AtomicU64,
 }
 
@@ -94,6 +97,7 @@ impl Scripted {
             rate,
             heads: Mutex::default(),
             connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
             sent: AtomicU64::new(0),
         });
         let ours = Arc::clone(&shared);
@@ -109,12 +113,14 @@ impl Scripted {
                     accepted = listener.accept() => {
                         let Ok((tcp, _)) = accepted else { continue };
                         ours.connections.fetch_add(1, Ordering::Relaxed);
+                        ours.open.fetch_add(1, Ordering::Relaxed);
                         let ours = Arc::clone(&ours);
                         served.spawn(async move {
                             let _ = match napster {
                                 true => ours.give(tcp).await,
                                 false => ours.serve(tcp).await,
                             };
+                            ours.open.fetch_sub(1, Ordering::Relaxed);
                         });
                     }
                     () = died => {}
@@ -151,6 +157,13 @@ impl Scripted {
 
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all connections to it are closed.
+    pub(crate) async fn is_left(&self) {
+        while self.shared.open.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Bytes of bodies that were written.
@@ -198,7 +211,12 @@ impl Shared {
                 "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {first}-{last}/{total}\r\n"
             );
             let with_len = |len: u64| format!("{plain}Content-Length: {len}\r\n\r\n");
-            match &self.act {
+            let act = match &self.act {
+                Act::Later(_) if nth == 1 => &Act::Serve,
+                Act::Later(act) => act,
+                act => act,
+            };
+            match act {
                 Act::Silent => std::future::pending().await,
                 Act::DripHead => loop {
                     tcp.write_all(b"X").await?;

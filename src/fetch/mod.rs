@@ -21,6 +21,7 @@ mod tests;
 mod worth;
 
 pub use fetches::{FETCHED_QUEUE, Fetched, Fetches};
+pub use file::hash;
 pub use get::{GetError, Got, Known, Order, Progress, Proof, get};
 pub use source::{ANSWER_WAIT, IDLE_MAX, PUSH_WAIT, REFUSAL_MAX};
 pub use worth::Worth;

@@ -10,7 +10,7 @@ use gaggle_core::overlay::napster::Errand;
 use gaggle_core::proto::http::Answer;
 use gaggle_core::swarm::source::{Ask, Cutter, PARALLEL_MAX, SourceFault, Trail};
 use reqwest::Url;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -121,18 +121,28 @@ impl Source {
         let request = |dialect: &Dialect, host: &str, line: &Line| {
             http::request(dialect, host, line.addr, ask.part).ok_or(SourceFault::Head)
         };
+        let mut trail = ask.trail;
+        let mut again = None;
         if let Some(mut line) = self.reuse() {
             let words = request(dialect, &line.addr.to_string(), &line)?;
             match http::ask(&mut line, &words, self.means.patience).await {
-                // It was closed meanwhile, or something was left over of the last answer.
-                Err(SourceFault::Lost | SourceFault::Head) => {}
-                answer => return answer.map(|answer| (line, answer)),
+                // It was closed meanwhile, or the way to it is gone, or something was left over of the last answer.
+                Err(SourceFault::Lost | SourceFault::Head | SourceFault::Stalled) => {}
+                answer => again = Some((line, answer?)),
             }
         }
-        let mut trail = ask.trail;
-        let mut line = self.begin(&mut trail).await?;
-        let words = request(dialect, &line.addr.to_string(), &line)?;
-        let mut answer = http::ask(&mut line, &words, self.means.patience).await?;
+        let (mut line, mut answer) = match again {
+            Some(answered) => {
+                self.first_step(&mut trail)?;
+                answered
+            }
+            None => {
+                let mut line = self.begin(&mut trail).await?;
+                let words = request(dialect, &line.addr.to_string(), &line)?;
+                let answer = http::ask(&mut line, &words, self.means.patience).await?;
+                (line, answer)
+            }
+        };
         let (Dialect::Http(file), Reach::Dial(addr)) = (dialect, &self.host.reach) else {
             return Ok((line, answer));
         };
@@ -182,16 +192,22 @@ impl Source {
         self.begin(&mut trail).await
     }
 
+    /// To the host itself, on a connection of this range or of one before.
+    fn first_step(&self, trail: &mut Trail) -> Result<(), SourceFault> {
+        // One that came to us was led to nowhere.
+        self.host.addr().map_or(Ok(()), |addr| trail.step(addr.ip()))
+    }
+
     /// A connection to the host itself.
     async fn begin(&self, trail: &mut Trail) -> Result<Line, SourceFault> {
+        self.first_step(trail)?;
         match &self.host.reach {
-            Reach::Dial(addr) => {
-                trail.step(addr.ip())?;
-                self.dial(*addr).await
-            }
-            // It came to us: nobody was led anywhere.
+            Reach::Dial(addr) => self.dial(*addr).await,
             Reach::Push(push) => match timeout(PUSH_WAIT, push.push()).await {
-                Ok(Ok(stream)) => Line::new(stream, &self.means.buffers),
+                Ok(Ok(stream)) => {
+                    let line = Line::new(stream, &self.means.buffers)?;
+                    self.may_dial(line.addr.ip()).map(|()| line)
+                }
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "the host does not connect");
                     Err(SourceFault::Lost)
@@ -201,7 +217,13 @@ impl Source {
         }
     }
 
+    /// Whoever keeps to his network is not led out of it.
+    fn may_dial(&self, ip: IpAddr) -> Result<(), SourceFault> {
+        if self.means.dialer.may_dial(ip) { Ok(()) } else { Err(SourceFault::Address(ip)) }
+    }
+
     async fn dial(&self, addr: SocketAddr) -> Result<Line, SourceFault> {
+        self.may_dial(addr.ip())?;
         let dialled = self.means.dialer.connect(addr).await;
         let tcp = dialled.map_err(|error| {
             tracing::debug!(%addr, %error, "cannot connect to a source");
@@ -224,6 +246,11 @@ impl Source {
         if idle.len() < PARALLEL_MAX {
             idle.push(line);
         }
+    }
+
+    /// Closes what is not used now.
+    pub(super) fn close_idle(&self) {
+        held(&self.idle).clear();
     }
 
     /// Closes what is not going to be used again.

@@ -1,17 +1,17 @@
 //! Ranges and whole files from scripted hosts over real sockets.
 
+mod whole;
+
 use super::fetches::Fetched;
 use super::hosts::{Act, Scripted};
 use super::source::{Means, Source};
 use super::*;
 use crate::net::{Buffers, Clock, Dialer};
 use gaggle_core::geometry::{Geometry, Version};
-use gaggle_core::share::Hasher;
 use gaggle_core::swarm::source::{Ask as Range, FetchKey, Part, SourceFault, SourceKey, Trail};
-use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 const LEN: usize = 2_000_001;
 const PIECE: u64 = 64 << 10;
@@ -113,6 +113,35 @@ async fn a_connection_that_was_closed_meanwhile_is_nobodys_fault() {
         let (bytes, end) = fetch(&source, range(0, PIECE, Scope::Loopback)).await;
         assert_eq!((bytes.len() as u64, end, host.connections()), (PIECE, Ok(()), nth));
     }
+}
+
+#[tokio::test]
+async fn on_a_connection_that_is_used_again_the_same_rules_hold() {
+    let content = content();
+    // The host moves while we are connected.
+    let there = Scripted::http(&content, Act::Serve).await;
+    let moved = Act::Later(Box::new(Act::Redirect(format!("http://{}/x", there.addr))));
+    let host = Scripted::http(&content, moved).await;
+    let source = source(host.host(Kind::Gnutella));
+    for first in [0, PIECE] {
+        let (bytes, end) = fetch(&source, range(first, PIECE, Scope::Loopback)).await;
+        assert_eq!((bytes.len() as u64, end), (PIECE, Ok(())));
+    }
+    assert_eq!((host.connections(), host.heads().len(), there.heads().len()), (1, 2, 1));
+    // But not to where it may not send us.
+    let nowhere = Act::Later(Box::new(Act::Redirect("http://224.0.0.1/".to_owned())));
+    let host = Scripted::http(&content, nowhere).await;
+    let source = self::source(host.host(Kind::Gnutella));
+    assert_eq!(fetch(&source, range(0, PIECE, Scope::Loopback)).await.1, Ok(()));
+    let (_, end) = fetch(&source, range(PIECE, PIECE, Scope::Loopback)).await;
+    assert_eq!(end, Err(SourceFault::Address([224, 0, 0, 1].into())));
+    // The way to it is gone without a word: a new connection is tried.
+    let host = Scripted::http(&content, Act::Later(Box::new(Act::Silent))).await;
+    let means = Means { patience: Duration::from_millis(300), ..means() };
+    let source = Source::new(host.host(Kind::Gnutella), means);
+    assert_eq!(fetch(&source, range(0, PIECE, Scope::Loopback)).await.1, Ok(()));
+    let (_, end) = fetch(&source, range(PIECE, PIECE, Scope::Loopback)).await;
+    assert_eq!((end, host.connections()), (Err(SourceFault::Stalled), 2));
 }
 
 #[tokio::test]
@@ -225,6 +254,16 @@ async fn attack_36_nobody_leads_us_to_an_address_that_is_not_theirs_to_name() {
 }
 
 #[tokio::test]
+async fn whoever_keeps_to_his_network_is_not_led_out_of_it() {
+    let host = Scripted::http(&content(), Act::Redirect("http://9.9.9.9:1/".to_owned())).await;
+    let dialer = Dialer { lan: true, ..Dialer::default() };
+    let source = Source::new(host.host(Kind::Gnutella), Means { dialer, ..means() });
+    let (_, end) = fetch(&source, range(0, PIECE, Scope::Loopback)).await;
+    assert_eq!(end, Err(SourceFault::Address([9, 9, 9, 9].into())));
+    assert_eq!(host.heads().len(), 1);
+}
+
+#[tokio::test]
 async fn a_user_of_napster_is_asked_from_a_byte_on_and_left_at_the_end_of_the_range() {
     let content = content();
     let host = Scripted::napster(&content, Act::Serve, u64::MAX).await;
@@ -298,203 +337,4 @@ async fn hosts_that_cannot_be_dialled_call_us() {
         assert_eq!(end, Ok(()), "{kind:?}");
         assert!(bytes == content[..PIECE as usize]);
     }
-}
-
-// ── whole files ──
-
-fn known(content: &[u8]) -> Known {
-    let mut hasher = Hasher::new(content.len() as u64, None);
-    hasher.update(content);
-    let hashes = hasher.finish().unwrap().hashes;
-    Known { sha1: Some(hashes.sha1), uu: Some(hashes.uu), md5: Some(hashes.md5) }
-}
-
-#[test]
-fn the_strongest_hash_decides() {
-    let all = known(&content());
-    let mut hasher = Hasher::new(LEN as u64, None);
-    hasher.update(&content());
-    let hashes = hasher.finish().unwrap().hashes;
-    let uu = |change: &dyn Fn(&mut [u8; 20])| {
-        let mut uu = hashes.uu;
-        change(&mut uu.0);
-        Some(uu)
-    };
-    let (none, wrong) = (Known::default(), Some([9; 20]));
-    let (unsampled, other) = ([0xff, 0x4f, 0xfb, 0xff], [0xff, 0x4f, 0xfb, 0xfe]);
-    for (known, want) in [
-        (all, Some(Proof::Whole)),
-        (Known { sha1: wrong, ..all }, None),
-        (Known { uu: uu(&|uu| uu[0] ^= 1), md5: None, ..all }, Some(Proof::Whole)),
-        (Known { sha1: None, ..all }, Some(Proof::Part)),
-        (Known { uu: uu(&|uu| uu[0] ^= 1), ..none }, None),
-        (Known { uu: uu(&|uu| uu[16..].copy_from_slice(&unsampled)), ..none }, Some(Proof::Part)),
-        (Known { uu: uu(&|uu| uu[16..].copy_from_slice(&other)), ..none }, None),
-        (Known { md5: all.md5, ..none }, Some(Proof::Part)),
-        (Known { md5: Some([9; 16]), ..none }, Some(Proof::None)),
-        (none, Some(Proof::None)),
-    ] {
-        assert_eq!(known.judge(&hashes), want, "{known:?}");
-    }
-}
-
-fn order(content: &[u8], dir: &Path, hosts: Vec<Host>) -> Order {
-    Order {
-        name: NAME.to_owned(),
-        len: content.len() as u64,
-        known: known(content),
-        hosts,
-        dir: dir.to_owned(),
-        overwrite: false,
-        down: None,
-    }
-}
-
-async fn run(order: Order) -> Result<Got, GetError> {
-    let (progress, _) = watch::channel(Progress::default());
-    let get = get(order, Dialer::default(), Clock::start(), progress);
-    tokio::time::timeout(Duration::from_secs(60), get).await.expect("in time")
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_comes_from_three_networks_at_once_and_survives_the_death_of_any() {
-    let content = content();
-    let kinds = [Kind::Gnutella, Kind::FastTrack, Kind::Napster];
-    for victim in 0..=kinds.len() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut hosts = Vec::new();
-        for (nth, kind) in kinds.into_iter().enumerate() {
-            let act = if nth == victim { Act::Die(200_000) } else { Act::Serve };
-            hosts.push(match kind {
-                Kind::Napster => Scripted::napster(&content, act, 2_000_000).await,
-                _ => Scripted::slow(&content, act, 2_000_000).await,
-            });
-        }
-        let named: Vec<Host> =
-            hosts.iter().zip(kinds).map(|(host, kind)| host.host(kind)).collect();
-        let got = run(order(&content, dir.path(), named.clone())).await.unwrap();
-        assert!(std::fs::read(&got.path).unwrap() == content, "without {victim}");
-        let good: Vec<u64> = named.iter().map(|host| host.worth.good()).collect();
-        assert!(good.iter().all(|&bytes| bytes > 0), "{good:?} without {victim}");
-        assert!(good.iter().sum::<u64>() <= LEN as u64, "{good:?}");
-        let broke_off = named.iter().position(|host| host.worth.has_broken_off());
-        assert_eq!(broke_off, Some(victim).filter(|&nth| nth < kinds.len()));
-        assert_eq!((got.proof, &got.liars[..]), (Proof::Whole, &[][..]));
-        assert!(got.from.len() == 3 && got.from.values().all(|&bytes| bytes > 0), "{:?}", got.from);
-        assert_eq!(names(dir.path()), [FILE]);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_bytes_are_traced_to_who_sent_them_and_come_from_others() {
-    let content = content();
-    let dir = tempfile::tempdir().unwrap();
-    let liar = Scripted::slow(&content, Act::Lie, 2_000_000).await;
-    let good = Scripted::slow(&content, Act::Serve, 2_000_000).await;
-    let hosts = vec![liar.host(Kind::Gnutella), good.host(Kind::FastTrack)];
-    let got = run(order(&content, dir.path(), hosts)).await.unwrap();
-    assert!(std::fs::read(&got.path).unwrap() == content);
-    assert!(got.liars.is_empty() || got.liars == [liar.addr.to_string()], "{:?}", got.liars);
-    assert!(got.from[&Kind::Gnutella] > 0);
-
-    let dir = tempfile::tempdir().unwrap();
-    let lone = liar.host(Kind::Gnutella);
-    let error = run(order(&content, dir.path(), vec![lone.clone()])).await.unwrap_err();
-    assert_eq!((lone.worth.has_lied(), lone.worth.good()), (true, 0));
-    let text = error.to_string();
-    assert!(text.contains(&liar.addr.to_string()) && text.contains("hash"), "{text}");
-    assert_eq!(names(dir.path()), [""; 0], "and nothing is left behind");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nothing_vouches_for_comes_from_one_host_and_that_is_said() {
-    let content = content();
-    let hosts = [
-        Scripted::slow(&content, Act::Die(300_000), 4_000_000).await,
-        Scripted::slow(&content, Act::Serve, 4_000_000).await,
-    ];
-    for (known, proof) in [
-        (Known::default(), Proof::None),
-        (Known { md5: Some([0; 16]), ..Known::default() }, Proof::None),
-        (Known { md5: known(&content).md5, ..Known::default() }, Proof::Part),
-        (Known { uu: known(&content).uu, ..Known::default() }, Proof::Part),
-    ] {
-        let dir = tempfile::tempdir().unwrap();
-        let named: Vec<Host> = hosts.iter().map(|host| host.host(Kind::Gnutella)).collect();
-        let order = Order { known, ..order(&content, dir.path(), named.clone()) };
-        let got = run(order).await.unwrap();
-        assert_eq!(got.proof, proof);
-        let credited = named.iter().any(|host| host.worth.good() > 0);
-        assert_eq!(credited, proof != Proof::None, "what nobody can check earns nothing");
-        assert!(std::fs::read(&got.path).unwrap() == content);
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let other =
-        Known { uu: Some(gaggle_core::proto::fasttrack::UuHash([1; 20])), ..Known::default() };
-    let named = vec![hosts[1].host(Kind::Gnutella)];
-    let failed = run(Order { known: other, ..order(&content, dir.path(), named) }).await;
-    assert!(matches!(failed, Err(GetError::NobodyLeft(_))));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_there_is_taken_or_left_alone() {
-    let content = content();
-    let dir = tempfile::tempdir().unwrap();
-    let host = Scripted::http(&content, Act::Serve).await;
-    let ask = || order(&content, dir.path(), vec![host.host(Kind::Gnutella)]);
-    let path = dir.path().join(FILE);
-    std::fs::write(&path, "mine").unwrap();
-    assert!(matches!(run(ask()).await, Err(GetError::Storage(error)) if error.protects_data()));
-    assert_eq!(std::fs::read(&path).unwrap(), b"mine");
-    let got = run(Order { overwrite: true, ..ask() }).await.unwrap();
-    assert!(std::fs::read(&got.path).unwrap() == content && got.path == path);
-    let asked = host.heads().len();
-    let got = run(ask()).await.unwrap();
-    assert_eq!((got.proof, host.heads().len(), got.from.len()), (Proof::Whole, asked, 0));
-    assert_eq!(names(dir.path()).len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_download_that_is_dropped_leaves_nothing_and_nobody_is_read_any_more() {
-    let content = content();
-    let dir = tempfile::tempdir().unwrap();
-    let host = Scripted::slow(&content, Act::Serve, 1_000_000).await;
-    let order = order(&content, dir.path(), vec![host.host(Kind::Gnutella)]);
-    let (progress, mut seen) = watch::channel(Progress::default());
-    let get = tokio::spawn(get(order, Dialer::default(), Clock::start(), progress));
-    seen.wait_for(|progress| progress.done > 100_000).await.unwrap();
-    assert_eq!(names(dir.path()).len(), 1, "under another name");
-    assert!(!dir.path().join(FILE).exists());
-    get.abort();
-    let _ = get.await;
-    // A write that was under way ends first.
-    for _ in 0..100 {
-        if names(dir.path()).is_empty() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{:?} is left", names(dir.path()));
-}
-
-#[tokio::test]
-async fn hosts_that_may_not_be_asked_and_sizes_that_cannot_be() {
-    let content = content();
-    let dir = tempfile::tempdir().unwrap();
-    let host = Scripted::http(&content, Act::Serve).await;
-    let far = Host { teller: Scope::Global, ..host.host(Kind::Gnutella) };
-    let error = run(order(&content, dir.path(), vec![far])).await.unwrap_err();
-    assert!(error.to_string().contains("no address to hear of"), "{error}");
-    assert_eq!(host.connections(), 0);
-    let huge = Order { len: u64::MAX, ..order(&content, dir.path(), vec![]) };
-    assert!(run(huge).await.is_err());
-    let empty = order(&[], dir.path(), vec![]);
-    let got = run(empty).await.unwrap();
-    assert_eq!((std::fs::read(&got.path).unwrap().len(), got.proof), (0, Proof::Whole));
-    assert_eq!(names(dir.path()).len(), 1);
 }

@@ -8,7 +8,7 @@ use super::congestion::Congestion;
 use bytes::BytesMut;
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::peer::{HANDSHAKE_LEN, Handshake, HandshakeError, HandshakeReader};
-use gaggle_core::scope::canonical;
+use gaggle_core::scope::{Scope, canonical};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub struct Dialer {
     pub bind: Option<IpAddr>,
     /// Congestion control. Default: the system's.
     pub congestion: Option<Congestion>,
+    /// Whether nobody in other networks is dialled. Default: anybody may be.
+    pub lan: bool,
 }
 
 impl Default for Dialer {
@@ -56,6 +58,7 @@ impl Default for Dialer {
             handshake_timeout: HANDSHAKE_TIMEOUT,
             bind: None,
             congestion: None,
+            lan: false,
         }
     }
 }
@@ -88,7 +91,15 @@ impl Dialer {
             .map_err(|error| ConnectError::Io { phase: Phase::Connect, kind: error.kind() })
     }
 
+    /// Whether somebody at this address may be dialled.
+    pub fn may_dial(&self, to: IpAddr) -> bool {
+        !self.lan || Scope::is_near(to)
+    }
+
     async fn open(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        if !self.may_dial(to.ip()) {
+            return Err(io::ErrorKind::NetworkUnreachable.into());
+        }
         let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // From loopback nothing leads elsewhere.
         let leads = |from: &IpAddr| {

@@ -179,6 +179,19 @@ async fn one_host_cannot_keep_the_others_out() {
 }
 
 #[tokio::test]
+async fn whoever_keeps_to_his_network_dials_nobody_elsewhere() {
+    let lan = Dialer { lan: true, ..Dialer::default() };
+    let refused = lan.connect("9.9.9.9:1".parse().unwrap()).await.map(|_| ());
+    let kind = std::io::ErrorKind::NetworkUnreachable;
+    assert_eq!(refused, Err(ConnectError::Io { phase: Phase::Connect, kind }));
+    let (addr, _incoming) = serve(loopback(), PATIENCE);
+    assert!(lan.connect(addr).await.is_ok());
+    for (near, want) in [("10.1.2.3", true), ("fe80::1", true), ("2001:4860::1", false)] {
+        assert_eq!(lan.may_dial(near.parse().unwrap()), want, "{near}");
+    }
+}
+
+#[tokio::test]
 async fn no_more_strangers_than_the_bound_are_in_a_handshake() {
     let (addr, mut incoming) = serve(loopback(), PATIENCE);
     let mut silent = Vec::new();

@@ -1,6 +1,6 @@
 //! FastTrack: a node that lives as long as the search.
 
-use super::Heard;
+use super::{Config as Means, Heard};
 use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream, Worth};
 use crate::net::Clock;
 use crate::serve::fasttrack::{self, Config, FastTrack, PushError, Role};
@@ -8,8 +8,7 @@ use gaggle_core::metainfo::PeerHint;
 use gaggle_core::proto::fasttrack::{Query, Receipt};
 use gaggle_core::scope::Scope;
 use gaggle_core::search::{Hashes, Hit, Network, Question, Reach};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::Path;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -31,8 +30,7 @@ pub(super) struct Part {
 impl Part {
     pub(super) async fn join(
         servers: &[PeerHint],
-        listen: Ipv4Addr,
-        state_dir: &Path,
+        means: &Means,
         clock: Clock,
     ) -> Result<Self, String> {
         let mut connect = Vec::new();
@@ -52,8 +50,9 @@ impl Part {
         let config = Config {
             connect,
             role: Role::Node,
-            state_dir: Some(state_dir.to_owned()),
-            ..Config::new(SocketAddrV4::new(listen, 0))
+            state_dir: means.memory(),
+            lan: means.lan,
+            ..Config::new(SocketAddrV4::new(means.listen, 0))
         };
         let node = FastTrack::start(config, None, clock).map_err(|error| error.to_string())?;
         Ok(Self { node })
@@ -173,8 +172,10 @@ fn hit_of(hit: fasttrack::Hit, seen_s: u64) -> Hit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::search::Ways;
     use gaggle_core::id::InfoHash;
     use gaggle_core::proto::fasttrack::{Tags, UuHash};
+    use std::net::Ipv4Addr;
 
     #[test]
     fn a_supernode_names_user_and_hash() {
@@ -206,7 +207,13 @@ mod tests {
     async fn hosts_are_asked_in_our_own_name() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("fasttrack.own"), "user ann\nscore 300\n").unwrap();
-        let part = Part::join(&[], Ipv4Addr::LOCALHOST, dir.path(), Clock::start()).await.unwrap();
+        let means = Means {
+            ways: Ways::new(),
+            listen: Ipv4Addr::LOCALHOST,
+            lan: false,
+            state_dir: dir.path().to_owned(),
+        };
+        let part = Part::join(&[], &means, Clock::start()).await.unwrap();
         let (addr, supernode) = ("9.9.5.5:1".parse().unwrap(), "9.9.9.9:1214".parse().unwrap());
         let hit = Hit {
             name: "Blue.mp3".into(),

@@ -2,9 +2,10 @@
 
 use super::ping::ping_all;
 use super::{Answers, Heard};
-use crate::net::Clock;
+use crate::net::{Clock, Dialer};
 use gaggle_core::search::{Added, Hit, Network, Question, Results};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -54,11 +55,12 @@ pub struct Report {
     pub trouble: Option<String>,
 }
 
-/// Hears answers until a limit is reached, and measures how far the best hosts are.
+/// Hears answers until a limit is reached, and measures how far the best hosts are that the dialer reaches.
 pub async fn gather(
     mut answers: Answers,
     question: Question,
     limits: Limits,
+    dialer: &Dialer,
     mut found: impl FnMut(&Hit),
 ) -> (Results, BTreeMap<Network, Report>, Over) {
     let mut results = Results::new(question);
@@ -112,21 +114,22 @@ pub async fn gather(
         }
     }
     drop(answers);
-    measure(&mut results).await;
+    measure(&mut results, dialer).await;
     (results, reports, over)
 }
 
 /// How far the hosts of the best results are.
-async fn measure(results: &mut Results) {
+async fn measure(results: &mut Results, dialer: &Dialer) {
     let mut addrs = Vec::new();
     for addr in
         results.ranked().iter().flat_map(|one| &one.sources).filter_map(|hit| hit.reach.direct())
     {
-        if addrs.len() < PINGS_MAX && !addrs.contains(&addr) {
+        let open = dialer.may_dial(IpAddr::V4(*addr.ip()));
+        if open && addrs.len() < PINGS_MAX && !addrs.contains(&addr) {
             addrs.push(addr);
         }
     }
-    for (addr, ping) in ping_all(addrs, PING_PATIENCE).await {
+    for (addr, ping) in ping_all(addrs, dialer, PING_PATIENCE).await {
         results.set_ping(addr, ping);
     }
 }
@@ -167,7 +170,8 @@ mod tests {
         let open = stays.then_some(tell);
         let filter = Filter { without: vec!["live".into()], ..Filter::default() };
         let question = Question::new(&["blue"], filter).unwrap();
-        let (results, reports, over) = gather(Answers::of(heard), question, limits, |_| {}).await;
+        let (dialer, answers) = (Dialer::default(), Answers::of(heard));
+        let (results, reports, over) = gather(answers, question, limits, &dialer, |_| {}).await;
         drop(open);
         (results, reports.get(&Network::Gnutella).cloned().unwrap_or_default(), over)
     }

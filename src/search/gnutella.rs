@@ -1,6 +1,6 @@
 //! Gnutella: a leaf that lives as long as the search.
 
-use super::Heard;
+use super::{Config as Means, Heard};
 use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream};
 use crate::net::Clock;
 use crate::serve::gnutella::{Config, Gnutella, PushError, Role};
@@ -9,8 +9,7 @@ use gaggle_core::overlay::gnutella::Found;
 use gaggle_core::proto::gnutella::{Guid, Query};
 use gaggle_core::scope::Scope;
 use gaggle_core::search::{Hashes, Hit, Network, Question, Reach};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::Path;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -22,17 +21,13 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn join(
-        servers: &[PeerHint],
-        listen: Ipv4Addr,
-        state_dir: &Path,
-        clock: Clock,
-    ) -> Result<Self, String> {
+    pub(super) fn join(servers: &[PeerHint], means: &Means, clock: Clock) -> Result<Self, String> {
         let config = Config {
             connect: servers.to_vec(),
             role: Role::Leaf,
-            state_dir: Some(state_dir.to_owned()),
-            ..Config::new(SocketAddrV4::new(listen, 0))
+            state_dir: means.memory(),
+            lan: means.lan,
+            ..Config::new(SocketAddrV4::new(means.listen, 0))
         };
         let servent = Gnutella::start(config, None, clock).map_err(|error| error.to_string())?;
         Ok(Self { servent })

@@ -15,7 +15,8 @@ mod record;
 
 pub use gather::{Limits, Over, Report, gather};
 pub use networks::{
-    Answers, Config, Heard, Networks, StartError, Ways, is_known, listen_for, ways_to,
+    Answers, Config, Heard, Networks, StartError, Ways, is_known, is_near, keep_near, listen_for,
+    ways_to,
 };
 pub use record::{RecordError, load, save};
 

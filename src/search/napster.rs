@@ -1,6 +1,6 @@
 //! Napster: one client for each directory.
 
-use super::Heard;
+use super::{Config as Means, Heard};
 use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream};
 use crate::net::{Clock, os_rng};
 use crate::serve::napster::client::{Client, Config, Found, Link, OpenError, Way as WayIn};
@@ -10,7 +10,7 @@ use gaggle_core::proto::napster::{Bound, Compare, Nick, Property, Query, Text};
 use gaggle_core::scope::Scope;
 use gaggle_core::search::{Hashes, Hit, Network, Question, Reach};
 use std::any::Any;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -31,13 +31,16 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn join(server: String, listen: Ipv4Addr, clock: Clock) -> Result<Self, String> {
+    pub(super) fn join(server: String, means: &Means, clock: Clock) -> Result<Self, String> {
         let mut rng = os_rng().map_err(|error| error.to_string())?;
         // Nobody's name, and another one each time: who searches is nobody's business.
         let me = Nick::new(format!("gaggle{:08x}", rng.next_u32()).as_bytes());
         let me = me.expect("letters and digits");
-        let listen = SocketAddr::from((listen, 0));
-        let config = Config::new(vec![server.clone()], me.clone(), Some(listen));
+        let listen = SocketAddr::from((means.listen, 0));
+        let config = Config {
+            dialer: means.dialer(),
+            ..Config::new(vec![server.clone()], me.clone(), Some(listen))
+        };
         let client = Client::start(config, None, clock).map_err(|error| error.to_string())?;
         Ok(Self { server, me, client })
     }

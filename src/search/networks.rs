@@ -2,12 +2,13 @@
 
 use super::{fasttrack, gnutella, napster};
 use crate::fetch::Host;
-use crate::net::Clock;
+use crate::net::{Clock, Dialer};
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::proto::napster::Nick;
+use gaggle_core::scope::Scope;
 use gaggle_core::search::{Found, Hit, Network, Question, Reach, Saved};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -23,8 +24,10 @@ const DIRECTORIES_MAX: usize = 8;
 pub struct Config {
     /// The way into each network. For one of Gnutella or FastTrack that is empty, whom earlier runs have met will do.
     pub ways: Ways,
-    /// Where others connect to us who cannot be connected to. Ports are any free ones.
+    /// Where others connect to us who cannot be connected to, and from where we connect. Ports are any free ones.
     pub listen: Ipv4Addr,
+    /// Nobody in other networks is contacted, whoever names him, and whom earlier runs have met is not asked.
+    pub lan: bool,
     /// Where those who were met are kept for the next time.
     pub state_dir: PathBuf,
 }
@@ -45,6 +48,7 @@ pub struct StartError {
 /// Our part in each network. It ends when this is dropped.
 pub struct Networks {
     clock: Clock,
+    lan: bool,
     napster: Vec<napster::Part>,
     gnutella: Option<gnutella::Part>,
     fasttrack: Option<fasttrack::Part>,
@@ -82,35 +86,48 @@ impl Answers {
     }
 }
 
+impl Config {
+    /// How to connect to hosts that were found.
+    pub fn dialer(&self) -> Dialer {
+        let bind = Some(self.listen).filter(|ip| !ip.is_unspecified());
+        Dialer { bind: bind.map(IpAddr::V4), lan: self.lan, ..Dialer::default() }
+    }
+
+    /// Where those who were met are kept. Whoever keeps to his network would lose those who are not there.
+    pub(super) fn memory(&self) -> Option<PathBuf> {
+        (!self.lan).then(|| self.state_dir.clone())
+    }
+}
+
 impl Networks {
     /// Begins to take part. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// A port cannot be had, a name is not known, or the system has no randomness.
     pub async fn join(config: &Config, clock: Clock) -> Result<Self, StartError> {
-        let Config { ways, listen, state_dir } = config;
         let mut networks = Self {
             clock,
+            lan: config.lan,
             napster: Vec::new(),
             gnutella: None,
             fasttrack: None,
             givers: Vec::new(),
         };
-        for (&network, servers) in ways {
+        for (&network, servers) in &config.ways {
             let failed = |why: String| StartError { network, why };
             match network {
                 Network::Napster => {
                     for server in servers.iter().take(DIRECTORIES_MAX) {
-                        let part = napster::Part::join(server.to_string(), *listen, clock);
+                        let part = napster::Part::join(server.to_string(), config, clock);
                         networks.napster.push(part.map_err(failed)?);
                     }
                 }
                 Network::Gnutella => {
-                    let part = gnutella::Part::join(servers, *listen, state_dir, clock);
+                    let part = gnutella::Part::join(servers, config, clock);
                     networks.gnutella = Some(part.map_err(failed)?);
                 }
                 Network::FastTrack => {
-                    let part = fasttrack::Part::join(servers, *listen, state_dir, clock).await;
+                    let part = fasttrack::Part::join(servers, config, clock).await;
                     networks.fasttrack = Some(part.map_err(failed)?);
                 }
             }
@@ -143,7 +160,8 @@ impl Networks {
         }
     }
 
-    /// The hosts of a result. Those that have to be asked to connect to us are left out where we take no part.
+    /// The hosts of a result. Those that have to be asked to connect to us are left out where we take no part, and those
+    /// in other networks if we keep to ours.
     pub fn hosts(&mut self, found: &Found) -> Vec<Host> {
         let mut givers = Vec::new();
         let mut host = |hit: &Hit| match &hit.reach {
@@ -157,7 +175,9 @@ impl Networks {
                 Some(host)
             }
         };
-        let hosts = found.sources.iter().filter_map(&mut host).collect();
+        let near = |ip| Scope::is_near(IpAddr::V4(ip));
+        let open = |hit: &&Hit| !self.lan || hit.reach.ip().is_none_or(near);
+        let hosts = found.sources.iter().filter(open).filter_map(&mut host).collect();
         self.givers.append(&mut givers);
         hosts
     }
@@ -201,6 +221,18 @@ pub fn ways_to(found: &Found, search: &Saved) -> Ways {
     ways
 }
 
+/// Leaves only those ways that may lead to somebody in this network, and of the names those that may be his.
+pub fn keep_near(ways: &mut Ways) {
+    for servers in ways.values_mut() {
+        servers.retain(is_near);
+    }
+}
+
+/// Whether a server may be in this network; of a name that is not known before it is looked up.
+pub fn is_near(server: &PeerHint) -> bool {
+    server.addr().is_none_or(|addr| Scope::is_near(addr.ip()))
+}
+
 /// Whether earlier runs have met somebody in a network.
 pub fn is_known(state_dir: &Path, network: Network) -> bool {
     match network {
@@ -210,9 +242,14 @@ pub fn is_known(state_dir: &Path, network: Network) -> bool {
     }
 }
 
-/// Where to listen for those who cannot be connected to: on this machine alone, if the ways into the networks lead
-/// nowhere else.
-pub fn listen_for(ways: &Ways) -> Ipv4Addr {
+/// Where to listen for those who cannot be connected to: where the user listens, if he has chosen an address; otherwise
+/// on this machine alone, if the ways into the networks lead nowhere else.
+pub fn listen_for(ways: &Ways, chosen: IpAddr) -> Ipv4Addr {
+    if let IpAddr::V4(chosen) = chosen
+        && !chosen.is_unspecified()
+    {
+        return chosen;
+    }
     let here = |server: &PeerHint| server.addr().is_some_and(|addr| addr.ip().is_loopback());
     let mut servers = ways.values().flatten().peekable();
     let loopback = servers.peek().is_some() && servers.all(here);
@@ -222,6 +259,8 @@ pub fn listen_for(ways: &Ways) -> Ipv4Addr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gaggle_core::proto::gnutella::Guid;
+    use gaggle_core::search::Hashes;
 
     #[test]
     fn it_listens_no_further_than_it_asks() {
@@ -229,9 +268,54 @@ mod tests {
             let servers = servers.iter().map(|text| PeerHint::parse(text).unwrap()).collect();
             Ways::from([(Network::Gnutella, servers)])
         };
-        assert_eq!(listen_for(&ways(&["127.0.0.1:1", "127.0.0.2:1"])), Ipv4Addr::LOCALHOST);
-        assert_eq!(listen_for(&ways(&["127.0.0.1:1", "10.0.0.1:1"])), Ipv4Addr::UNSPECIFIED);
-        assert_eq!(listen_for(&ways(&["localhost:1"])), Ipv4Addr::UNSPECIFIED);
-        assert_eq!(listen_for(&ways(&[])), Ipv4Addr::UNSPECIFIED);
+        let check = |servers: &[&str], chosen: &str, want: Ipv4Addr| {
+            let chosen = chosen.parse().unwrap();
+            assert_eq!(listen_for(&ways(servers), chosen), want, "{servers:?}, {chosen}");
+        };
+        for nowhere in ["0.0.0.0", "::", "::1"] {
+            check(&["127.0.0.1:1", "127.0.0.2:1"], nowhere, Ipv4Addr::LOCALHOST);
+            check(&["127.0.0.1:1", "10.0.0.1:1"], nowhere, Ipv4Addr::UNSPECIFIED);
+            check(&["localhost:1"], nowhere, Ipv4Addr::UNSPECIFIED);
+            check(&[], nowhere, Ipv4Addr::UNSPECIFIED);
+        }
+        check(&["10.0.0.1:1"], "10.0.0.2", Ipv4Addr::new(10, 0, 0, 2));
+    }
+
+    #[tokio::test]
+    async fn whoever_keeps_to_his_network_reaches_nobody_elsewhere() {
+        let named = ["9.9.9.9:1", "10.0.0.1:1", "[2001:db8::1]:1", "dir.example:1"];
+        let servers = named.map(|text| PeerHint::parse(text).unwrap()).to_vec();
+        let mut ways = Ways::from([(Network::Gnutella, servers)]);
+        keep_near(&mut ways);
+        let left: Vec<String> = ways[&Network::Gnutella].iter().map(ToString::to_string).collect();
+        assert_eq!(left, [named[1], named[3]], "a name may be that of a neighbour");
+
+        let hit = |addr: &str| Hit {
+            name: "blue".into(),
+            size: Some(5),
+            hashes: Hashes { sha1: Some([5; 20]), ..Hashes::default() },
+            reach: Reach::Gnutella {
+                addr: addr.parse().ok(),
+                servent: Guid([5; 16]),
+                index: 1,
+                name: "blue".into(),
+            },
+            peer: None,
+            speed: None,
+            busy: false,
+            seen_s: 7,
+            ping: None,
+        };
+        let sources = ["9.9.9.9:6346", "192.168.1.7:6346", "127.0.0.1:6346"].map(hit).to_vec();
+        let hashes = sources[0].hashes;
+        let found =
+            Found { name: "blue".into(), size: Some(5), hashes, sources, voices: 3, spam: None };
+        for (lan, want) in [(false, 3), (true, 2)] {
+            let (ways, listen) = (Ways::new(), Ipv4Addr::UNSPECIFIED);
+            let config = Config { ways, listen, lan, state_dir: PathBuf::new() };
+            assert_eq!(config.dialer().may_dial([9, 9, 9, 9].into()), !lan);
+            let mut networks = Networks::join(&config, Clock::start()).await.unwrap();
+            assert_eq!(networks.hosts(&found).len(), want, "lan: {lan}");
+        }
     }
 }

@@ -1,6 +1,12 @@
 //! `search`, and results as targets, without any network.
 
+use crate::create::noise;
 use crate::program::{Ended, Running, World};
+use crate::transfer::{self, LEN, LOOPBACK};
+use gaggle_core::hash::sha1;
+use gaggle_core::metainfo::Metainfo;
+use gaggle_core::proto::gnutella::Guid;
+use gaggle_core::search::{Found, Hashes, Hit, Reach, Saved};
 use serde_json::Value;
 
 const WORDS: [&str; 2] = ["search", "blue"];
@@ -26,6 +32,8 @@ fn what_cannot_be_asked_is_wrong_usage_with_a_way_out() {
         &["search", "blue", "--server", "127.0.0.1:4711"],
         "--server gnutella=127.0.0.1:4711",
     );
+    let far = ["search", "blue", "--lan", "--server", "gnutella=9.9.9.9:6346"];
+    check(&world, &far, "in another network");
     check(&world, &["search", "blue", "--type", "mp3"], "one of audio");
     check(&world, &["search", "blue", "--min-size", "much"], "much");
     check(&world, &["search", "blue", "--limit", "0"], "limit");
@@ -147,4 +155,76 @@ fn a_shared_file_is_found_by_its_words_and_kept_by_its_number() {
     let people = world.run(["search", "blue", "moon", "--server", &server, "--limit", "1"]);
     assert!(people.out.contains("gnutella 2") && people.out.contains("Blue Moon"), "{people:?}");
     drop(sharers);
+}
+
+/// Writes down that the last search has found this at a servent.
+fn found(world: &World, addr: &str, name: &str, hashes: Hashes) {
+    let reach = Reach::Gnutella {
+        addr: Some(addr.parse().unwrap()),
+        servent: Guid([1; 16]),
+        index: 1,
+        name: name.to_owned(),
+    };
+    let (name, size) = (name.to_owned(), Some(LEN as u64));
+    let hit = Hit {
+        name: name.clone(),
+        size,
+        hashes,
+        reach,
+        peer: None,
+        speed: None,
+        busy: false,
+        seen_s: 7,
+        ping: None,
+    };
+    let found = Found { name, size, hashes, sources: vec![hit], voices: 1, spam: None };
+    let saved = Saved { text: "blue".into(), servers: Vec::new(), found: vec![found] };
+    world.write("state/gaggle/search.record", saved.encode());
+}
+
+#[test]
+fn a_torrent_that_is_another_file_is_told_and_its_hosts_are_left() {
+    let world = transfer::world();
+    let (_seed, peer) = transfer::seed(&world, "file.torrent", &[]);
+    let right = noise(LEN, 9);
+    world.write("ann/Blue.bin", &right);
+    let (mut ann, addr) = servent(&world, "ann-state", &["--role", "ultra", "--share", "ann"]);
+    while serde_json::from_str::<Value>(&ann.line().unwrap()).unwrap()["files"] != 1 {}
+    // Somebody ties the SHA-1 of her file to another torrent.
+    let torrent = std::fs::read(world.path("file.torrent")).unwrap();
+    let torrent = Some(Metainfo::parse(&torrent).unwrap().info_hash());
+    let hashes = Hashes { torrent, sha1: Some(sha1([&right[..]])), ..Hashes::default() };
+    found(&world, &addr, "Blue.bin", hashes);
+    let get = |more: &[&str]| {
+        let args = ["get", "1", "-o", "out", "--json", "-q"];
+        world.run(args.iter().chain(&LOOPBACK).chain(more))
+    };
+    let got = get(&["--peer", &peer, "--seed", "never", "--on-complete", "false"]);
+    assert_eq!(got.code, Some(5), "{got:?}");
+    let error = got.event("error");
+    let said = error["message"].as_str().unwrap_or_default().to_owned() + &got.err;
+    assert!(said.contains("not what was searched for") && said.contains("SHA-1"), "{got:?}");
+    assert!(got.json().iter().all(|event| event["type"] != "complete"), "{got:?}");
+    assert!(std::fs::read(world.path("out/file")).unwrap() == noise(LEN, 1), "what came stays");
+
+    let hook = world.write("hook.sh", "#!/bin/sh\nenv | grep '^GAGGLE_' > told\n");
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let got = get(&["--no-torrent", "--on-complete", "./hook.sh"]);
+    assert_eq!(got.code, Some(0), "{got:?}");
+    let complete = got.event("complete");
+    assert!(complete["info_hash"].is_null() && complete["from"]["gnutella"] == LEN, "{complete}");
+    assert!(std::fs::read(world.path("out/Blue.bin")).unwrap() == right);
+    let told = std::fs::read_to_string(world.path("told")).unwrap();
+    let path = world.path("out/Blue.bin").canonicalize().unwrap();
+    for line in [
+        "GAGGLE_EVENT=complete".to_owned(),
+        "GAGGLE_NAME=Blue.bin".into(),
+        format!("GAGGLE_PATH={}", path.display()),
+        format!("GAGGLE_SIZE={LEN}"),
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line}: {told}");
+    }
+    assert!(!told.contains("GAGGLE_HASH"), "{told}");
+    let wrong = world.run(["get", "file.torrent", "--no-torrent"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
 }

@@ -11,11 +11,11 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-const LOOPBACK: [&str; 2] = ["--listen", "127.0.0.1:0"];
-const LEN: usize = 3_000_000;
+pub(crate) const LOOPBACK: [&str; 2] = ["--listen", "127.0.0.1:0"];
+pub(crate) const LEN: usize = 3_000_000;
 
 /// A world with `file` and `tree`, and a torrent of each.
-fn world() -> World {
+pub(crate) fn world() -> World {
     let world = World::new();
     world.write("here/file", noise(LEN, 1));
     world.write("here/tree/a.bin", noise(300_000, 2));
@@ -30,7 +30,7 @@ fn world() -> World {
 }
 
 /// A seed of one of the torrents, and where it listens.
-fn seed(world: &World, torrent: &str, more: &[&str]) -> (Running, String) {
+pub(crate) fn seed(world: &World, torrent: &str, more: &[&str]) -> (Running, String) {
     let args = ["seed", torrent, "--data", "here", "--json", "-q", "--state-dir", "seed-state"];
     let mut running = world.start(args.iter().chain(&LOOPBACK).chain(more));
     let seeding = next(&mut running, "seeding");

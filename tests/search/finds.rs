@@ -129,7 +129,34 @@ fn a_host_that_serves_wrong_bytes_is_banned() {
     let complete = crowd.scene.finish("lied-to", &mut get);
     assert!(given(&complete, "napster") > 0, "{complete}");
     let banned: Vec<Value> = get.said().iter().filter_map(|said| event(said, "banned")).collect();
-    assert_eq!(banned.len(), 1, "{banned:?}");
+    let [banned] = &banned[..] else { panic!("{banned:?}") };
+    assert_eq!(banned["peer"], crowd.holder(Net::Gnutella).addr, "{banned}");
+}
+
+/// The wanted file from a host of each network, without any torrent.
+fn from_hosts_alone(name: &str, more: &[&str]) {
+    let mut scene = Scene::new(Place::Loopback, LEN);
+    let sharers =
+        Net::ALL.map(|net| scene.sharer_with(net, &format!("of-{}", net.name()), true, more));
+    scene.search_until("moon payload", &Net::ALL, 3);
+    let mut get = scene.get(name, &["--no-torrent", "--down", "4M"]);
+    let complete = scene.finish(name, &mut get);
+    assert!(complete["info_hash"].is_null(), "{complete}");
+    for net in Net::ALL {
+        assert!(given(&complete, net.name()) > 0, "nothing from {}: {complete}", net.name());
+    }
+    assert!(get.tail().contains("verified by its SHA-1"), "{}", get.tail());
+    drop(sharers);
+}
+
+#[test]
+fn a_result_comes_from_its_hosts_alone_and_is_checked() {
+    from_hosts_alone("alone", &[]);
+}
+
+#[test]
+fn hosts_that_nobody_can_connect_to_connect_to_us() {
+    from_hosts_alone("pushed", &["--firewalled"]);
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub(crate) struct Scene {
 /// Somebody who shares.
 pub(crate) struct Sharer {
     _process: Process,
+    /// Where he gives his files out.
+    pub(crate) addr: String,
     folder: PathBuf,
 }
 
@@ -118,6 +120,11 @@ impl Scene {
 
     /// Somebody with a thousand small files of which one is called `rare NAME`, and with the wanted one if he `has` it.
     pub(crate) fn sharer(&mut self, net: Net, name: &str, has: bool) -> Sharer {
+        self.sharer_with(net, name, has, &[])
+    }
+
+    /// The same, told something more.
+    pub(crate) fn sharer_with(&mut self, net: Net, name: &str, has: bool, more: &[&str]) -> Sharer {
         let folder = self.path(name).join("shared");
         fs::create_dir_all(&folder).unwrap();
         for n in 0..SMALL {
@@ -135,9 +142,9 @@ impl Scene {
             Net::Napster => &[],
         };
         let share = folder.display().to_string();
-        let flags = [&["--connect", &server, "--share", &share], role].concat();
-        let (process, _) = self.node(net, name, &flags);
-        Sharer { _process: process, folder }
+        let flags = [&["--connect", &server, "--share", &share], role, more].concat();
+        let (process, addr) = self.node(net, name, &flags);
+        Sharer { _process: process, addr, folder }
     }
 
     /// A peer of the wanted file's torrent, slow enough that others are needed.

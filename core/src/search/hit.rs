@@ -160,15 +160,24 @@ impl Reach {
         }
     }
 
+    /// Where the host is, if anybody says so; one that must connect to us may be elsewhere.
+    pub const fn ip(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::FastTrack { addr, .. } => Some(*addr.ip()),
+            Self::Gnutella { addr: Some(addr), .. } => Some(*addr.ip()),
+            Self::Gnutella { addr: None, .. } => None,
+            Self::Napster { ip, .. } => Some(*ip),
+        }
+    }
+
     /// Whose word it is. Addresses near by are told apart by their users: there may be a whole network of them on one
     /// machine.
     pub fn voice(&self) -> Voice {
-        let ip = match self {
-            Self::FastTrack { addr, push, .. } => Some(*addr.ip()).filter(|_| !push),
-            Self::Gnutella { addr, .. } => addr.map(|addr| *addr.ip()),
-            Self::Napster { ip, .. } => Some(*ip),
-        };
-        let public = ip.filter(|&ip| Scope::of(IpAddr::V4(ip)) == Some(Scope::Global));
+        let pushed = matches!(self, Self::FastTrack { push: true, .. });
+        let public = self
+            .ip()
+            .filter(|_| !pushed)
+            .filter(|&ip| Scope::of(IpAddr::V4(ip)) == Some(Scope::Global));
         if let Some(ip) = public {
             return Voice(u64::from(u32::from(ip) >> 8));
         }

@@ -2,7 +2,8 @@
 //!
 //! Hits that claim the same hashes and size are one claim. Claims join when a hash that names content is the same in
 //! both and none is different: those of the most voices first, so that a liar who gives another torrent to what others
-//! know finds himself alone. A name and a size alone never make two files one.
+//! know finds himself alone. Those who know a file by its SHA-1 have it taken for that of a torrent only if more voices
+//! say so than there are of them. A name and a size alone never make two files one.
 
 use super::hit::{Hashes, Hit, Voice};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,10 @@ pub(super) struct Group {
     pub(super) size: Option<u64>,
     pub(super) hits: Vec<usize>,
     pub(super) voices: BTreeSet<Voice>,
+    /// Who names both a torrent and a SHA-1.
+    ties: BTreeSet<Voice>,
+    /// Who names a SHA-1 and no torrent.
+    bare: BTreeSet<Voice>,
 }
 
 /// Hits as groups, in no order that means anything.
@@ -48,8 +53,14 @@ fn claims(hits: &[Hit]) -> Vec<Group> {
             size: hit.size,
             ..Group::default()
         });
+        let voice = hit.reach.voice();
         claim.hits.push(at);
-        claim.voices.insert(hit.reach.voice());
+        claim.voices.insert(voice);
+        match (hit.hashes.torrent, hit.hashes.sha1) {
+            (Some(_), Some(_)) => _ = claim.ties.insert(voice),
+            (None, Some(_)) => _ = claim.bare.insert(voice),
+            (_, None) => {}
+        }
     }
     let mut claims: Vec<Group> = same.into_values().collect();
     claims.sort_by_key(|claim| {
@@ -70,11 +81,16 @@ impl Group {
         let sizes = compare(self.size, other.size);
         let (ours, theirs) = (&self.hashes, &other.hashes);
         let torrents = compare(ours.torrent, theirs.torrent);
-        let strong = [torrents, compare(ours.sha1, theirs.sha1)];
+        let sha1 = compare(ours.sha1, theirs.sha1);
+        let strong = [torrents, sha1];
         let files = compare(ours.file, theirs.file).filter(|_| torrents == Some(true));
         // A part of it is the same with every program.
         let uu = ours.uu.zip(theirs.uu).map(|(a, b)| a.may_be(&b));
         if [sizes, files, uu].into_iter().chain(strong).any(|same| same == Some(false)) {
+            return false;
+        }
+        // One liar would name the torrent for all who know the file by its SHA-1.
+        if sha1 == Some(true) && torrents.is_none() && !self.is_tied(other) {
             return false;
         }
         // Programs take an MD5 of different things: that it differs means nothing.
@@ -83,6 +99,12 @@ impl Group {
         let names = |hashes: &Hashes| hashes.torrent.is_some() || hashes.sha1.is_some();
         let weak = weak && !names(ours) && !names(theirs);
         strong.contains(&Some(true)) || (weak && sizes == Some(true))
+    }
+
+    /// Whether more voices give the SHA-1 of both a torrent than name it alone; or neither has a torrent.
+    fn is_tied(&self, other: &Self) -> bool {
+        let neither = self.hashes.torrent.is_none() && other.hashes.torrent.is_none();
+        neither || self.ties.union(&other.ties).count() > self.bare.union(&other.bare).count()
     }
 
     fn and(mut self, other: Self) -> Self {
@@ -95,6 +117,8 @@ impl Group {
         self.size = self.size.or(other.size);
         self.hits.extend(other.hits);
         self.voices.extend(other.voices);
+        self.ties.extend(other.ties);
+        self.bare.extend(other.bare);
         self
     }
 }
@@ -140,9 +164,11 @@ mod tests {
                 hashes: Hashes { torrent, uu: Some(UuHash([3; 20])), ..Hashes::default() },
                 ..fasttrack_hit("bob", "9.9.5.5:1", "c", 5)
             },
-            named(2, None, Some(1)),
+            named(2, Some(7), Some(1)),
+            named(3, None, Some(1)),
         ];
-        assert_eq!(merged(&hits), [vec![0, 1, 2, 3]]);
+        assert_eq!(merged(&hits), [vec![0, 1, 2, 3, 4]]);
+        hits.truncate(4);
         // Another file of the same torrent.
         hits.push(Hit { size: Some(6), ..hits[1].clone() });
         assert_eq!(merged(&hits), [vec![0, 1, 2, 3], vec![4]]);
@@ -199,12 +225,12 @@ mod tests {
 
     #[test]
     fn who_is_alone_with_his_torrent_stays_alone() {
-        // Three know a file and two of them its torrent; one gives it another torrent, and came first.
+        // Five know a file and three of them its torrent; one gives it another torrent, and came first.
         let hits = [
             named(9, Some(66), Some(1)),
             named(1, None, Some(1)),
             named(2, None, Some(1)),
-            named(3, None, Some(1)),
+            named(3, Some(7), Some(1)),
             named(4, Some(7), Some(1)),
             named(5, Some(7), Some(1)),
         ];
@@ -218,6 +244,33 @@ mod tests {
             crowd.push(liar);
         }
         assert_eq!(merged(&crowd)[0], [0, 6, 7, 8, 9, 10]);
+    }
+
+    #[test]
+    fn one_voice_does_not_name_the_torrent_of_what_others_know() {
+        let liar = || named(9, Some(66), Some(1));
+        let honest = |n| named(n, None, Some(1));
+        let torrents = |hits: &[Hit]| {
+            let mut groups = merge(hits);
+            groups.sort_by_key(|group| group.hits.clone());
+            groups.iter().map(|group| (group.hits.len(), group.hashes.torrent)).collect::<Vec<_>>()
+        };
+        let theirs = Some(InfoHash([66; 20]));
+        assert_eq!(
+            torrents(&[liar()]),
+            [(1, theirs)],
+            "who is alone is believed until it is there"
+        );
+        assert_eq!(torrents(&[liar(), honest(1)]), [(1, theirs), (1, None)]);
+        assert_eq!(torrents(&[honest(1), honest(2), liar()]), [(2, None), (1, theirs)]);
+        // That many have the torrent does not make it that file.
+        let mut hits = vec![honest(1), honest(2), liar()];
+        hits.extend((3..8).map(|n| named(n, Some(66), None)));
+        assert_eq!(torrents(&hits), [(2, None), (6, theirs)]);
+        // More who know both than who know less.
+        let both = [1, 2].map(|n| named(n, Some(7), Some(1)));
+        let hits = [both[0].clone(), both[1].clone(), honest(3)];
+        assert_eq!(torrents(&hits), [(3, Some(InfoHash([7; 20])))]);
     }
 
     proptest! {

@@ -123,7 +123,7 @@ impl Results {
     }
 
     fn found(&self, group: Group, echoes: &BTreeSet<Voice>) -> Found {
-        let Group { hashes, size, mut hits, voices } = group;
+        let Group { hashes, size, mut hits, voices, .. } = group;
         hits.sort_unstable();
         let mut sources: Vec<Hit> = hits.iter().map(|&at| self.hits[at].clone()).collect();
         let name = usual_name(&sources);
@@ -176,6 +176,17 @@ impl Found {
             *counts.entry(hit.network()).or_default() += 1;
         }
         counts
+    }
+
+    /// The SHA-1 that its file of the torrent must have: if more voices name it than name the torrent without it, for a
+    /// single one could give a torrent any.
+    pub fn sha1_in_torrent(&self) -> Option<[u8; 20]> {
+        let sha1 = self.hashes.sha1.filter(|_| self.hashes.torrent.is_some())?;
+        let voices = |named: bool| {
+            let hits = self.sources.iter().filter(move |hit| hit.hashes.sha1.is_some() == named);
+            hits.map(|hit| hit.reach.voice()).collect::<BTreeSet<Voice>>().len()
+        };
+        (voices(true) > voices(false)).then_some(sha1)
     }
 
     /// The link that joins the swarm, if it has one: with every host that takes part there, and the one file of several
@@ -284,6 +295,27 @@ mod tests {
         let networks: Vec<Network> = found[0].networks().into_keys().collect();
         assert_eq!(networks, Network::ALL);
         assert_eq!(Results::new(results.question).ranked(), []);
+    }
+
+    #[test]
+    fn a_sha1_that_most_name_must_be_that_of_the_torrents_file() {
+        let torrent = Some(InfoHash([7; 20]));
+        let of = |n, sha1: Option<u8>| {
+            let sha1 = sha1.map(|byte| [byte; 20]);
+            Hit { hashes: Hashes { torrent, sha1, ..Hashes::default() }, ..hit(n, "blue", 1) }
+        };
+        let must = |hits: Vec<Hit>| {
+            let ranked = results(hits).ranked();
+            assert_eq!(ranked.len(), 1);
+            ranked[0].sha1_in_torrent()
+        };
+        assert_eq!(must(vec![of(1, Some(5))]), Some([5; 20]));
+        assert_eq!(must(vec![of(1, Some(5)), of(2, Some(5)), of(3, None)]), Some([5; 20]));
+        assert_eq!(must(vec![of(1, Some(5)), of(2, None)]), None, "one word against another");
+        let bare = with_sha1(5, hit(3, "blue", 1));
+        assert_eq!(must(vec![of(1, Some(5)), of(2, Some(5)), bare.clone()]), Some([5; 20]));
+        let alone = results([bare]).ranked().remove(0);
+        assert_eq!(alone.sha1_in_torrent(), None, "no torrent");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A result of the last search: from its swarm and its hosts at once, or from its hosts alone.
 
-use super::One;
+use super::{Finished, One, hook};
 use crate::cli::create::{Making, write_whole};
 use crate::cli::download::{Patience, Sources};
 use crate::cli::event::{BySource, Event};
@@ -17,7 +17,7 @@ use gaggle_core::id::InfoHash;
 use gaggle_core::metainfo::Metainfo;
 use gaggle_core::search::{Filter, Found, Network, Question, Reach, Saved};
 use gaggle_core::units::Size;
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -34,25 +34,42 @@ impl One {
     /// Downloads a result, and leaves the networks that it takes part in for that.
     pub(super) async fn hit(&self, number: usize) -> Result<Exit, Failure> {
         let (search, found) = target::hit(&self.env, number)?;
-        let ways = search::ways_to(&found, &search);
-        let listen = search::listen_for(&ways);
+        let network = &self.get.network;
+        let mut ways = search::ways_to(&found, &search);
+        let lan = network.lan(&self.env);
+        if lan {
+            search::keep_near(&mut ways);
+        }
+        let listen = search::listen_for(&ways, network.listen(&self.env).ip());
         let reaches_out = ways.contains_key(&Network::Gnutella);
-        let config = search::Config { ways, listen, state_dir: self.env.dirs.state.clone() };
+        let state_dir = self.env.dirs.state.clone();
+        let config = search::Config { ways, listen, lan, state_dir };
         let mut networks = join(&config, Clock::start()).await?;
         // The way back to who cannot be connected to is that of an answer.
         let _asking = reaches_out.then(|| ask_again(&networks, &search));
         let hosts = networks.hosts(&found);
-        let ended = self.fetch(&found, hosts).await;
+        if lan && hosts.len() < found.sources.len() {
+            let (left_out, name) = (found.sources.len() - hosts.len(), &found.name);
+            self.env
+                .note(format_args!("{name}: {left_out} hosts are elsewhere, --lan leaves them"));
+        }
+        let ended = self.fetch(&found, hosts, &config.dialer()).await;
         networks.stop().await;
         ended
     }
 
-    async fn fetch(&self, found: &Found, hosts: Vec<Host>) -> Result<Exit, Failure> {
-        let Some(magnet) = found.magnet() else { return self.whole(found, hosts).await };
+    async fn fetch(
+        &self,
+        found: &Found,
+        hosts: Vec<Host>,
+        dialer: &Dialer,
+    ) -> Result<Exit, Failure> {
+        let magnet = found.magnet().filter(|_| !self.get.how.no_torrent);
+        let Some(magnet) = magnet else { return self.whole(found, hosts, dialer).await };
         let what = What::Magnet(Box::new(magnet));
         if let What::Magnet(magnet) = cache::recall(&self.env, what.clone()) {
             let metainfo = tokio::select! {
-                metainfo = torrent_of(found, magnet.info_hash()) => metainfo,
+                metainfo = torrent_of(found, magnet.info_hash(), dialer) => metainfo,
                 signal = self.env.signals.first() => return Ok(signal),
             };
             metainfo.iter().for_each(|metainfo| cache::keep(&self.env, metainfo));
@@ -78,14 +95,19 @@ impl One {
             Err(failure) if failure.exit == Exit::NotFound && !hosts.is_empty() => {
                 self.env
                     .note(format_args!("{}: nobody has the torrent, asking its hosts", found.name));
-                self.whole(found, hosts).await
+                self.whole(found, hosts, dialer).await
             }
             ended => ended,
         }
     }
 
     /// From hosts alone, checked by what the search told of it.
-    async fn whole(&self, found: &Found, hosts: Vec<Host>) -> Result<Exit, Failure> {
+    async fn whole(
+        &self,
+        found: &Found,
+        hosts: Vec<Host>,
+        dialer: &Dialer,
+    ) -> Result<Exit, Failure> {
         let (how, env) = (&self.get.how, &*self.env);
         let name = &found.name;
         let Some(len) = found.size else {
@@ -118,12 +140,18 @@ impl One {
         };
         let mut meter = Meter::new(env, len);
         let (tell, progress) = watch::channel(Progress::default());
-        let ended = self.watch(order, tell, &progress, &mut meter).await;
+        let fetching = fetch::get(order, dialer.clone(), Clock::start(), tell);
+        let ended = self.watch(found, fetching, &progress, &mut meter).await;
         let took = meter.elapsed();
         meter.finish();
         let got = match ended? {
             Ok(got) => got,
-            Err(signal) => return Ok(signal),
+            Err(signal) => {
+                if known.is_proof() {
+                    env.note(format_args!("{name} stopped; the same command resumes it"));
+                }
+                return Ok(signal);
+            }
         };
         self.complete(found, len, &dir, &got, took).await?;
         Ok(Exit::Done)
@@ -132,29 +160,30 @@ impl One {
     /// Shows how far it is, until it is there, a signal comes, or it takes too long.
     async fn watch(
         &self,
-        order: Order,
-        tell: watch::Sender<Progress>,
+        found: &Found,
+        fetching: impl Future<Output = Result<Got, GetError>>,
         progress: &watch::Receiver<Progress>,
         meter: &mut Meter<'_>,
     ) -> Result<Result<Got, Exit>, Failure> {
         let Patience { timeout, stall, .. } = self.patience();
-        let (name, len) = (order.name.clone(), order.len);
-        let fetching = fetch::get(order, Dialer::default(), Clock::start(), tell);
+        let (name, len) = (&found.name, found.size.unwrap_or(0));
         tokio::pin!(fetching);
         let mut ticks = tokio::time::interval(TICK);
-        let (mut most, mut moved) = (0, Duration::ZERO);
+        let (mut came, mut moved) = (0, Duration::ZERO);
         loop {
             tokio::select! {
                 biased;
                 signal = self.env.signals.first() => return Ok(Err(signal)),
-                ended = &mut fetching => return ended.map(Ok).map_err(|error| failed(&name, &error)),
+                ended = &mut fetching => return ended.map(Ok).map_err(|error| failed(name, &error)),
                 _ = ticks.tick() => {}
             }
             let now = meter.elapsed();
-            let Progress { done, down, asked, .. } = *progress.borrow();
-            meter.fetching(&name, (done, len), down, asked);
-            if done > most {
-                (most, moved) = (done, now);
+            let Progress { done, from, down, asked, checking } = progress.borrow().clone();
+            meter.fetching(name, (done, len), down, asked);
+            // What is there falls when it is found to be wrong, and stands still while it is hashed.
+            let received: u64 = from.values().sum();
+            if received > came || checking {
+                (came, moved) = (received, now);
             }
             let late = timeout.filter(|&timeout| now >= timeout).map(|_| "is not done");
             let still = stall.filter(|&stall| now >= moved + stall).map(|_| "does not move");
@@ -210,6 +239,11 @@ impl One {
                 env.note(format_args!("{} is now a torrent: {}", found.name, file.display()));
             }
         }
+        if let Some(command) = self.on_complete() {
+            let (name, path) = (found.name.clone(), got.path.clone());
+            let finished = Finished { info_hash: None, name, bytes: len, path };
+            hook(env.json, command, finished).await?;
+        }
         Ok(())
     }
 }
@@ -235,11 +269,14 @@ fn ask_again(networks: &Networks, search: &Saved) -> JoinSet<()> {
 }
 
 /// The torrent itself, from a servent that has it. Whatever comes is believed if it has the hash.
-async fn torrent_of(found: &Found, hash: InfoHash) -> Option<Metainfo> {
+async fn torrent_of(found: &Found, hash: InfoHash, dialer: &Dialer) -> Option<Metainfo> {
     let mut asked = JoinSet::new();
     let servents = found.sources.iter().filter(|hit| matches!(hit.reach, Reach::Gnutella { .. }));
-    for addr in servents.filter_map(|hit| hit.reach.direct()).take(ASKED_FOR_TORRENT) {
-        asked.spawn(tokio::time::timeout(TORRENT_PATIENCE, torrent_at(addr, hash)));
+    let open = |addr: &SocketAddrV4| dialer.may_dial(IpAddr::V4(*addr.ip()));
+    let addrs = servents.filter_map(|hit| hit.reach.direct()).filter(open);
+    for addr in addrs.take(ASKED_FOR_TORRENT) {
+        let asking = torrent_at(addr, hash, dialer.bind);
+        asked.spawn(tokio::time::timeout(TORRENT_PATIENCE, asking));
     }
     while let Some(answer) = asked.join_next().await {
         if let Ok(Ok(Some(metainfo))) = answer {
@@ -249,10 +286,11 @@ async fn torrent_of(found: &Found, hash: InfoHash) -> Option<Metainfo> {
     None
 }
 
-async fn torrent_at(addr: SocketAddrV4, hash: InfoHash) -> Option<Metainfo> {
+async fn torrent_at(addr: SocketAddrV4, hash: InfoHash, from: Option<IpAddr>) -> Option<Metainfo> {
     let urn = gaggle_core::proto::gnutella::Urn::Btih(hash);
     // Wherever a stranger would send us is none of our business.
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let client = client.local_address(from.filter(|from| !from.is_loopback()));
     let url = format!("http://{addr}/uri-res/N2R?{urn}");
     let mut reply = client.no_proxy().build().ok()?.get(url).send().await.ok()?;
     let mut bytes = Vec::new();

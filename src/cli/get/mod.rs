@@ -84,6 +84,9 @@ struct How {
     /// Run a command after each download, without a shell; GAGGLE_PATH and others say what it got
     #[arg(long, value_name = "COMMAND", env = "GAGGLE_ON_COMPLETE")]
     on_complete: Option<String>,
+    /// Take a result of a search from its hosts alone, even if it belongs to a torrent
+    #[arg(long, env = "GAGGLE_NO_TORRENT")]
+    no_torrent: bool,
     /// How many downloads run at a time [default: 3]
     #[arg(short, long, value_name = "COUNT", env = "GAGGLE_JOBS")]
     jobs: Option<NonZeroUsize>,
@@ -101,6 +104,9 @@ impl Get {
         }
         let targets =
             self.target.iter().map(|t| Target::parse(t)).collect::<Result<Vec<_>, _>>()?;
+        if how.no_torrent && targets.iter().any(|target| !matches!(target, Target::Hit(_))) {
+            return Err(Failure::usage("--no-torrent goes with results of a search").into());
+        }
         let engine = Arc::new(OnceCell::new());
         let jobs = how.jobs.unwrap_or(env.settings.get.jobs).get();
         let slots = Arc::new(Semaphore::new(jobs));
@@ -251,6 +257,10 @@ impl One {
         }
     }
 
+    fn on_complete(&self) -> Option<String> {
+        self.get.how.on_complete.clone().or_else(|| self.env.settings.get.on_complete.clone())
+    }
+
     fn wishes(&self, what: &What, output: &Path) -> Wishes {
         let how = &self.get.how;
         let trackers = match what {
@@ -262,7 +272,7 @@ impl One {
             save_torrent: how.save_torrent.clone(),
             trackers,
             output: output.to_owned(),
-            on_complete: how.on_complete.clone().or(self.env.settings.get.on_complete.clone()),
+            on_complete: self.on_complete(),
             hook: None,
         }
     }
@@ -306,8 +316,13 @@ impl Wishes {
         let asked = self.output.join(&metainfo.info.name);
         env.result(asked.display()).map_err(|error| Failure::of(&error))?;
         if let Some(command) = self.on_complete.clone() {
-            self.hook =
-                Some(tokio::spawn(hook(env.json, command, metainfo.clone(), path.to_owned())));
+            let finished = Finished {
+                info_hash: Some(metainfo.info_hash().to_string()),
+                name: metainfo.info.name.clone(),
+                bytes: metainfo.info.geometry.total(),
+                path: path.to_owned(),
+            };
+            self.hook = Some(tokio::spawn(hook(env.json, command, finished)));
         }
         Ok(())
     }
@@ -324,14 +339,19 @@ impl Wishes {
     }
 }
 
+/// What a command after a download is told.
+struct Finished {
+    /// Of the torrent, if it was one.
+    info_hash: Option<String>,
+    name: String,
+    bytes: u64,
+    path: PathBuf,
+}
+
 /// Runs the command with what was downloaded in its environment. Its stdout must not mix with ours
 /// when that is JSON.
-async fn hook(
-    json: bool,
-    command: String,
-    metainfo: Metainfo,
-    path: PathBuf,
-) -> Result<(), Failure> {
+async fn hook(json: bool, command: String, finished: Finished) -> Result<(), Failure> {
+    let Finished { info_hash, name: what, bytes, path } = finished;
     let mut words = command.split_whitespace();
     let program = if Path::new(&command).exists() { Some(&*command) } else { words.next() };
     let Some(program) = program else { return Ok(()) };
@@ -339,15 +359,17 @@ async fn hook(
     if program != command {
         child.args(words);
     }
-    let hash = metainfo.info_hash().to_string();
-    let size = metainfo.info.geometry.total().to_string();
+    let size = bytes.to_string();
     let folder = path.parent().unwrap_or(Path::new("."));
     child.stdin(Stdio::null()).env("GAGGLE_EVENT", "complete");
     for name in ["GAGGLE_HASH", "TR_TORRENT_HASH"] {
-        child.env(name, &hash);
+        match &info_hash {
+            Some(hash) => child.env(name, hash),
+            None => child.env_remove(name),
+        };
     }
     for name in ["GAGGLE_NAME", "TR_TORRENT_NAME"] {
-        child.env(name, &metainfo.info.name);
+        child.env(name, &what);
     }
     for name in ["GAGGLE_SIZE", "TR_TORRENT_BYTES_DOWNLOADED"] {
         child.env(name, &size);

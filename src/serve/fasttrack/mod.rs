@@ -69,6 +69,8 @@ pub struct Config {
     pub firewalled: bool,
     /// Supernodes to begin with.
     pub connect: Vec<SocketAddrV4>,
+    /// Nobody out there is contacted, whoever names him.
+    pub lan: bool,
     /// What to be.
     pub role: Role,
     /// How others see us. Without it the name of the last run, or a new one.
@@ -94,6 +96,7 @@ impl Config {
             external: None,
             firewalled: false,
             connect: Vec::new(),
+            lan: false,
             role: Role::default(),
             user: None,
             state_dir: None,

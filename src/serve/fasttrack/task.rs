@@ -126,7 +126,7 @@ pub(super) fn start(
         clock,
         addr,
         seen_at: None,
-        dialer: Dialer { bind: bind.map(Into::into), ..Dialer::default() },
+        dialer: Dialer { bind: bind.map(Into::into), lan: config.lan, ..Dialer::default() },
         node: Node::new(clock.now(), machine, cache, rng.fork()),
         rng,
         home: None,
@@ -347,6 +347,7 @@ impl Task {
                 }
             }
             Event::Promoted => self.on_promoted(now),
+            Event::Push(order) if !self.dialer.may_dial((*order.to.ip()).into()) => {}
             Event::Push(order) => self.transfers.give(order),
             Event::Score(score) => self.on_score(score),
             Event::SearchEnded(search) => {
@@ -387,6 +388,9 @@ impl Task {
     }
 
     pub(super) fn send(&self, to: SocketAddrV4, datagram: &Datagram) {
+        if !self.dialer.may_dial((*to.ip()).into()) {
+            return;
+        }
         // What finds no room is lost, as in the network.
         if let Err(error) = self.udp.try_send_to(&datagram.encode(), to.into()) {
             tracing::debug!(%to, %error, "datagram not sent");

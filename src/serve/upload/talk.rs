@@ -131,8 +131,8 @@ impl<'a> Talk<'a> {
 
     async fn answer(&mut self, request: Request) -> io::Result<Then> {
         let keep_alive = request.keep_alive;
-        if request.head_only {
-            // Who only looks uses no slot, and must not keep one from others by looking again and again.
+        if request.head_only || matches!(request.what, What::Torrent(_)) {
+            // Who only looks, or reads a torrent, uses no slot, and must not keep one from others by that.
             (self.place, self.slot) = (None, None);
         }
         let (number, item) = match &request.what {

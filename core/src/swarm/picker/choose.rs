@@ -173,14 +173,24 @@ impl Picker {
         let goes_on = |piece: PieceIndex, open: &Open| {
             open.free() == 0 || self.seeds > 0 || self.availability[piece.idx()] > 0
         };
-        let open = self.open.iter().filter(|&(&piece, open)| goes_on(piece, open));
-        let in_hand: u64 = open.map(|(_, open)| u64::from(open.in_hand())).sum();
-        // What hosts were asked for at a time is theirs, and comes when it comes.
-        let asked: usize = self.sources.iter().map(|&source| self.outstanding(source)).sum();
-        let in_hand = in_hand.saturating_sub(asked as u64) * u64::from(BLOCK_LEN);
-        !self.open.is_empty()
-            && (in_hand >= self.open_bytes_max(piece_len)
-                || self.open.len() as u64 * piece_len >= OPEN_SIZE_MAX)
+        // What hosts were asked for at a time is theirs, and comes when it comes; so is the piece that one is sending.
+        let mut asked: u64 = self.sources.iter().map(|&key| self.outstanding(key) as u64).sum();
+        let (mut in_hand, mut size) = (0, 0);
+        for (&piece, open) in &self.open {
+            if self.comes_from_source(open) {
+                asked = asked.saturating_sub(open.asked_for().into());
+                continue;
+            }
+            size += piece_len;
+            in_hand += if goes_on(piece, open) { u64::from(open.in_hand()) } else { 0 };
+        }
+        let in_hand = in_hand.saturating_sub(asked) * u64::from(BLOCK_LEN);
+        size > 0 && (in_hand >= self.open_bytes_max(piece_len) || size >= OPEN_SIZE_MAX)
+    }
+
+    /// Whether a source is going to send the last block of a piece: it sends them in their order.
+    fn comes_from_source(&self, open: &Open) -> bool {
+        matches!(open.slots().last(), Some(Slot::Asked(peer, _)) if self.sources.contains(peer))
     }
 
     fn open_bytes_max(&self, piece_len: u64) -> u64 {

@@ -44,6 +44,11 @@ impl Open {
         self.slots.len() as u32 - self.free
     }
 
+    /// Blocks that were asked for and are not here.
+    pub(super) fn asked_for(&self) -> u32 {
+        self.in_hand() - self.arrived
+    }
+
     /// Whether every block is here, so that the piece is being checked.
     pub(super) fn is_whole(&self) -> bool {
         self.arrived as usize == self.slots.len()

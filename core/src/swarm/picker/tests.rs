@@ -349,6 +349,23 @@ fn a_source_that_was_asked_for_much_keeps_no_peer_from_beginning() {
 }
 
 #[test]
+fn what_slow_sources_have_begun_to_send_keeps_no_peer_from_beginning() {
+    // Pieces of 32 MiB, each of two sources in the middle of one.
+    let mut picker = warm(64, 2048, 1);
+    for key in [0, 1] {
+        picker.source_joined(PeerKey(key), Bitfield::full(64));
+        let mut run = Vec::new();
+        picker.reserve_run(PeerKey(key), None, 1, &mut run);
+        assert_eq!(run.len(), 2048, "a whole piece");
+        for block in &run[..1500] {
+            let _ = picker.block_arrived(PeerKey(key), *block);
+        }
+    }
+    picker.peer_joined(PeerKey(2), Bitfield::full(64));
+    assert_eq!(reserve(&mut picker, 2, 64).len(), 64);
+}
+
+#[test]
 fn a_run_goes_on_where_the_last_one_ended_unless_something_is_wanted_more() {
     let mut picker = warm(64, 2, 1);
     picker.source_joined(PeerKey(0), Bitfield::full(64));

@@ -1,5 +1,6 @@
 //! The sources of one torrent: which are asked, for how much, and what follows from what they do.
 
+use super::range::Fetch;
 use super::{
     Ask, FetchKey, Part, SourceFault, SourceKey, SourceOp, SourceSpec, SourceStatus, Trail,
 };
@@ -30,7 +31,8 @@ pub const FIRST_LEN: u64 = 256 << 10;
 /// Bytes of a range at most, but for one piece (libtorrent: a request to a web seed).
 pub const LEN_MAX: u64 = 16 << 20;
 /// Bytes asked of all sources, beyond which none is asked for more: what they keep others from, and what may still come
-/// while the disk is behind.
+/// while the disk is behind. The pieces that they are sending, one of each range, may be as large together: they are in
+/// memory until they are whole, and the picker counts them to nobody else.
 pub const AHEAD_MAX: u64 = 64 << 20;
 /// A source that has been asked and has sent no block for so long is asked for nothing for a while.
 pub const STALL_AFTER: Duration = Duration::from_secs(30);
@@ -77,18 +79,6 @@ struct Host {
     gone: Option<SourceFault>,
 }
 
-/// One range that a source was asked for.
-struct Fetch {
-    source: SourceKey,
-    /// Blocks that have not come, in their order, and whether we still want them.
-    blocks: VecDeque<(Block, bool)>,
-    wanted: usize,
-    /// Bytes that came.
-    got: u64,
-    /// When it was asked for, or sent its last block.
-    last: Instant,
-}
-
 /// The sources of one torrent. See the module's page.
 #[derive(Default)]
 pub(in crate::swarm) struct Sources {
@@ -96,6 +86,8 @@ pub(in crate::swarm) struct Sources {
     fetches: BTreeMap<FetchKey, Fetch>,
     next_fetch: u32,
     ops: VecDeque<SourceOp>,
+    /// Bytes that the limit has paid for and that will not come.
+    unused: u64,
     /// The only one who is asked, if not all may be.
     only: Option<SourceKey>,
 }
@@ -184,6 +176,7 @@ impl Sources {
         // A limit is not to be used up for long ahead: peers share it.
         let most = limit.limit().map_or(LEN_MAX, |limit| limit.times(LIMITED_TIME));
         let least = u64::from(BLOCK_LEN);
+        limit.put_back(std::mem::take(&mut self.unused));
         loop {
             if !limit.take_all(now, least) {
                 return Some(limit.ready_at(now, least));
@@ -224,7 +217,8 @@ impl Sources {
         total: BytesPerSec,
         most: u64,
     ) -> Option<u64> {
-        if self.ahead() >= AHEAD_MAX {
+        let sending = self.fetches.len() as u64 * u64::from(picker.geometry().piece_len());
+        if self.ahead().max(sending) >= AHEAD_MAX {
             return None;
         }
         self.activate(now, picker);
@@ -376,12 +370,12 @@ impl Sources {
         how: Result<(), SourceFault>,
     ) -> Option<(SourceKey, SourceFault)> {
         let fetch = self.release(picker, key)?;
-        let missing: u64 = fetch.blocks.iter().map(|(block, _)| u64::from(block.len)).sum();
         match how {
             // A host that has only some of what was asked for may say so, but not nothing.
             Ok(()) if fetch.got > 0 => None,
             Ok(()) => {
-                self.failed(now, picker, fetch.source, SourceFault::Short { got: 0, want: missing })
+                let want = fetch.missing();
+                self.failed(now, picker, fetch.source, SourceFault::Short { got: 0, want })
             }
             Err(fault) => self.failed(now, picker, fetch.source, fault),
         }
@@ -478,7 +472,7 @@ impl Sources {
         let mine: Vec<FetchKey> = mine.map(|(&key, _)| key).collect();
         for fetch in mine {
             self.stop(fetch);
-            self.fetches.remove(&fetch);
+            self.forget(fetch);
         }
         picker.peer_left(key.peer());
         if let Some(host) = self.hosts.get_mut(&key) {
@@ -534,10 +528,16 @@ impl Sources {
 
     /// Takes a range off the list; what is left of it goes to others.
     fn release(&mut self, picker: &mut Picker, key: FetchKey) -> Option<Fetch> {
-        let fetch = self.fetches.remove(&key)?;
+        let fetch = self.forget(key)?;
         for &(block, _) in fetch.blocks.iter().filter(|(_, wanted)| *wanted) {
             picker.release(fetch.source.peer(), block);
         }
+        Some(fetch)
+    }
+
+    fn forget(&mut self, key: FetchKey) -> Option<Fetch> {
+        let fetch = self.fetches.remove(&key)?;
+        self.unused += fetch.missing();
         Some(fetch)
     }
 

@@ -12,6 +12,7 @@
 
 mod fault;
 mod machine;
+mod range;
 mod reply;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,10 @@
 use super::*;
-use crate::geometry::{BLOCK_LEN, Block, Geometry, Version};
+use crate::bitfield::Bitfield;
+use crate::clock::Instant;
+use crate::geometry::{BLOCK_LEN, Block, Geometry, PieceIndex, Version};
+use crate::rng::Rng;
+use crate::swarm::picker::Picker;
+use crate::swarm::rate::TokenBucket;
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -147,4 +152,35 @@ fn a_file_has_the_pieces_that_no_other_file_reaches_into() {
         assert!(pieces(span).is_empty());
     }
     assert!(pieces(3..4).is_empty());
+}
+
+#[test]
+fn no_more_large_pieces_are_begun_than_may_wait_in_memory() {
+    const LARGE: u64 = 32 << 20;
+    let geometry = Geometry::new(Version::V1, 16 * LARGE, LARGE).unwrap();
+    let mut picker = Picker::new(geometry, Bitfield::empty(16), Rng::seeded(1));
+    let (now, mut sources) = (Instant::ZERO, Sources::default());
+    let mut limit = TokenBucket::new(None, now);
+    for key in 0..ACTIVE_MAX as u32 {
+        let (span, teller) = (0..16 * LARGE, Scope::Global);
+        let spec = SourceSpec { addr: None, teller, span, parallel: 1 };
+        assert!(sources.add(now, SourceKey(key), spec));
+    }
+    let mut begun = 0;
+    for _ in 0..2 {
+        sources.fill(now, &mut picker, &mut limit, BytesPerSec(0));
+        while let Some(op) = sources.poll() {
+            let SourceOp::Ask(ask) = op else { panic!("{op:?}") };
+            begun += 1;
+            assert_eq!(ask.part.len, LARGE);
+            // All but the last block has come.
+            let piece = PieceIndex((ask.at / LARGE) as u32);
+            for nth in 0..geometry.blocks_in(piece) - 1 {
+                let block = geometry.block(piece, nth);
+                assert_eq!(sources.arrived(now, ask.fetch, block), Some(ask.source));
+                let _ = picker.block_arrived(ask.source.peer(), block);
+            }
+        }
+    }
+    assert_eq!(begun * LARGE, AHEAD_MAX);
 }

@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::bitfield::Bitfield;
 use crate::clock::Instant;
 use crate::geometry::{Block, Geometry, GeometryError, PieceIndex, Version};
 use crate::metainfo::piece_length_auto;
@@ -131,6 +132,17 @@ impl Whole {
             fill_at: None,
             events: VecDeque::new(),
         })
+    }
+
+    /// These parts are there from an earlier time, of which nobody knows who gave them. To be called before any host is
+    /// added, if all of it will be checked.
+    pub fn resume(&mut self, have: &Bitfield) {
+        self.picker = picker(self.geometry, |piece| have.has(piece), &mut self.rng);
+    }
+
+    /// Parts that are there as a whole, whatever they are worth.
+    pub fn have(&self) -> &Bitfield {
+        self.picker.have()
     }
 
     /// How the file is cut up.
@@ -361,7 +373,7 @@ impl Whole {
 
 /// A picker for which the parts are there that `have` says.
 fn picker(geometry: Geometry, have: impl Fn(PieceIndex) -> bool, rng: &mut Rng) -> Picker {
-    let mut there = crate::bitfield::Bitfield::empty(geometry.pieces());
+    let mut there = Bitfield::empty(geometry.pieces());
     geometry.iter().filter(|&piece| have(piece)).for_each(|piece| _ = there.insert(piece));
     Picker::new(geometry, there, rng.fork())
 }

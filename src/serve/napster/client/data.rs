@@ -4,10 +4,9 @@
 //! Whether anything may be given or taken is asked of the task that owns the machine. Words are bounded in time as a
 //! whole, so that nobody holds a connection by saying one byte now and then.
 
-use super::link::DIAL_WAIT;
 use super::talk::{next_step, say, write};
 use super::{Listed, OpenError, Opened, Way};
-use crate::net::Clock;
+use crate::net::{Clock, Dialer};
 use crate::share::Library;
 use bytes::Bytes;
 use gaggle_core::overlay::napster::{BrowseEnd, Errand, Inbound, Outbound, Step, TransferError};
@@ -58,6 +57,7 @@ pub(super) enum Ask {
 pub(super) struct Tools {
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) clock: Clock,
+    pub(super) dialer: Dialer,
     pub(super) library: Option<Library>,
     pub(super) me: Nick,
     pub(super) uploaded: Arc<AtomicU64>,
@@ -66,6 +66,11 @@ pub(super) struct Tools {
 }
 
 impl Tools {
+    /// Connects to another client; `None` if he does not answer.
+    pub(super) async fn connect(&self, addr: SocketAddrV4) -> Option<TcpStream> {
+        self.dialer.connect(addr.into()).await.ok()
+    }
+
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.asks.send(ask(answer)).await.ok()?;
@@ -154,7 +159,7 @@ impl Tools {
         nick: Nick,
         path: Text,
     ) -> Option<Upload> {
-        let mut stream = connect(addr).await?;
+        let mut stream = self.connect(addr).await?;
         let upload = (nick.clone(), path.clone());
         let ask = |answer| Ask::MayGet(nick, path.clone(), answer);
         // It counts from here on, so that nobody else takes its place meanwhile.
@@ -193,7 +198,7 @@ impl Tools {
 
     /// Gives the list of our files to somebody who cannot be reached by us being asked.
     pub(super) async fn list_to(&self, addr: SocketAddrV4, (lines, _counts): Lines) {
-        let Some(mut stream) = connect(addr).await else { return };
+        let Some(mut stream) = self.connect(addr).await else { return };
         let errand = Errand::GiveList { me: self.me.clone(), lines };
         let mut talk = Outbound::new(self.clock.now(), errand);
         // There is no step: the list is all that is said, once he has spoken.
@@ -208,7 +213,7 @@ impl Tools {
 
     /// Takes the list of somebody's files from him.
     pub(super) async fn list_from(&self, addr: SocketAddrV4, listed: mpsc::Sender<Listed>) {
-        match connect(addr).await {
+        match self.connect(addr).await {
             Some(mut stream) => {
                 let mut talk = Outbound::new(self.clock.now(), Errand::GetList);
                 self.take_list(&mut stream, &mut talk, listed).await;
@@ -246,13 +251,6 @@ impl Tools {
         };
         _ = listed.send(Listed::Ended(end)).await; // or nobody wants to know
     }
-}
-
-/// Connects to another client; `None` if he does not answer.
-pub(super) async fn connect(addr: SocketAddrV4) -> Option<TcpStream> {
-    let stream = timeout(DIAL_WAIT, TcpStream::connect(addr)).await.ok()?.ok()?;
-    stream.set_nodelay(true).ok()?;
-    Some(stream)
 }
 
 fn read_at(file: &File, at: u64, len: usize) -> io::Result<Vec<u8>> {

@@ -1,5 +1,6 @@
 //! The connection to the directory.
 
+use crate::net::{ConnectError, Dialer};
 use bytes::{Buf as _, BytesMut};
 use gaggle_core::proto::napster::{METASERVER_PORT, read_server};
 use gaggle_core::scope::Scope;
@@ -10,9 +11,7 @@ use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-/// How long one address may take to accept.
-pub(super) const DIAL_WAIT: Duration = Duration::from_secs(10);
-/// And how long it may take to find the addresses of a name.
+/// How long it may take to find the addresses of a name.
 const LOOKUP_WAIT: Duration = Duration::from_secs(10);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -38,16 +37,17 @@ pub(super) enum Moved {
 }
 
 /// Connects to the first address of a name that answers, and from a redirector's port on to the server that it names.
-pub(super) async fn dial(server: String) -> Result<TcpStream, Error> {
-    let stream = dial_named(server).await?;
-    if stream.peer_addr()?.port() == METASERVER_PORT { follow(stream).await } else { Ok(stream) }
+pub(super) async fn dial(dialer: &Dialer, server: String) -> Result<TcpStream, Error> {
+    let stream = dial_named(dialer, server).await?;
+    let is_redirector = stream.peer_addr()?.port() == METASERVER_PORT;
+    if is_redirector { follow(dialer, stream).await } else { Ok(stream) }
 }
 
-async fn dial_named(server: String) -> Result<TcpStream, Error> {
+async fn dial_named(dialer: &Dialer, server: String) -> Result<TcpStream, Error> {
     let found = timeout(LOOKUP_WAIT, lookup_host(&server)).await?;
     let mut last = Error::from(ErrorKind::AddrNotAvailable);
     for addr in found?.take(ADDRESSES_MAX) {
-        match dial_one(addr).await {
+        match dial_one(dialer, addr).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
@@ -55,19 +55,20 @@ async fn dial_named(server: String) -> Result<TcpStream, Error> {
     Err(last)
 }
 
-async fn dial_one(addr: SocketAddr) -> Result<TcpStream, Error> {
-    let stream = timeout(DIAL_WAIT, TcpStream::connect(addr)).await??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+async fn dial_one(dialer: &Dialer, addr: SocketAddr) -> Result<TcpStream, Error> {
+    dialer.connect(addr).await.map_err(|error| match error {
+        ConnectError::Io { kind, .. } => kind.into(),
+        _ => ErrorKind::TimedOut.into(),
+    })
 }
 
 /// A redirector names a server without being asked, and closes. It may name none that it cannot know.
-async fn follow(redirector: TcpStream) -> Result<TcpStream, Error> {
+async fn follow(dialer: &Dialer, redirector: TcpStream) -> Result<TcpStream, Error> {
     let from = redirector.peer_addr()?.ip();
     let mut said = Vec::new();
     timeout(NAME_WAIT, redirector.take(NAME_MAX).read_to_end(&mut said)).await??;
     let named = read_server(&said).filter(|at| Scope::may_tell(from, IpAddr::V4(*at.ip())));
-    dial_one(named.ok_or(ErrorKind::InvalidData)?.into()).await
+    dial_one(dialer, named.ok_or(ErrorKind::InvalidData)?.into()).await
 }
 
 impl Link {
@@ -129,6 +130,7 @@ mod tests {
             TcpListener::from_std(listener).unwrap()
         });
         let at = server.local_addr().unwrap();
+        let dialer = Dialer::default();
         let endless = "x".repeat(1000);
         for (said, leads) in [
             (format!("{at}\n"), true),
@@ -136,12 +138,13 @@ mod tests {
             ("busy\n".into(), false),
             (endless, false),
         ] {
-            let stream = dial(redirector.local_addr().unwrap().to_string()).await.unwrap();
+            let at_first = redirector.local_addr().unwrap().to_string();
+            let stream = dial(&dialer, at_first).await.unwrap();
             let (mut far, _) = redirector.accept().await.unwrap();
             far.write_all(said.as_bytes()).await.unwrap();
             // Who says too much need not end.
             let _held = (said.len() > 100).then_some(far);
-            let led = follow(stream).await.map(|stream| stream.peer_addr().unwrap());
+            let led = follow(&dialer, stream).await.map(|stream| stream.peer_addr().unwrap());
             assert_eq!(led.ok(), leads.then_some(at), "{said}");
         }
     }

@@ -11,7 +11,7 @@ mod task;
 mod wanted;
 
 use super::Error;
-use crate::net::{Clock, Listener, os_rng};
+use crate::net::{Clock, Dialer, Listener, os_rng};
 use crate::share::Library;
 use gaggle_core::overlay::napster::{
     BROWSE_MAX, BrowseEnd, Failure, HITS_MAX, Hit, Password, Refused, SearchEnd,
@@ -51,6 +51,8 @@ pub struct Config {
     pub register: bool,
     /// Where others connect to us; `None` if nobody can, and then we connect to them.
     pub listen: Option<SocketAddr>,
+    /// How we connect to directories and to others.
+    pub dialer: Dialer,
     /// Code of our link's speed, 0 to 10.
     pub speed: u8,
     /// Files that we give at once; who asks for more hears that the queue is full.
@@ -195,6 +197,7 @@ impl Config {
             password: Password::None,
             register: false,
             listen,
+            dialer: Dialer::default(),
             speed: 0,
             places: 5,
             browsable: true,

@@ -1,7 +1,7 @@
 //! The one task that owns the machine: what comes from the directory, from other clients and from our own handle goes
 //! through it, one after another.
 
-use super::data::{Ask, Lines, Tools, Upload, connect};
+use super::data::{Ask, Lines, Tools, Upload};
 use super::link::{self, Link, Moved, READ_BYTES};
 use super::wanted::Wanted;
 use super::{Command, Config, Link as State, OpenError, Opened, PINGS, Status, Way};
@@ -135,7 +135,7 @@ impl Task {
             view
         });
         let (uploaded, me) = (Arc::new(AtomicU64::new(0)), config.nick.clone());
-        let words = config.words;
+        let (words, dialer) = (config.words, config.dialer.clone());
         Self {
             config,
             machine,
@@ -143,7 +143,7 @@ impl Task {
             rng,
             listener,
             view,
-            tools: Tools { asks, clock, library, me, uploaded, words },
+            tools: Tools { asks, clock, dialer, library, me, uploaded, words },
             asked,
             link: None,
             server: (0, None),
@@ -256,7 +256,8 @@ impl Task {
         let Some(server) = self.config.servers.get(self.server.0).cloned() else { return };
         self.state = State::Connecting;
         self.machine.set_server(server.clone());
-        self.tasks.spawn(async move { Done::Connected(link::dial(server).await) });
+        let dialer = self.config.dialer.clone();
+        self.tasks.spawn(async move { Done::Connected(link::dial(&dialer, server).await) });
     }
 
     fn on_connected(&mut self, connected: io::Result<TcpStream>) {
@@ -518,10 +519,10 @@ impl Task {
                 }
             }
             Event::Measure(nick, addr) => {
-                let clock = self.clock;
+                let (clock, tools) = (self.clock, self.tools.clone());
                 self.tasks.spawn(async move {
                     let begun = clock.now();
-                    let took = connect(addr).await.map(|_| clock.now().since(begun));
+                    let took = tools.connect(addr).await.map(|_| clock.now().since(begun));
                     Done::Measured(nick, took)
                 });
             }
@@ -550,10 +551,10 @@ impl Task {
     /// Connects to who has a file, once for each who waits for it.
     fn fetch_from(&mut self, nick: &Nick, addr: SocketAddrV4, path: &Text) {
         for answer in self.wanted.all_waiting(nick, path) {
-            let (clock, nick) = (self.clock, nick.clone());
+            let (clock, nick, tools) = (self.clock, nick.clone(), self.tools.clone());
             self.tasks.spawn(async move {
                 let begun = clock.now();
-                let stream = connect(addr).await;
+                let stream = tools.connect(addr).await;
                 let took = clock.now().since(begun);
                 Done::Dialled(Box::new(Dialled { nick, addr, answer, stream, took }))
             });

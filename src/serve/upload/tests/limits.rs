@@ -72,9 +72,14 @@ async fn attack_45_too_many_connections() {
     assert_eq!(first.ask(&ask).await.status(), 200);
     assert_eq!(second.ask(&ask).await.status(), 503, "one slot for each address");
     assert_eq!(strict.dial().await.answer(false).await.unwrap().status(), 503);
-    // Who only looks has no slot any more.
+    // Who only looks has no slot any more, and neither has who reads a torrent.
     assert_eq!(first.ask(&ask.replacen("GET", "HEAD", 1)).await.status(), 200);
     assert_eq!(second.ask(&ask).await.status(), 200);
+    assert_eq!(first.ask(&ask).await.status(), 503);
+    let torrent = gaggle_core::proto::gnutella::Urn::Btih(desk.item("a").1.torrent.unwrap().0);
+    let torrent = format!("GET /uri-res/N2R?{torrent} HTTP/1.1\r\n\r\n");
+    assert_eq!(second.ask(&torrent).await.status(), 200);
+    assert_eq!(first.ask(&ask).await.status(), 200);
 }
 
 #[tokio::test]

@@ -396,6 +396,20 @@ fn with_a_limit_all_sources_have_their_turns() {
 }
 
 #[test]
+fn a_limit_does_not_pay_for_what_never_comes() {
+    let mut hosts = Hosts::new(0);
+    let (now, limit) = (hosts.room.now, BytesPerSec(500_000));
+    hosts.leech().set_limits(now, Some(limit), None);
+    for _ in 0..40 {
+        hosts.add(Kind::Full(None), MEG, whole());
+    }
+    let key = hosts.add(Kind::Good, MEG, whole());
+    hosts.pass(Duration::from_secs(10));
+    let (got, fair) = (hosts.got(key), limit.0 * 10);
+    assert!((fair * 7 / 10..fair + FIRST_LEN).contains(&got), "{got} of {fair}");
+}
+
+#[test]
 fn attack_36_a_stranger_does_not_send_us_to_near_addresses() {
     let mut hosts = Hosts::new(0);
     let now = hosts.room.now;
