@@ -345,6 +345,19 @@ fn users() {
     said_to_client(752, "bob", &ToClient::Pong(bob()));
     said_to_server(205, "bob how are you", &ToServer::Message(bob(), "how are you".into()));
     said_to_client(205, "bob how are you", &ToClient::Message(bob(), "how are you".into()));
+    said_to_server(10_112, "", &ToServer::Links);
+    said_to_client(10_112, "a 8888 b 8888 1", &ToClient::Link("a 8888 b 8888 1".into()));
+    said_to_server(700, "7", &ToServer::Speed(7));
+    said_to_server(701, "secret", &ToServer::Password("secret".into()));
+    said_to_server(702, "a@b", &ToServer::Email("a@b".into()));
+    said_to_server(703, "6699", &ToServer::DataPort(6699));
+    assert_eq!(ToServer::parse(&frame(999, "")), Err(NapsterError::Kind(999)));
+    assert_eq!(ToClient::parse(&frame(999, "")), Err(NapsterError::Kind(999)));
+}
+
+#[test]
+fn users_who_are_watched_or_ignored() {
+    let bob = || nick("bob");
     said_to_server(207, "bob", &ToServer::Watch(bob()));
     assert_eq!(ToServer::parse(&frame(208, "bob")), Ok(ToServer::Watch(bob())));
     said_to_server(303, "bob", &ToServer::Unwatch(bob()));
@@ -362,14 +375,6 @@ fn users() {
     said_to_client(324, "bob", &ToClient::NotIgnored(bob()));
     said_to_client(325, "bob", &ToClient::AlreadyIgnored(bob()));
     said_to_client(326, "3", &ToClient::UnignoredAll(3));
-    said_to_server(10_112, "", &ToServer::Links);
-    said_to_client(10_112, "a 8888 b 8888 1", &ToClient::Link("a 8888 b 8888 1".into()));
-    said_to_server(700, "7", &ToServer::Speed(7));
-    said_to_server(701, "secret", &ToServer::Password("secret".into()));
-    said_to_server(702, "a@b", &ToServer::Email("a@b".into()));
-    said_to_server(703, "6699", &ToServer::DataPort(6699));
-    assert_eq!(ToServer::parse(&frame(999, "")), Err(NapsterError::Kind(999)));
-    assert_eq!(ToClient::parse(&frame(999, "")), Err(NapsterError::Kind(999)));
 }
 
 #[test]

@@ -167,10 +167,7 @@ impl ToServer {
             203 => Self::Download(f.nick("nick")?, f.text("path")?),
             205 => Self::Message(f.nick("nick")?, Text::new(fields.rest())),
             207 | 208 => Self::Watch(f.nick("nick")?),
-            211 => {
-                let nick = f.nick("nick")?;
-                Self::Browse(nick, if f.is_empty() { 0 } else { f.number("rows")? })
-            }
+            211 => Self::Browse(f.nick("nick")?, if f.is_empty() { 0 } else { f.number("rows")? }),
             214 => Self::Stats,
             215 => Self::Resume(FileHash::new(f.raw("hash")?), f.number("size")?),
             218..=221 => {
