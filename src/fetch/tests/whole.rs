@@ -89,8 +89,12 @@ async fn a_file_comes_from_three_networks_at_once_and_survives_the_death_of_any(
         let good: Vec<u64> = named.iter().map(|host| host.worth.good()).collect();
         assert!(good.iter().all(|&bytes| bytes > 0), "{good:?} without {victim}");
         assert!(good.iter().sum::<u64>() <= LEN as u64, "{good:?}");
-        let broke_off = named.iter().position(|host| host.worth.has_broken_off());
-        assert_eq!(broke_off, Some(victim).filter(|&nth| nth < kinds.len()));
+        for (nth, host) in named.iter().enumerate() {
+            // One of Napster goes on beyond a range, and may die there.
+            let sure = nth != victim || host.kind != Kind::Napster;
+            let broke_off = host.worth.has_broken_off();
+            assert!(!sure || broke_off == (nth == victim), "{nth} without {victim}");
+        }
         assert_eq!((got.proof, &got.liars[..]), (Proof::Whole, &[][..]));
         assert!(got.from.len() == 3 && got.from.values().all(|&bytes| bytes > 0), "{:?}", got.from);
         assert_eq!(names(dir.path()), [FILE]);
