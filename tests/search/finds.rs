@@ -50,7 +50,7 @@ fn all_finds(place: Place) {
         let rare = format!("rare sharer{}", nth + 3);
         assert_eq!(scene.search_until(&rare, &[net], 1)["sources"], 1);
         let elsewhere = Net::ALL[(nth + 1) % 3];
-        let (code, objects) = scene.search(&rare, &[elsewhere]);
+        let (code, objects) = scene.search(&rare, &[elsewhere], &[]);
         assert_eq!(code, Some(1), "{objects:#?}");
         let searched = objects.iter().find(|object| object["type"] == "searched").unwrap();
         assert_eq!((&searched["links"], &searched["hits"]), (&1.into(), &0.into()), "{searched}");

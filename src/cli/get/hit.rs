@@ -206,12 +206,14 @@ impl One {
         let (how, env) = (&self.get.how, &*self.env);
         let downloaded: u64 = got.from.values().sum();
         let from = BySource::of(0, &got.from);
+        // As that of a torrent: good in every folder.
+        let path = std::fs::canonicalize(&got.path).unwrap_or_else(|_| got.path.clone());
         let event = Event::Complete {
             info_hash: None,
             name: &found.name,
             bytes: len,
             seconds: took.as_secs_f64(),
-            path: &got.path.display().to_string(),
+            path: &path.display().to_string(),
             downloaded,
             uploaded: 0,
             wasted: downloaded.saturating_sub(len),
@@ -240,8 +242,7 @@ impl One {
             }
         }
         if let Some(command) = self.on_complete() {
-            let (name, path) = (found.name.clone(), got.path.clone());
-            let finished = Finished { info_hash: None, name, bytes: len, path };
+            let finished = Finished { info_hash: None, name: found.name.clone(), bytes: len, path };
             hook(env.json, command, finished).await?;
         }
         Ok(())
