@@ -237,7 +237,9 @@ impl Pipeline {
         match &mut self.ramp {
             Ramp::SlowStart if comes_early => self.depth = (self.depth + 1).min(MAX_DEPTH),
             Ramp::SlowStart => {
-                self.ramp = Ramp::Steady { found: self.depth, until: now + RATE_WINDOW, early: 0 };
+                // The requests that came too late were sent when there were half as many.
+                let found = self.depth / 2;
+                self.ramp = Ramp::Steady { found, until: now + RATE_WINDOW, early: 0 };
             }
             Ramp::Steady { found, until, early } => {
                 let kept = if now < *until { *found } else { MIN_DEPTH };
@@ -271,12 +273,16 @@ mod tests {
         every: Duration,
         /// The delay after the first 5 s.
         then: Duration,
+        /// The rate after the first 5 s.
+        later: u64,
     }
 
     struct Outcome {
         rate: f64,
         depth: usize,
         peak: usize,
+        /// Least depth after it has first fallen.
+        trough: usize,
         batches: usize,
         blocks: usize,
     }
@@ -292,16 +298,18 @@ mod tests {
         let mut answers: VecDeque<Instant> = VecDeque::new();
         let (mut now, mut free) = (Instant::ZERO, Instant::ZERO);
         let (mut blocks, mut late, mut peak, mut batches) = (0, 0, 0, 0);
+        let (mut deepest, mut trough) = (0, usize::MAX);
         let end = Instant::ZERO + Duration::from_secs(secs);
         while now < end {
             let more = pipeline.refill(answers.len());
             batches += usize::from(more > 0);
             pipeline.sent(now, more);
             for _ in 0..more {
-                let congested = now > Instant::ZERO + ms(5000);
-                let delay = if congested { link.then } else { link.delay };
+                let changed = now > Instant::ZERO + ms(5000);
+                let delay = if changed { link.then } else { link.delay };
                 let reached = now + delay / 2;
-                free = free.max(reached) + Duration::from_micros(16384 * 1_000_000 / link.rate);
+                let rate = if changed { link.later } else { link.rate };
+                free = free.max(reached) + Duration::from_micros(16384 * 1_000_000 / rate);
                 let step = link.every.as_micros() as u64;
                 let sent = Instant::from_micros(free.as_micros().div_ceil(step) * step);
                 answers.push_back(sent + delay / 2);
@@ -312,9 +320,13 @@ mod tests {
             blocks += 1;
             late += usize::from(now.as_micros() > end.as_micros() / 2);
             pipeline.arrived(now, 16384, answers.len());
+            deepest = deepest.max(pipeline.depth());
+            if pipeline.depth() < deepest {
+                trough = trough.min(pipeline.depth());
+            }
         }
         let rate = late as f64 * 16384.0 / (secs as f64 / 2.0);
-        Outcome { rate, depth: pipeline.depth(), peak, batches, blocks }
+        Outcome { rate, depth: pipeline.depth(), peak, trough, batches, blocks }
     }
 
     #[test]
@@ -322,7 +334,7 @@ mod tests {
         #[track_caller]
         fn check(rate: u64, delay: u64, every: u64, depths: std::ops::RangeInclusive<usize>) {
             let (delay, every) = (ms(delay), ms(every));
-            let link = Link { rate, delay, every, then: delay };
+            let link = Link { rate, delay, every, then: delay, later: rate };
             let got = run(&link, 2000, 30);
             let share = got.rate / rate as f64;
             assert!(share > 0.95, "{share:.3} of {rate} B/s over {delay:?} at depth {}", got.depth);
@@ -347,17 +359,35 @@ mod tests {
         for left in (0..64).rev() {
             pipe.arrived(now, BLOCK_LEN, left);
         }
-        pipe.sent(now, 64);
-        let held = pipe.on_the_way(now);
-        let path = pipe.rate(now).times(ms(100));
-        assert!((path..=4 * path).contains(&held) && held <= 64 * u64::from(BLOCK_LEN), "{held}");
+        pipe.sent(now, 256);
+        assert_eq!(pipe.on_the_way(now), 4 * pipe.rate(now).times(ms(100)));
+        pipe.gave_up(16);
+        assert_eq!(pipe.on_the_way(now), 16 * u64::from(BLOCK_LEN), "no more than was asked for");
         pipe.choked(now);
         assert_eq!(pipe.on_the_way(now), 0);
     }
 
     #[test]
+    fn what_a_slow_start_has_found_outlasts_it() {
+        let (rate, delay) = (20_000_000, ms(100));
+        let link = Link { rate, delay, every: ms(1), then: delay, later: rate };
+        let got = run(&link, 2000, 4);
+        assert!(got.trough >= 400 && got.depth <= 512, "{} to {}", got.trough, got.depth);
+    }
+
+    #[test]
+    fn a_peer_that_becomes_faster_is_asked_for_more_in_a_few_round_trips() {
+        let (rate, delay) = (2_000_000, ms(100));
+        let link = Link { rate, delay, every: ms(1), then: delay, later: 20 * rate };
+        assert!(run(&link, 2000, 5).depth < 64);
+        let got = run(&link, 2000, 7);
+        assert!(got.depth > 400, "{}", got.depth);
+    }
+
+    #[test]
     fn a_path_that_grows_longer_does_not_starve_the_pipe() {
-        let link = Link { rate: 1_000_000, delay: ms(20), every: ms(1), then: ms(1000) };
+        let link =
+            Link { rate: 1_000_000, delay: ms(20), every: ms(1), then: ms(1000), later: 1_000_000 };
         let got = run(&link, 2000, 60);
         assert!(got.rate > 850_000.0, "{} B/s at depth {}", got.rate, got.depth);
     }
@@ -377,8 +407,17 @@ mod tests {
 
     #[test]
     fn requests_leave_in_batches() {
-        let got =
-            run(&Link { rate: 50_000_000, delay: ms(10), every: ms(1), then: ms(10) }, 2000, 10);
+        let got = run(
+            &Link {
+                rate: 50_000_000,
+                delay: ms(10),
+                every: ms(1),
+                then: ms(10),
+                later: 50_000_000,
+            },
+            2000,
+            10,
+        );
         assert!(got.blocks / got.batches >= 40, "{} requests a batch", got.blocks / got.batches);
         let pipeline = Pipeline::new(Instant::ZERO, 250);
         assert_eq!((pipeline.refill(13), pipeline.refill(12), pipeline.refill(40)), (0, 4, 0));
@@ -386,7 +425,17 @@ mod tests {
 
     #[test]
     fn the_peers_own_bound_is_kept() {
-        let got = run(&Link { rate: 500_000_000, delay: ms(1), every: ms(1), then: ms(1) }, 7, 1);
+        let got = run(
+            &Link {
+                rate: 500_000_000,
+                delay: ms(1),
+                every: ms(1),
+                then: ms(1),
+                later: 500_000_000,
+            },
+            7,
+            1,
+        );
         assert_eq!((got.peak, got.depth), (7, 7));
         assert_eq!(Pipeline::new(Instant::ZERO, 0).depth(), 1);
         let mut pipeline = Pipeline::new(Instant::ZERO, 9);
