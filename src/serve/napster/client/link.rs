@@ -7,7 +7,7 @@ use gaggle_core::scope::Scope;
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, Interest};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Interest};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -62,11 +62,12 @@ async fn dial_one(dialer: &Dialer, addr: SocketAddr) -> Result<TcpStream, Error>
     })
 }
 
-/// A redirector names a server without being asked, and closes. It may name none that it cannot know.
+/// A redirector names a server without being asked, in one line; it need not close. It may name none that it cannot know.
 async fn follow(dialer: &Dialer, redirector: TcpStream) -> Result<TcpStream, Error> {
     let from = redirector.peer_addr()?.ip();
     let mut said = Vec::new();
-    timeout(NAME_WAIT, redirector.take(NAME_MAX).read_to_end(&mut said)).await??;
+    let mut words = BufReader::new(redirector.take(NAME_MAX));
+    timeout(NAME_WAIT, words.read_until(b'\n', &mut said)).await??;
     let named = read_server(&said).filter(|at| Scope::may_tell(from, IpAddr::V4(*at.ip())));
     dial_one(dialer, named.ok_or(ErrorKind::InvalidData)?.into()).await
 }
@@ -142,8 +143,8 @@ mod tests {
             let stream = dial(&dialer, at_first).await.unwrap();
             let (mut far, _) = redirector.accept().await.unwrap();
             far.write_all(said.as_bytes()).await.unwrap();
-            // Who says too much need not end.
-            let _held = (said.len() > 100).then_some(far);
+            // Who has said a line, or too much, need not end.
+            let _held = (said.ends_with('\n') || said.len() > 100).then_some(far);
             let led = follow(&dialer, stream).await.map(|stream| stream.peer_addr().unwrap());
             assert_eq!(led.ok(), leads.then_some(at), "{said}");
         }
