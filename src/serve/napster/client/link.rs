@@ -37,14 +37,23 @@ pub(super) enum Moved {
 }
 
 /// Connects to the first address of a name that answers, and from a redirector's port on to the server that it names.
-pub(super) async fn dial(dialer: &Dialer, server: String) -> Result<TcpStream, Error> {
-    let stream = dial_named(dialer, server).await?;
-    let is_redirector = stream.peer_addr()?.port() == METASERVER_PORT;
-    if is_redirector { follow(dialer, stream).await } else { Ok(stream) }
+/// Says to which server that is: the name that it was given, or the address that a redirector has named.
+pub(super) async fn dial(
+    dialer: &Dialer,
+    server: String,
+) -> Result<(TcpStream, SocketAddr, String), Error> {
+    let stream = dial_named(dialer, &server).await?;
+    let addr = stream.peer_addr()?;
+    if addr.port() != METASERVER_PORT {
+        return Ok((stream, addr, server));
+    }
+    let stream = follow(dialer, stream).await?;
+    let addr = stream.peer_addr()?;
+    Ok((stream, addr, addr.to_string()))
 }
 
-async fn dial_named(dialer: &Dialer, server: String) -> Result<TcpStream, Error> {
-    let found = timeout(LOOKUP_WAIT, lookup_host(&server)).await?;
+async fn dial_named(dialer: &Dialer, server: &str) -> Result<TcpStream, Error> {
+    let found = timeout(LOOKUP_WAIT, lookup_host(server)).await?;
     let mut last = Error::from(ErrorKind::AddrNotAvailable);
     for addr in found?.take(ADDRESSES_MAX) {
         match dial_one(dialer, addr).await {
@@ -140,7 +149,8 @@ mod tests {
             (endless, false),
         ] {
             let at_first = redirector.local_addr().unwrap().to_string();
-            let stream = dial(&dialer, at_first).await.unwrap();
+            let (stream, _, named) = dial(&dialer, at_first.clone()).await.unwrap();
+            assert_eq!(named, at_first, "no redirector's port");
             let (mut far, _) = redirector.accept().await.unwrap();
             far.write_all(said.as_bytes()).await.unwrap();
             // Who has said a line, or too much, need not end.
