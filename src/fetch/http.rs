@@ -27,12 +27,13 @@ pub(super) fn request(
 ) -> Option<String> {
     let range = part.first..=part.first + (part.len - 1);
     match dialect {
-        Dialect::FastTrack(ask) => {
+        Dialect::FastTrack(ask, attached) => {
             let host = match addr {
                 SocketAddr::V4(addr) => addr,
                 SocketAddr::V6(addr) => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, addr.port()),
             };
-            Some(Ask { range: Some(range), ..ask.clone() }.encode(host))
+            let supernode = attached.as_ref().and_then(|attached| attached.supernode());
+            Some(Ask { range: Some(range), supernode, ..ask.clone() }.encode(host))
         }
         Dialect::Http(file) => Some(general(file, host, &range)),
         Dialect::Napster { .. } => None,

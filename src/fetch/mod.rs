@@ -118,10 +118,11 @@ impl Stream {
 }
 
 /// What is spoken on a connection to a host.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Dialect {
-    /// HTTP as FastTrack writes it: any range, one after the other on one connection. Which one is filled in.
-    FastTrack(Ask),
+    /// HTTP as FastTrack writes it: any range, one after the other on one connection. Which one is filled in, and the
+    /// supernode that knows us when it is asked for, if we take part.
+    FastTrack(Ask, Option<Arc<dyn Attached>>),
     /// HTTP/1.1 in general, likewise.
     Http(HttpFile),
     /// Napster: from a byte on until we close. On a connection that the host made, its `SEND` has been read, and was
@@ -132,6 +133,12 @@ pub enum Dialect {
         /// Its path of the file.
         path: Text,
     },
+}
+
+/// Knows which supernode we belong to: a node finds one, loses it and moves.
+pub trait Attached: fmt::Debug + Send + Sync {
+    /// The one that has taken us, if one has now.
+    fn supernode(&self) -> Option<SocketAddrV4>;
 }
 
 /// What one asks a host of HTTP for.
@@ -171,16 +178,17 @@ impl Dialect {
         Self::Http(HttpFile { path, fields: vec![("X-Queue", "0.1".to_owned())] })
     }
 
-    /// A file of a FastTrack node, for the one of this name; the supernode is the one that knows what he is worth.
-    pub fn fasttrack(hash: UuHash, user: &str, supernode: Option<SocketAddrV4>) -> Self {
-        Self::FastTrack(Ask {
+    /// A file of a FastTrack node, for the one of this name; his supernode is the one that knows what he is worth.
+    pub fn fasttrack(hash: UuHash, user: &str, attached: Option<Arc<dyn Attached>>) -> Self {
+        let ask = Ask {
             head_only: false,
             target: Target::Hash(hash),
             range: None,
             user: user.to_owned(),
-            supernode,
+            supernode: None,
             keep_alive: true,
-        })
+        };
+        Self::FastTrack(ask, attached)
     }
 }
 

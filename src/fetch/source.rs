@@ -90,7 +90,7 @@ impl Source {
                 };
                 sink.body(&mut line, begun, ask.part.len, Excess::Expected).await
             }
-            Dialect::FastTrack(_) | Dialect::Http(_) => self.fetch_http(sink).await,
+            Dialect::FastTrack(..) | Dialect::Http(_) => self.fetch_http(sink).await,
         }
     }
 

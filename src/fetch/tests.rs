@@ -105,6 +105,29 @@ async fn ranges_follow_each_other_on_one_connection_in_each_dialect_of_http() {
     assert!(matches!(sha1, Dialect::Http(HttpFile { path: got, .. }) if got == path));
 }
 
+/// Where we are attached; it changes while a file is fetched.
+#[derive(Debug, Default)]
+struct Moving(std::sync::Mutex<Option<SocketAddrV4>>);
+
+impl Attached for Moving {
+    fn supernode(&self) -> Option<SocketAddrV4> {
+        *self.0.lock().unwrap()
+    }
+}
+
+#[test]
+fn a_node_is_told_the_supernode_that_knows_us_now() {
+    let moving = Arc::new(Moving::default());
+    let dialect = Dialect::fasttrack(UuHash([7; 20]), "me", Some(moving.clone()));
+    let at = range(0, PIECE, Scope::Loopback).part;
+    for named in [None, Some("9.9.1.1:1214"), Some("9.9.2.2:1214"), None] {
+        *moving.0.lock().unwrap() = named.map(|addr| addr.parse().unwrap());
+        let words = http::request(&dialect, "h", "9.9.5.5:1".parse().unwrap(), at).unwrap();
+        let told = words.lines().find_map(|line| line.strip_prefix("X-Kazaa-SupernodeIP: "));
+        assert_eq!(told, named);
+    }
+}
+
 #[tokio::test]
 async fn a_connection_that_was_closed_meanwhile_is_nobodys_fault() {
     let host = Scripted::http(&content(), Act::Hangup).await;

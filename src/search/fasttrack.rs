@@ -1,7 +1,7 @@
 //! FastTrack: a node that lives as long as the search.
 
 use super::{Config as Means, Heard};
-use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream, Worth};
+use crate::fetch::{Attached, Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream, Worth};
 use crate::net::Clock;
 use crate::serve::fasttrack::{self, Config, FastTrack, PushError, Role};
 use gaggle_core::metainfo::PeerHint;
@@ -115,9 +115,9 @@ impl Giver {
 /// The host of a hit; one that must be asked to connect to us only if we take part.
 pub(super) fn host(hit: &Hit, ours: Option<&Part>) -> Option<(Host, Giver)> {
     let Reach::FastTrack { addr, user, supernode, push } = &hit.reach else { return None };
-    // His own supernode is the one that we are on our way to.
     let me = ours.map_or(USER, |ours| ours.node.user());
-    let dialect = Dialect::fasttrack(hit.hashes.uu?, me, ours.map(|_| *supernode));
+    let attached = ours.map(|ours| Arc::new(ours.node.clone()) as Arc<dyn Attached>);
+    let dialect = Dialect::fasttrack(hit.hashes.uu?, me, attached);
     let node = fasttrack::Host { addr: *addr, user: user.clone(), supernode: *supernode };
     let (reach, teller) = if *push {
         let push = Node { ours: ours?.node.clone(), host: node.clone() };
@@ -128,6 +128,12 @@ pub(super) fn host(hit: &Hit, ours: Option<&Part>) -> Option<(Host, Giver)> {
     let worth = Arc::<Worth>::default();
     let giver = Giver { node, worth: Arc::clone(&worth) };
     Some((Host { kind: Kind::FastTrack, reach, dialect, teller, worth }, giver))
+}
+
+impl Attached for FastTrack {
+    fn supernode(&self) -> Option<SocketAddrV4> {
+        self.status().attached
+    }
 }
 
 /// A node that is asked to connect to us.
@@ -213,7 +219,10 @@ mod tests {
             lan: false,
             state_dir: dir.path().to_owned(),
         };
-        let part = Part::join(&[], &means, Clock::start()).await.unwrap();
+        let own = Config { role: Role::Supernode, ..Config::new("127.0.0.1:0".parse().unwrap()) };
+        let own = FastTrack::start(own, None, Clock::start()).unwrap();
+        let at = PeerHint::parse(&own.addr().to_string()).unwrap();
+        let part = Part::join(&[at], &means, Clock::start()).await.unwrap();
         let (addr, supernode) = ("9.9.5.5:1".parse().unwrap(), "9.9.9.9:1214".parse().unwrap());
         let hit = Hit {
             name: "Blue.mp3".into(),
@@ -227,11 +236,19 @@ mod tests {
             ping: None,
         };
         let asked = |ours| match host(&hit, ours).unwrap().0.dialect {
-            Dialect::FastTrack(ask) => (ask.user, ask.supernode),
+            Dialect::FastTrack(ask, attached) => (ask.user, attached),
             other => panic!("{other:?}"),
         };
-        assert_eq!(asked(Some(&part)), ("ann".into(), Some(supernode)));
-        assert_eq!(asked(None), (USER.into(), None));
+        let (user, attached) = asked(Some(&part));
+        assert_eq!(user, "ann");
+        // Ours, as soon as it has taken us, and not that of the one who is asked.
+        let mut status = part.node.watch_status();
+        let linked = status.wait_for(|status| status.attached.is_some());
+        _ = timeout(Duration::from_secs(60), linked).await.expect("no supernode").unwrap();
+        assert_eq!(attached.unwrap().supernode(), Some(own.addr()));
+        let (user, attached) = asked(None);
+        assert_eq!((user.as_str(), attached.is_none()), (USER, true));
         part.stop(Vec::new()).await;
+        own.stop().await;
     }
 }

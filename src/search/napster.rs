@@ -25,7 +25,7 @@ const LINE_SPEEDS: [u32; 11] = [0, 14, 29, 34, 57, 64, 128, 1_000, 1_500, 1_544,
 #[derive(Clone)]
 pub(super) struct Part {
     /// As the user named it.
-    pub(super) server: String,
+    named: String,
     me: Nick,
     client: Client,
 }
@@ -42,7 +42,13 @@ impl Part {
             ..Config::new(vec![server.clone()], me.clone(), Some(listen))
         };
         let client = Client::start(config, None, clock).map_err(|error| error.to_string())?;
-        Ok(Self { server, me, client })
+        Ok(Self { named: server, me, client })
+    }
+
+    /// The directory: a redirector, which the user may have named, is only the way to it, and leads to another next time.
+    pub(super) fn server(&self) -> String {
+        let server = self.client.status().server;
+        if server.is_empty() { self.named.clone() } else { server }
     }
 
     /// Whether the directory has let us in.
@@ -62,14 +68,14 @@ impl Part {
             let heard = match said {
                 Found::Hit(hit, ping) => {
                     let seen_s = clock.unix().as_secs();
-                    Heard::Hit(Box::new(hit_of(&self.server, &hit, ping, seen_s)))
+                    Heard::Hit(Box::new(hit_of(&self.server(), &hit, ping, seen_s)))
                 }
                 Found::Near(nick, ping) => Heard::Near(nick, ping),
                 Found::Ended(how) => {
                     end = match how {
                         SearchEnd::Done => None,
-                        SearchEnd::LinkLost => Some(format!("{} has left us", self.server)),
-                        SearchEnd::Refused(why) => Some(format!("{} says: {why}", self.server)),
+                        SearchEnd::LinkLost => Some(format!("{} has left us", self.server())),
+                        SearchEnd::Refused(why) => Some(format!("{} says: {why}", self.server())),
                     };
                     break;
                 }
@@ -109,7 +115,7 @@ fn query(question: &Question) -> Query {
     query
 }
 
-/// A row of an answer of a directory, which the user named like this.
+/// A row of an answer of a directory of this name.
 fn hit_of(server: &str, hit: &napster::Hit, ping: Option<Duration>, seen_s: u64) -> Hit {
     let torrent = hit.btih;
     // Who shares a torrent may write the beginning of its info hash where an MD5 belongs.

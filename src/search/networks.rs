@@ -166,7 +166,7 @@ impl Networks {
         let mut givers = Vec::new();
         let mut host = |hit: &Hit| match &hit.reach {
             Reach::Napster { server, .. } => {
-                self.napster.iter().find(|part| part.server == *server)?.host(hit)
+                self.napster.iter().find(|part| part.server() == *server)?.host(hit)
             }
             Reach::Gnutella { .. } => gnutella::host(hit, self.gnutella.as_ref()),
             Reach::FastTrack { .. } => {

@@ -23,9 +23,9 @@ const POINT_BYTES: u64 = 8 << 20;
 /// Points a day that one address can get a node by receipts: two friends alone make no supernode.
 const PAIR_POINTS_A_DAY: u32 = 36;
 /// What a transfer that was promised and broken off costs.
-const FAILED_COST: f64 = 5.0;
-/// What a piece or file with a wrong hash costs.
-const BAD_COST: f64 = 50.0;
+const FAILED_COST: u32 = 5;
+/// What a piece or file with a wrong hash costs, and the most that one address can cost a node a day.
+const BAD_COST: u32 = 50;
 /// What is left of the distance to the start after a day.
 const DAILY: f64 = 0.98;
 const DAY: Duration = Duration::from_secs(86_400);
@@ -54,13 +54,21 @@ struct Account {
     touched: Instant,
 }
 
+/// What one has said of another on one day. The two are apart: whoever shares a supernode with those who got something
+/// cannot silence them by a complaint.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    earned: u32,
+    cost: u32,
+}
+
 /// The reputations that one supernode keeps.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     accounts: BTreeMap<Identity, Account>,
     /// The same, the one that was touched longest ago first.
     order: BTreeSet<(Instant, Identity)>,
-    pairs: BTreeMap<(Identity, Identity), u32>,
+    pairs: BTreeMap<(Identity, Identity), Said>,
     pairs_until: Instant,
 }
 
@@ -125,18 +133,18 @@ impl Ledger {
             return;
         }
         // What one node says is as little worth against another as it is for it.
-        let used = self.pairs.get(&pair).copied().unwrap_or(0);
-        let left = PAIR_POINTS_A_DAY.saturating_sub(used);
+        let mut said = self.pairs.get(&pair).copied().unwrap_or_default();
         let account = self.account(now, of);
         let bytes = account.bytes.saturating_add(receipt.good_bytes);
-        let earned = (bytes / POINT_BYTES).min(left.into()) as u32;
+        let earned = (bytes / POINT_BYTES).min((PAIR_POINTS_A_DAY - said.earned).into()) as u32;
         account.bytes = bytes % POINT_BYTES;
+        let cost = FAILED_COST * u32::from(receipt.failed) + BAD_COST * u32::from(receipt.bad);
+        let cost = cost.min(BAD_COST - said.cost);
         account.add(f64::from(earned));
-        let cost = FAILED_COST * f64::from(receipt.failed) + BAD_COST * f64::from(receipt.bad);
-        let cost = cost.min(BAD_COST * f64::from(left.min(1)));
-        account.add(-cost);
-        let spent = if cost > 0.0 { PAIR_POINTS_A_DAY } else { earned };
-        *self.pairs.entry(pair).or_default() += spent;
+        account.add(-f64::from(cost));
+        said.earned += earned;
+        said.cost += cost;
+        self.pairs.insert(pair, said);
     }
 
     fn account(&mut self, now: Instant, who: &Identity) -> &mut Account {
@@ -257,10 +265,6 @@ mod tests {
             hear(&mut ledger, at(1), &who("friend", 2), &a, &said(u64::MAX, 0, 0));
         }
         assert_eq!(ledger.score(at(1), &a), 46);
-        for _ in 0..10 {
-            hear(&mut ledger, at(1), &who("friend", 2), &a, &said(0, 9, 9));
-        }
-        assert_eq!(ledger.score(at(1), &a), 46, "his word is used up");
         // Neither do other names help, nor a supernode that has them confirm.
         for n in 0..100 {
             let name = format!("friend{n}");
@@ -268,10 +272,17 @@ mod tests {
             assert_eq!(ledger.score(at(1), &a), 46, "{name}");
         }
         let mut b = Ledger::default();
-        (50..100).for_each(|n| {
-            b.receipt(at(1), &who("f", n), [7, 7, 7, 7].into(), &a, &said(1 << 40, 0, 0));
-        });
-        assert_eq!(b.score(at(1), &a), 46);
+        let mut mate = |n, receipt| {
+            b.receipt(at(1), &who("f", n), [7, 7, 7, 7].into(), &a, &receipt);
+            b.score(at(1), &a)
+        };
+        // Nor does a complaint silence those who have the same one.
+        assert_eq!(mate(49, said(0, 0, 1)), 5);
+        (50..100).for_each(|n| _ = mate(n, said(1 << 40, 0, 0)));
+        assert_eq!(mate(100, said(1 << 40, 0, 0)), 5 + 36);
+        // Only so much of it counts, against a node and for it.
+        (101..110).for_each(|n| _ = mate(n, said(0, 9, 9)));
+        assert_eq!(mate(110, said(8 << 30, 0, 0)), 0);
         hear(&mut ledger, at(1), &who("enemy", 3), &a, &said(0, 9, 9));
         hear(&mut ledger, at(1), &who("enemy", 3), &a, &said(0, 9, 9));
         assert_eq!(ledger.score(at(1), &a), 0);

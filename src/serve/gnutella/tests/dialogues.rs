@@ -29,8 +29,10 @@ fn body(descriptor: &Descriptor) -> Vec<u8> {
     descriptor.encode().split_off(16)
 }
 
-/// Which messages of vendors we understand.
+/// Which messages of vendors an ultrapeer understands.
 const SUPPORTED: &[u8] = b"\x31\x01\0\x32\0\0\0\0\0\0\0\0\0\0\0\x05\0BEAR\x04\0\x01\0BEAR\x07\0\x01\0BEAR\x0b\0\x01\0BEAR\x0c\0\x01\0LIME\x15\0\x02\0";
+/// And a leaf, which does not connect to who wants to know whether others can.
+const LEAF_SUPPORTS: &[u8] = b"\x31\x01\0\x2a\0\0\0\0\0\0\0\0\0\0\0\x04\0BEAR\x04\0\x01\0BEAR\x0b\0\x01\0BEAR\x0c\0\x01\0LIME\x15\0\x02\0";
 
 #[tokio::test]
 async fn a_leaf_comes_to_the_ultrapeer() {
@@ -110,7 +112,7 @@ async fn the_leaf_calls_an_ultrapeer_and_tells_its_words() {
         let encoding = if packed { "Content-Encoding: deflate\r\n" } else { "" };
         assert_eq!(last, format!("GNUTELLA/0.6 200 OK\r\n{encoding}\r\n"));
         let mut far = if packed { far.packed() } else { far };
-        assert_eq!(body(&far.next().await.unwrap()), SUPPORTED);
+        assert_eq!(body(&far.next().await.unwrap()), LEAF_SUPPORTS);
         // RESET of 65 536 slots, and one PATCH of four bits a slot with exactly these words.
         assert_eq!(body(&far.next().await.unwrap()), b"\x30\x01\0\x06\0\0\0\0\0\0\x01\0\x02");
         let patch = far.next().await.unwrap();

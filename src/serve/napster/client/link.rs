@@ -7,7 +7,7 @@ use gaggle_core::scope::Scope;
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, Interest};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Interest};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -37,14 +37,23 @@ pub(super) enum Moved {
 }
 
 /// Connects to the first address of a name that answers, and from a redirector's port on to the server that it names.
-pub(super) async fn dial(dialer: &Dialer, server: String) -> Result<TcpStream, Error> {
-    let stream = dial_named(dialer, server).await?;
-    let is_redirector = stream.peer_addr()?.port() == METASERVER_PORT;
-    if is_redirector { follow(dialer, stream).await } else { Ok(stream) }
+/// Says to which server that is: the name that it was given, or the address that a redirector has named.
+pub(super) async fn dial(
+    dialer: &Dialer,
+    server: String,
+) -> Result<(TcpStream, SocketAddr, String), Error> {
+    let stream = dial_named(dialer, &server).await?;
+    let addr = stream.peer_addr()?;
+    if addr.port() != METASERVER_PORT {
+        return Ok((stream, addr, server));
+    }
+    let stream = follow(dialer, stream).await?;
+    let addr = stream.peer_addr()?;
+    Ok((stream, addr, addr.to_string()))
 }
 
-async fn dial_named(dialer: &Dialer, server: String) -> Result<TcpStream, Error> {
-    let found = timeout(LOOKUP_WAIT, lookup_host(&server)).await?;
+async fn dial_named(dialer: &Dialer, server: &str) -> Result<TcpStream, Error> {
+    let found = timeout(LOOKUP_WAIT, lookup_host(server)).await?;
     let mut last = Error::from(ErrorKind::AddrNotAvailable);
     for addr in found?.take(ADDRESSES_MAX) {
         match dial_one(dialer, addr).await {
@@ -62,11 +71,12 @@ async fn dial_one(dialer: &Dialer, addr: SocketAddr) -> Result<TcpStream, Error>
     })
 }
 
-/// A redirector names a server without being asked, and closes. It may name none that it cannot know.
+/// A redirector names a server without being asked, in one line; it need not close. It may name none that it cannot know.
 async fn follow(dialer: &Dialer, redirector: TcpStream) -> Result<TcpStream, Error> {
     let from = redirector.peer_addr()?.ip();
     let mut said = Vec::new();
-    timeout(NAME_WAIT, redirector.take(NAME_MAX).read_to_end(&mut said)).await??;
+    let mut words = BufReader::new(redirector.take(NAME_MAX));
+    timeout(NAME_WAIT, words.read_until(b'\n', &mut said)).await??;
     let named = read_server(&said).filter(|at| Scope::may_tell(from, IpAddr::V4(*at.ip())));
     dial_one(dialer, named.ok_or(ErrorKind::InvalidData)?.into()).await
 }
@@ -139,11 +149,12 @@ mod tests {
             (endless, false),
         ] {
             let at_first = redirector.local_addr().unwrap().to_string();
-            let stream = dial(&dialer, at_first).await.unwrap();
+            let (stream, _, named) = dial(&dialer, at_first.clone()).await.unwrap();
+            assert_eq!(named, at_first, "no redirector's port");
             let (mut far, _) = redirector.accept().await.unwrap();
             far.write_all(said.as_bytes()).await.unwrap();
-            // Who says too much need not end.
-            let _held = (said.len() > 100).then_some(far);
+            // Who has said a line, or too much, need not end.
+            let _held = (said.ends_with('\n') || said.len() > 100).then_some(far);
             let led = follow(&dialer, stream).await.map(|stream| stream.peer_addr().unwrap());
             assert_eq!(led.ok(), leads.then_some(at), "{said}");
         }

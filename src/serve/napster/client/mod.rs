@@ -155,6 +155,9 @@ pub enum Link {
 pub struct Status {
     /// With the directory.
     pub link: Link,
+    /// The directory that we are, or were last, connected to: as in [`Config::servers`], or the address that a redirector
+    /// has named. Empty before.
+    pub server: String,
     /// Files that we share.
     pub shared: usize,
     /// Users of the directory, as it says.

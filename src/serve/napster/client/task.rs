@@ -47,7 +47,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// What a task of ours has come to.
 enum Done {
     Accepted(IpAddr, Option<Upload>),
-    Connected(io::Result<TcpStream>),
+    Connected(io::Result<(TcpStream, SocketAddr, String)>),
     Dialled(Box<Dialled>),
     /// Somebody has let go of a file that he fetched.
     Fetched,
@@ -90,6 +90,8 @@ pub(super) struct Task {
     link: Option<Link>,
     /// Of the server: its place in the list, and where it is once we are connected.
     server: (usize, Option<SocketAddr>),
+    /// The one that we were connected to last, by its name or as a redirector has named it.
+    reached: String,
     state: State,
     pause: Duration,
     again_at: Option<Instant>,
@@ -147,6 +149,7 @@ impl Task {
             asked,
             link: None,
             server: (0, None),
+            reached: String::new(),
             state: State::Connecting,
             pause: PAUSE,
             again_at: None,
@@ -255,16 +258,17 @@ impl Task {
     fn dial(&mut self) {
         let Some(server) = self.config.servers.get(self.server.0).cloned() else { return };
         self.state = State::Connecting;
-        self.machine.set_server(server.clone());
         let dialer = self.config.dialer.clone();
         self.tasks.spawn(async move { Done::Connected(link::dial(&dialer, server).await) });
     }
 
-    fn on_connected(&mut self, connected: io::Result<TcpStream>) {
-        let connected = connected.and_then(|stream| Ok((stream.peer_addr()?, stream)));
+    fn on_connected(&mut self, connected: io::Result<(TcpStream, SocketAddr, String)>) {
         match connected {
-            Ok((addr, stream)) => {
+            Ok((stream, addr, reached)) => {
                 self.server.1 = Some(addr);
+                // Not a redirector, or what one directory hears of our password would serve at all that it may name.
+                self.machine.set_server(reached.clone());
+                self.reached = reached;
                 self.link = Some(Link::new(stream));
                 self.machine.handle_connected(self.clock.now(), addr.ip().to_canonical());
             }
@@ -565,6 +569,7 @@ impl Task {
         let now = self.clock.now();
         let status = Status {
             link: self.state.clone(),
+            server: self.reached.clone(),
             shared: self.machine.shared(),
             users: self.network.0,
             files: self.network.1,

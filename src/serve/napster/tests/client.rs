@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::serve::napster::client::{Found, Link, Listed, OpenError, Way};
-use gaggle_core::overlay::napster::{BrowseEnd, Failure, Refused, SearchEnd};
+use gaggle_core::overlay::napster::{BrowseEnd, Failure, Password, Refused, SearchEnd};
 use gaggle_core::proto::napster::{Query, Text};
 
 /// A directory that says what the test wants.
@@ -41,6 +41,34 @@ async fn inside() -> (Server, Client, Wire) {
     let wire = server.lets_in(&client, "me").await;
     until(client.watch(), "the login", |status| matches!(status.link, Link::In(_))).await;
     (server, client, wire)
+}
+
+/// One directory of those that a redirector may name must not be able to log in as us at the others.
+#[tokio::test]
+async fn behind_a_redirector_the_directory_counts() {
+    // Its port is what tells it.
+    let redirector = TcpListener::bind("127.8.8.75:8875").await.unwrap();
+    let start = |server: String| {
+        let password = Password::Secret("secret".into());
+        let config = ClientConfig { password, ..ClientConfig::new(vec![server], nick("me"), None) };
+        Client::start(config, None, Clock::start()).unwrap()
+    };
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        let server = Server::new().await;
+        let named = server.addr().to_string();
+        let led = start(redirector.local_addr().unwrap().to_string());
+        Wire::accept(&redirector).await.write(format!("{named}\n").as_bytes()).await;
+        let mut wire = Wire::accept(&server.listener).await;
+        let behind = wire.next().await;
+        until(led.watch(), "the server", |status| status.server == named).await;
+        led.stop().await;
+        let direct = start(named);
+        assert_eq!(behind, Wire::accept(&server.listener).await.next().await);
+        direct.stop().await;
+        said.push(behind);
+    }
+    assert_ne!(said[0], said[1]);
 }
 
 #[tokio::test]

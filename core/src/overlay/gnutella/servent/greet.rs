@@ -222,8 +222,11 @@ impl Servent {
         }
         self.events.push_back(Event::Joined { link: id, side, packed_in, packed_out });
         if vendor {
-            let bear = [4, 7, 11, 12].map(|selector| (*b"BEAR", selector, 1));
-            let known = [&bear[..], &[(*b"LIME", 21, 2)]].concat();
+            // Only an ultrapeer connects to who wants to know whether others can.
+            let relays = self.role == Role::Ultrapeer;
+            let bear: &[u16] = if relays { &[4, 7, 11, 12] } else { &[4, 11, 12] };
+            let bear = bear.iter().map(|&selector| (*b"BEAR", selector, 1));
+            let known = bear.chain([(*b"LIME", 21, 2)]).collect();
             self.tell(now, id, None, &Vendor::Supported(known));
             self.ask_for_pushes(now, id);
         }

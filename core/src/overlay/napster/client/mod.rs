@@ -57,7 +57,7 @@ pub enum Password {
 /// Who we are to a directory.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The server as the user named it.
+    /// The server as the user named it, or as a redirector did.
     pub server: String,
     /// Our name there.
     pub nick: Nick,
@@ -226,7 +226,7 @@ impl Client {
         &self.config.nick
     }
 
-    /// The server as the user named it: another one than before, for the next [`Self::handle_connected`].
+    /// The server as the user or a redirector named it, for the next [`Self::handle_connected`].
     pub fn set_server(&mut self, server: String) {
         self.config.server = server;
     }

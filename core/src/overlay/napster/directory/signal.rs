@@ -56,7 +56,9 @@ impl Directory {
     pub(super) fn expire_requests(&mut self, now: Instant) {
         while let Some((asked, asker, wanted)) = self.requests.expired(now) {
             self.answered(asker);
+            // An answer to somebody who has left is not seen here: that he did not get it is nobody's fault.
             if wanted != Wanted::Browse
+                && self.user(asker).is_some()
                 && let Some(user) = self.user_mut(asked)
             {
                 user.health.let_wait(now);
