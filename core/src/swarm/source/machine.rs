@@ -63,6 +63,8 @@ struct Host {
     spec: SourceSpec,
     /// Bytes that were of use.
     down: Meter,
+    /// Bytes in pieces that passed their hash.
+    good: u64,
     standing: Standing,
     /// Ranges at a time that it bears, as far as is known.
     parallel: usize,
@@ -104,6 +106,7 @@ impl Sources {
         let host = Host {
             spec,
             down: Meter::new(now),
+            good: 0,
             standing: Standing::default(),
             parallel,
             failures: 0,
@@ -157,6 +160,7 @@ impl Sources {
         let each = self.hosts.iter().map(|(&source, host)| SourceStatus {
             source,
             downloaded: host.down.total(),
+            good: host.good,
             down: host.down.rate(now),
             fetches: self.running(source),
             gone: host.gone.clone(),
@@ -487,9 +491,10 @@ impl Sources {
         active.into_iter().for_each(|key| self.rest(picker, key, now));
     }
 
-    /// A piece to which it contributed was good.
-    pub(in crate::swarm) fn passed(&mut self, picker: &mut Picker, key: SourceKey) {
+    /// A piece to which it contributed was good, of which it gave so many bytes.
+    pub(in crate::swarm) fn passed(&mut self, picker: &mut Picker, key: SourceKey, good: u64) {
         if let Some(host) = self.hosts.get_mut(&key) {
+            host.good += good;
             host.failures = 0;
             host.standing.passed();
             picker.set_parole(key.peer(), false);
