@@ -26,6 +26,8 @@ use std::time::Duration;
 const READ_LEN: usize = 1 << 20;
 /// How often what is there is written down: what has come since is lost when the program is killed.
 pub(super) const RECORD_EVERY: Duration = Duration::from_secs(5);
+/// Bytes of a name that are repeated in that of its unfinished file, so that there is room for what is added to it.
+const NAME_LEN: usize = 200;
 /// Of a record: one bit for each part of the largest file.
 const RECORD: Limits = Limits { depth: 2, tokens: 16, bytes: 1 << 20 };
 
@@ -79,7 +81,9 @@ impl Unfinished {
         }
         let dir = target.parent().unwrap_or_else(|| Path::new("."));
         std::fs::create_dir_all(dir).map_err(at(dir))?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let ends = name.char_indices().map(|(begin, one)| begin + one.len_utf8());
+        name.truncate(ends.take_while(|end| *end <= NAME_LEN).last().unwrap_or(0));
         let named = |key: String| dir.join(format!(".{name}.{key}.part"));
         let content = content(known, len);
         let taken_up = content.and_then(|content| {
