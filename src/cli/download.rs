@@ -74,8 +74,8 @@ pub(super) struct Watched<'e> {
     pub given: Vec<SocketAddr>,
     /// Hosts beside peers, until it is known which file they have.
     pub sources: Option<Sources>,
-    /// Of a result of a search: its file in the torrent, as far as that is known, and the SHA-1 that it must have.
-    proof: Option<(Option<usize>, [u8; 20])>,
+    /// Of a result of a search: the files of the torrent that may be it, and the SHA-1 that one of them must have.
+    proof: Option<(Vec<usize>, [u8; 20])>,
     patience: Patience,
     wishes: Wishes,
     meter: Meter<'e>,
@@ -128,7 +128,9 @@ impl<'e> Watched<'e> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let end = loop {
-            self.add_sources(&download).await;
+            if let Err(failure) = self.add_sources(&download).await {
+                break Err(failure);
+            }
             let step = tokio::select! {
                 biased;
                 exit = self.env.signals.first() => break Ok(self.stopped_by(exit, &download.snapshot())),
@@ -153,55 +155,70 @@ impl<'e> Watched<'e> {
         (end, self.wishes)
     }
 
-    /// Names the hosts to the torrent, as soon as it is known which of its files they have.
-    async fn add_sources(&mut self, download: &Download) {
+    /// Names the hosts to the torrent, as soon as it is known which of its files they have. Fails if none can be the one
+    /// that was searched for.
+    async fn add_sources(&mut self, download: &Download) -> Result<(), Failure> {
         if self.sources.is_none() {
-            return;
+            return Ok(());
         }
-        let Some(metainfo) = download.snapshot().metainfo else { return };
-        let Some(Sources { hosts, found }) = self.sources.take() else { return };
-        let file = file_in(&metainfo.info, &found);
-        self.proof = found.sha1_in_torrent().map(|sha1| (file, sha1));
-        let Some(file) = file else {
+        let Some(metainfo) = download.snapshot().metainfo else { return Ok(()) };
+        let Some(Sources { hosts, found }) = self.sources.take() else { return Ok(()) };
+        let files = files_like(&metainfo.info, &found);
+        if let Some(sha1) = found.sha1_in_torrent() {
+            if files.is_empty() {
+                let size = found.size.map_or_else(String::new, |size| format!(" of {size} bytes"));
+                return Err(self.another(&format!("its torrent has no such file{size}")));
+            }
+            self.proof = Some((files.clone(), sha1));
+        }
+        let [file] = files[..] else {
             let name = &self.name;
-            return self.env.note(format_args!("{name}: which file its hosts have is not known"));
+            self.env.note(format_args!("{name}: which file its hosts have is not known"));
+            return Ok(());
         };
         for host in hosts {
             if let Err(error) = download.add_source(host, file).await {
                 tracing::info!(%error, "a host is not asked");
             }
         }
+        Ok(())
     }
 
     /// Whether a torrent that came with a SHA-1 from a search has that very file. A torrent proves only itself: whoever
     /// found it could have tied it to any file.
     async fn prove(&self, download: &Download, path: &Path) -> Result<Option<Exit>, Failure> {
-        let Some((file, want)) = self.proof else { return Ok(None) };
+        let Some((files, want)) = &self.proof else { return Ok(None) };
         let snapshot = download.snapshot();
         let Some(metainfo) = &snapshot.metainfo else { return Ok(None) };
-        let what = match file.and_then(|file| metainfo.info.files.get(file)) {
-            None => "which of its files was searched for is not known".to_owned(),
-            Some(entry) => {
-                let path =
-                    entry.path.iter().skip(1).fold(path.to_owned(), |at, name| at.join(name));
-                let (len, hashed) = (entry.len, path.clone());
-                let hashing = tokio::task::spawn_blocking(move || crate::fetch::hash(&hashed, len));
-                let hashes = tokio::select! {
-                    hashed = hashing => hashed.map_err(|e| Failure::new(Exit::Other, e.to_string()))?,
-                    exit = self.env.signals.first() => return Ok(Some(self.stopped_by(exit, &snapshot))),
-                };
-                // What was not selected is not there.
-                let Some(hashes) = hashes.map_err(|e| of_storage(&e))? else { return Ok(None) };
-                if hashes.sha1 == want {
-                    return Ok(None);
-                }
-                let [got, want] = [hashes.sha1, want].map(|hash| HEXLOWER.encode(&hash));
-                format!("{} has the SHA-1 {got}, and its hosts said {want}", path.display())
+        let mut others = Vec::new();
+        for entry in files.iter().filter_map(|&file| metainfo.info.files.get(file)) {
+            let path = entry.path.iter().skip(1).fold(path.to_owned(), |at, name| at.join(name));
+            let (len, hashed) = (entry.len, path.clone());
+            let hashing = tokio::task::spawn_blocking(move || crate::fetch::hash(&hashed, len));
+            let hashes = tokio::select! {
+                hashed = hashing => hashed.map_err(|e| Failure::new(Exit::Other, e.to_string()))?,
+                exit = self.env.signals.first() => return Ok(Some(self.stopped_by(exit, &snapshot))),
+            };
+            // What was not selected is not there.
+            let Some(hashes) = hashes.map_err(|e| of_storage(&e))? else { return Ok(None) };
+            if hashes.sha1 == *want {
+                return Ok(None);
             }
-        };
-        let what = format!("{} is all there, but not what was searched for: {what}", self.name);
-        let hint = "--no-torrent, with another -o or --overwrite, takes it from its hosts alone";
-        Err(Failure::new(Exit::Mismatch, what).hint(hint))
+            others.push(format!(
+                "{} has the SHA-1 {}",
+                path.display(),
+                HEXLOWER.encode(&hashes.sha1)
+            ));
+        }
+        let (others, want) = (others.join(", "), HEXLOWER.encode(want));
+        Err(self.another(&format!("{others}, and its hosts said {want}")))
+    }
+
+    /// The torrent of a result of a search is that of something else.
+    fn another(&self, why: &str) -> Failure {
+        let what = format!("{} is not what was searched for: {why}", self.name);
+        Failure::new(Exit::Mismatch, what)
+            .hint("--no-torrent, with another -o or --overwrite, takes it from its hosts alone")
     }
 
     fn on_event(
@@ -389,16 +406,12 @@ impl<'e> Watched<'e> {
     }
 }
 
-/// Which file of a torrent was found: the one that hosts have named, the only one, or the only one of this size.
-fn file_in(info: &Info, found: &Found) -> Option<usize> {
+/// Which files of a torrent may be the one that was found: the one that hosts have named, or all of its size.
+fn files_like(info: &Info, found: &Found) -> Vec<usize> {
     let fits = |len: u64| found.size.is_none_or(|size| size == len);
-    let mut all = (0..).zip(&info.files).filter(|(_, file)| !file.pad && fits(file.len));
+    let all = (0..).zip(&info.files).filter(|(_, file)| !file.pad && fits(file.len));
     let named = found.hashes.file.map(|file| file as usize);
-    if named.is_some() {
-        return all.map(|(nth, _)| nth).find(|nth| Some(*nth) == named);
-    }
-    let (first, _) = all.next()?;
-    all.next().is_none().then_some(first)
+    all.map(|(nth, _)| nth).filter(|nth| named.is_none_or(|named| named == *nth)).collect()
 }
 
 /// The limit in words, if it has run out.
@@ -433,4 +446,32 @@ fn by_source(snapshot: &Snapshot) -> Option<BySource> {
 
 fn emit(env: &Env, event: &Event<'_>) -> Result<(), Failure> {
     env.emit(event).map_err(|error| Failure::of(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gaggle_core::metainfo::Metainfo;
+    use gaggle_core::search::Hashes;
+
+    #[test]
+    fn any_file_of_the_size_may_be_what_was_found_unless_one_is_named() {
+        let files = "d6:lengthi5e4:pathl1:aeed6:lengthi7e4:pathl1:beed6:lengthi5e4:pathl1:cee";
+        let pieces = "6:pieces20:aaaaaaaaaaaaaaaaaaaa";
+        let raw = format!("d4:infod5:filesl{files}e4:name1:x12:piece lengthi16384e{pieces}ee");
+        let info = Metainfo::parse(raw.as_bytes()).unwrap().info;
+        let like = |size, file| {
+            let hashes = Hashes { file, ..Hashes::default() };
+            let name = "a".to_owned();
+            let found = Found { name, size, hashes, sources: Vec::new(), voices: 0, spam: None };
+            files_like(&info, &found)
+        };
+        assert_eq!(like(Some(5), None), [0, 2]);
+        assert_eq!(like(Some(5), Some(2)), [2]);
+        assert_eq!(like(Some(7), None), [1]);
+        assert_eq!(like(None, None), [0, 1, 2]);
+        for (size, file) in [(Some(6), None), (Some(5), Some(1)), (None, Some(3))] {
+            assert!(like(size, file).is_empty(), "{size:?} {file:?}");
+        }
+    }
 }

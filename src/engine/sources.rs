@@ -99,7 +99,7 @@ impl TorrentTask {
     pub(super) fn end_sources(&mut self) {
         if let Some(fetches) = &self.sources.fetches {
             let sources = self.torrent.sources(self.shared.clock.now());
-            sources.iter().for_each(|one| fetches.credit(one.source, one.downloaded));
+            sources.iter().for_each(|one| fetches.credit(one.source, one.good));
         }
         self.sources = Sources::default();
     }

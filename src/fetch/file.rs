@@ -26,6 +26,8 @@ use std::time::Duration;
 const READ_LEN: usize = 1 << 20;
 /// How often what is there is written down: what has come since is lost when the program is killed.
 pub(super) const RECORD_EVERY: Duration = Duration::from_secs(5);
+/// Bytes of a name that are repeated in that of its unfinished file, so that there is room for what is added to it.
+const NAME_LEN: usize = 200;
 /// Of a record: one bit for each part of the largest file.
 const RECORD: Limits = Limits { depth: 2, tokens: 16, bytes: 1 << 20 };
 
@@ -79,7 +81,9 @@ impl Unfinished {
         }
         let dir = target.parent().unwrap_or_else(|| Path::new("."));
         std::fs::create_dir_all(dir).map_err(at(dir))?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let ends = name.char_indices().map(|(begin, one)| begin + one.len_utf8());
+        name.truncate(ends.take_while(|end| *end <= NAME_LEN).last().unwrap_or(0));
         let named = |key: String| dir.join(format!(".{name}.{key}.part"));
         let content = content(known, len);
         let taken_up = content.and_then(|content| {
@@ -103,7 +107,7 @@ impl Unfinished {
     pub(super) fn found(&self, parts: u32) -> Option<Bitfield> {
         let content = self.content?;
         let mut raw = Vec::new();
-        let record = File::open(self.record_path()).ok()?;
+        let record = left_by_us(OpenOptions::new().read(true), &self.record_path())?;
         record.take(RECORD.bytes as u64 + 1).read_to_end(&mut raw).ok()?;
         let value = Value::parse(&raw, RECORD).ok()?;
         let same = value.at("content")?.as_bytes()? == content;
@@ -192,16 +196,28 @@ impl Drop for Unfinished {
 
 /// Opens what is to be resumed, or makes it. `None` if another download is at it, or it cannot be had.
 fn take_up(path: &Path) -> Option<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    // Never what somebody else's link leads to.
-    options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
-    let file = options.open(path).ok()?;
+    let made = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+    let file = match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            left_by_us(OpenOptions::new().read(true).write(true), path)?
+        }
+        made => made.ok()?,
+    };
     file.try_lock().ok()?;
     // The other one may have put it in its place a moment ago.
     let (ours, there) = (file.metadata().ok()?, std::fs::symlink_metadata(path).ok()?);
-    let same = ours.is_file() && (ours.dev(), ours.ino()) == (there.dev(), there.ino());
-    same.then_some(file)
+    ((ours.dev(), ours.ino()) == (there.dev(), there.ino())).then_some(file)
+}
+
+/// Opens a file whose name anybody could have guessed, if nobody else can have put it there: neither what a link leads to,
+/// nor what has another name or owner.
+fn left_by_us(options: &mut OpenOptions, path: &Path) -> Option<File> {
+    // To open a pipe would wait for its other end.
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    let file = options.open(path).ok()?;
+    let seen = file.metadata().ok()?;
+    let uid = rustix::process::geteuid().as_raw();
+    (seen.is_file() && seen.nlink() == 1 && seen.uid() == uid).then_some(file)
 }
 
 /// What names the content of a file; `None` if it is not there, or has another size. Blocks while it reads all of it.

@@ -192,6 +192,7 @@ pub async fn get(
         over: Vec::new(),
         file,
         recorded_at: clock.now(),
+        recording: None,
         known,
         clock,
         progress,
@@ -213,6 +214,7 @@ struct Job {
     file: Arc<Unfinished>,
     /// When it was last written down what is there.
     recorded_at: Instant,
+    recording: Option<tokio::task::JoinHandle<()>>,
     known: Known,
     clock: Clock,
     progress: watch::Sender<Progress>,
@@ -307,10 +309,6 @@ impl Job {
         if parts.is_empty() {
             return Ok(());
         }
-        let record = now.since(self.recorded_at) >= RECORD_EVERY;
-        if record {
-            self.recorded_at = now;
-        }
         let have = (self.whole.have().count() != before.1).then(|| self.whole.have().clone());
         let file = Arc::clone(&self.file);
         blocking(move || {
@@ -318,13 +316,34 @@ impl Job {
             if have.is_some() {
                 file.keep(have);
             }
-            if record { file.record() } else { Ok(()) }
+            Ok(())
         })
-        .await
+        .await?;
+        self.record(now);
+        Ok(())
+    }
+
+    /// Has it written down, now and then, what is there. Nothing waits for that, for the disk may take long; and without
+    /// it only less can be resumed.
+    fn record(&mut self, now: Instant) {
+        let running = self.recording.as_ref().is_some_and(|task| !task.is_finished());
+        if running || now.since(self.recorded_at) < RECORD_EVERY {
+            return;
+        }
+        self.recorded_at = now;
+        let file = Arc::clone(&self.file);
+        self.recording = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = file.record() {
+                tracing::warn!(%error, "what is there of a file is not written down");
+            }
+        }));
     }
 
     async fn check(&mut self) -> Result<(), GetError> {
         self.tell(true);
+        if let Some(recording) = self.recording.take() {
+            let _ = recording.await;
+        }
         let file = Arc::clone(&self.file);
         let hashes = blocking(move || file.hash()).await?;
         self.checked = hashes.and_then(|hashes| Some((hashes, self.known.judge(&hashes)?)));

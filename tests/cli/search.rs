@@ -158,14 +158,14 @@ fn a_shared_file_is_found_by_its_words_and_kept_by_its_number() {
 }
 
 /// Writes down that the last search has found this at a servent.
-fn found(world: &World, addr: &str, name: &str, hashes: Hashes) {
+fn found(world: &World, addr: &str, name: &str, size: usize, hashes: Hashes) {
     let reach = Reach::Gnutella {
         addr: Some(addr.parse().unwrap()),
         servent: Guid([1; 16]),
         index: 1,
         name: name.to_owned(),
     };
-    let (name, size) = (name.to_owned(), Some(LEN as u64));
+    let (name, size) = (name.to_owned(), Some(size as u64));
     let hit = Hit {
         name: name.clone(),
         size,
@@ -194,7 +194,12 @@ fn a_torrent_that_is_another_file_is_told_and_its_hosts_are_left() {
     let torrent = std::fs::read(world.path("file.torrent")).unwrap();
     let torrent = Some(Metainfo::parse(&torrent).unwrap().info_hash());
     let hashes = Hashes { torrent, sha1: Some(sha1([&right[..]])), ..Hashes::default() };
-    found(&world, &addr, "Blue.bin", hashes);
+    // To one that cannot have it, which needs no download to be seen.
+    found(&world, &addr, "Blue.bin", LEN + 1, hashes);
+    let got = world.run(["get", "1", "-o", "none", "--peer", &peer].iter().chain(&LOOPBACK));
+    assert_eq!(got.code, Some(5), "{got:?}");
+    assert!(got.err.contains(&format!("no such file of {} bytes", LEN + 1)), "{got:?}");
+    found(&world, &addr, "Blue.bin", LEN, hashes);
     let get = |more: &[&str]| {
         let args = ["get", "1", "-o", "out", "--json", "-q"];
         world.run(args.iter().chain(&LOOPBACK).chain(more))

@@ -181,12 +181,25 @@ impl Found {
     /// The SHA-1 that its file of the torrent must have: if more voices name it than name the torrent without it, for a
     /// single one could give a torrent any.
     pub fn sha1_in_torrent(&self) -> Option<[u8; 20]> {
-        let sha1 = self.hashes.sha1.filter(|_| self.hashes.torrent.is_some())?;
+        self.proofs().sha1.filter(|_| self.hashes.torrent.is_some())
+    }
+
+    /// What it is compared with if it comes without its torrent: of the SHA-1 and the UUHash those that more voices name
+    /// than leave out, for who only names the same torrent as all others could give them any.
+    pub fn proofs(&self) -> Hashes {
+        let Hashes { sha1, uu, .. } = self.hashes;
+        let sha1 = sha1.filter(|_| self.most_name(|hashes| hashes.sha1.is_some()));
+        let uu = uu.filter(|_| self.most_name(|hashes| hashes.uu.is_some()));
+        Hashes { sha1, uu, ..self.hashes }
+    }
+
+    /// Whether more voices name something than leave it out.
+    fn most_name(&self, names: impl Fn(&Hashes) -> bool) -> bool {
         let voices = |named: bool| {
-            let hits = self.sources.iter().filter(move |hit| hit.hashes.sha1.is_some() == named);
+            let hits = self.sources.iter().filter(|hit| names(&hit.hashes) == named);
             hits.map(|hit| hit.reach.voice()).collect::<BTreeSet<Voice>>().len()
         };
-        (voices(true) > voices(false)).then_some(sha1)
+        voices(true) > voices(false)
     }
 
     /// The link that joins the swarm, if it has one: with every host that takes part there, and the one file of several
@@ -211,6 +224,7 @@ mod tests {
     use super::super::{Filter, Reach};
     use super::*;
     use crate::id::InfoHash;
+    use crate::proto::fasttrack::UuHash;
 
     fn results(hits: impl IntoIterator<Item = Hit>) -> Results {
         let mut results = Results::new(Question::new(&["blue"], Filter::default()).unwrap());
@@ -316,6 +330,32 @@ mod tests {
         assert_eq!(must(vec![of(1, Some(5)), of(2, Some(5)), bare.clone()]), Some([5; 20]));
         let alone = results([bare]).ranked().remove(0);
         assert_eq!(alone.sha1_in_torrent(), None, "no torrent");
+        assert_eq!(alone.proofs().sha1, Some([5; 20]));
+    }
+
+    #[test]
+    fn one_voice_does_not_say_what_the_file_of_others_must_be() {
+        let torrent = Some(InfoHash([7; 20]));
+        let of = |uu: Option<u8>, hit: Hit| {
+            let uu = uu.map(|byte| UuHash([byte; 20]));
+            Hit { hashes: Hashes { torrent, uu, ..Hashes::default() }, ..hit }
+        };
+        let proofs = |hits: Vec<Hit>| {
+            let ranked = results(hits).ranked();
+            assert_eq!(ranked.len(), 1);
+            let Hashes { sha1, uu, .. } = ranked[0].proofs();
+            (sha1, uu)
+        };
+        let mut liar = of(None, hit(9, "blue", 1));
+        liar.hashes.sha1 = Some([66; 20]);
+        let honest = [1, 2].map(|n| of(None, hit(n, "blue", 1)));
+        assert_eq!(proofs([vec![liar.clone()], honest.to_vec()].concat()), (None, None));
+        let nodes =
+            ["9.9.5.5:1", "9.9.6.6:1"].map(|a| of(Some(3), fasttrack_hit("b", a, "blue", 1)));
+        let want = (None, Some(UuHash([3; 20])));
+        assert_eq!(proofs([vec![liar.clone()], nodes.to_vec()].concat()), want);
+        liar.hashes = Hashes { sha1: None, uu: Some(UuHash([66; 20])), ..liar.hashes };
+        assert_eq!(proofs([vec![liar], honest.to_vec()].concat()), (None, None));
     }
 
     #[test]

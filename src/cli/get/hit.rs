@@ -119,7 +119,7 @@ impl One {
             let listed = env.result(format_args!("{:>4}  {:>10}  {name}", 1, Size(len)));
             return listed.map(|()| Exit::Done).map_err(|error| Failure::of(&error));
         }
-        let hashes = found.hashes;
+        let hashes = found.proofs();
         let known = Known { sha1: hashes.sha1, uu: hashes.uu, md5: hashes.md5 };
         if !known.is_proof() {
             env.note(format_args!(

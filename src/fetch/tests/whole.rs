@@ -261,6 +261,44 @@ async fn nothing_wrong_is_taken_for_right_whatever_is_left_of_a_download() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_the_longest_name_can_be_resumed() {
+    let content = content();
+    let dir = tempfile::tempdir().unwrap();
+    let slow = Scripted::slow(&content, Act::Serve, 2_000_000).await;
+    let name = format!("a{}", "é".repeat(119));
+    let order = order(&content, dir.path(), vec![slow.host(Kind::Gnutella)]);
+    begin_and_drop(Order { name, ..order }, LEN as u64 / 2, 2).await;
+    let (part, record) = part_of(dir.path());
+    assert!(part.exists() && record.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_under_the_name_of_an_unfinished_file_and_is_not_ours_stays_as_it_is() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let content = content();
+    let fast = Scripted::http(&content, Act::Serve).await;
+    for trap in ["hard link", "link", "pipe", "record"] {
+        let (dir, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let slow = Scripted::slow(&content, Act::Serve, 2_000_000).await;
+        let ask = |host: &Scripted| order(&content, dir.path(), vec![host.host(Kind::Gnutella)]);
+        begin_and_drop(ask(&slow), LEN as u64 / 2, 2).await;
+        let (part, record) = part_of(dir.path());
+        let victim = theirs.path().join("victim");
+        std::fs::write(&victim, "theirs").unwrap();
+        let place = if trap == "record" { record } else { part };
+        std::fs::remove_file(&place).unwrap();
+        match trap {
+            "hard link" => std::fs::hard_link(&victim, &place).unwrap(),
+            "link" => std::os::unix::fs::symlink(&victim, &place).unwrap(),
+            _ => mknodat(CWD, &place, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap(),
+        }
+        let got = run(ask(&fast)).await.unwrap();
+        assert!(std::fs::read(&got.path).unwrap() == content, "{trap}");
+        assert_eq!(std::fs::read(&victim).unwrap(), b"theirs", "{trap}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_downloads_of_one_file_do_not_write_into_each_other() {
     let content = content();
     let dir = tempfile::tempdir().unwrap();

@@ -25,7 +25,7 @@ use crate::rng::Rng;
 use crate::storage::Verdict;
 use crate::swarm::PeerKey;
 use crate::swarm::pipeline::MAX_DEPTH;
-use open::Open;
+use open::{Open, Slot};
 use rarity::{Rank, Rarity};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -302,6 +302,20 @@ impl Picker {
         if on {
             self.end_alone(key);
         }
+    }
+
+    /// Bytes of a piece that is not checked yet, by who sent them.
+    #[must_use]
+    pub fn shares(&self, piece: PieceIndex) -> BTreeMap<PeerKey, u64> {
+        let mut shares = BTreeMap::new();
+        let slots = self.open.get(&piece).map_or(&[][..], Open::slots);
+        for (nth, slot) in (0..).zip(slots) {
+            if let Slot::Arrived(peer) = slot {
+                let len = self.geometry.block(piece, nth).len;
+                *shares.entry(*peer).or_default() += u64::from(len);
+            }
+        }
+        shares
     }
 
     /// What became of a whole piece. Returns everybody who sent a part of it, once each. A bad piece is wanted

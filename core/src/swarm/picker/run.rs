@@ -61,8 +61,9 @@ impl Picker {
         }
     }
 
-    /// The first free blocks in a row of a piece in progress.
-    fn reserve_stretch(&mut self, key: PeerKey, most: u64, out: &mut Vec<Block>) {
+    /// Reserves the first free blocks in a row of a piece in progress, up to `most` bytes. Appends nothing if there are
+    /// none.
+    pub fn reserve_stretch(&mut self, key: PeerKey, most: u64, out: &mut Vec<Block>) {
         let Some(peer) = self.peers.get(&key) else { return };
         let piece = self.best_partial(key, peer).map(|(_, piece)| piece);
         let Some(piece) = piece.or_else(|| self.any_partial(key)) else { return };

@@ -1,5 +1,7 @@
 //! The sources of one torrent: which are asked, for how much, and what follows from what they do.
 
+mod room;
+
 use super::range::Fetch;
 use super::{
     Ask, FetchKey, Part, SourceFault, SourceKey, SourceOp, SourceSpec, SourceStatus, Trail,
@@ -12,6 +14,7 @@ use crate::swarm::picker::Picker;
 use crate::swarm::rate::{Meter, TokenBucket};
 use crate::swarm::roster::{Sentence, Standing};
 use crate::units::BytesPerSec;
+use room::SLOW_REST;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
@@ -30,8 +33,8 @@ pub const RANGE_TIME: Duration = Duration::from_secs(8);
 pub const FIRST_LEN: u64 = 256 << 10;
 /// Bytes of a range at most, but for one piece (libtorrent: a request to a web seed).
 pub const LEN_MAX: u64 = 16 << 20;
-/// Bytes asked of all sources, beyond which none is asked for more: what they keep others from, and what may still come
-/// while the disk is behind. The pieces that they are sending, one of each range, may be as large together: they are in
+/// Bytes asked of all sources, beyond which none is asked for more, unless a slow one makes room: what they keep others
+/// from, and what may still come while the disk is behind. The pieces that they are sending, one of each range, may be as large together: they are in
 /// memory until they are whole, and the picker counts them to nobody else.
 pub const AHEAD_MAX: u64 = 64 << 20;
 /// A source that has been asked and has sent no block for so long is asked for nothing for a while.
@@ -46,11 +49,6 @@ const REST_MAX: Duration = Duration::from_secs(600);
 const BUSY_REST: Duration = Duration::from_secs(60);
 const BUSY_REST_MIN: Duration = Duration::from_secs(5);
 const BUSY_REST_MAX: Duration = Duration::from_secs(1800);
-/// A source is measured for so long before it may count as slow, and waits so long when it did.
-const SLOW_AFTER: Duration = Duration::from_secs(20);
-const SLOW_REST: Duration = Duration::from_secs(300);
-/// Slow is less than this part of the median, while others wait.
-const SLOW_PART: u64 = 10;
 /// A source that has nothing that we lack is looked at again after this.
 const SATED_REST: Duration = Duration::from_secs(60);
 /// What a range may be worth of a limit, but for one piece.
@@ -63,6 +61,10 @@ struct Host {
     spec: SourceSpec,
     /// Bytes that were of use.
     down: Meter,
+    /// Bytes in pieces that passed their hash.
+    good: u64,
+    /// What its last range came with, or did until it had to make room; `None` before that.
+    speed: Option<BytesPerSec>,
     standing: Standing,
     /// Ranges at a time that it bears, as far as is known.
     parallel: usize,
@@ -104,6 +106,8 @@ impl Sources {
         let host = Host {
             spec,
             down: Meter::new(now),
+            good: 0,
+            speed: None,
             standing: Standing::default(),
             parallel,
             failures: 0,
@@ -157,6 +161,7 @@ impl Sources {
         let each = self.hosts.iter().map(|(&source, host)| SourceStatus {
             source,
             downloaded: host.down.total(),
+            good: host.good,
             down: host.down.rate(now),
             fetches: self.running(source),
             gone: host.gone.clone(),
@@ -217,11 +222,17 @@ impl Sources {
         total: BytesPerSec,
         most: u64,
     ) -> Option<u64> {
-        let sending = self.fetches.len() as u64 * u64::from(picker.geometry().piece_len());
-        if self.ahead().max(sending) >= AHEAD_MAX {
-            return None;
-        }
         self.activate(now, picker);
+        let piece_len = u64::from(picker.geometry().piece_len());
+        let mut blocks = Vec::new();
+        if self.ahead().max(self.fetches.len() as u64 * piece_len) >= AHEAD_MAX {
+            let key = self.make_room(now, picker)?;
+            // What others have begun is in memory already.
+            picker.reserve_stretch(key.peer(), piece_len, &mut blocks);
+            if !blocks.is_empty() {
+                return Some(self.begin(now, key, *picker.geometry(), blocks));
+            }
+        }
         let fastest = self.active().map(|(_, host)| host.down.rate(now)).max().unwrap_or_default();
         let mut free: Vec<_> = self
             .active()
@@ -231,7 +242,6 @@ impl Sources {
         // The idle ones first, and of these who was not asked for longest: who is fast has his turn more often, and
         // nobody waits for ever where a limit lets one ask at a time.
         free.sort_unstable_by_key(|&(running, asked, key, _)| (running, asked, key));
-        let mut blocks = Vec::new();
         for (_, _, key, rate) in free {
             let len = self.range_len(key, rate, total, picker.wanted_left()).min(most.max(1));
             picker.reserve_run(key.peer(), self.hosts[&key].after, len, &mut blocks);
@@ -305,7 +315,7 @@ impl Sources {
         self.ops.push_back(SourceOp::Ask(Ask { fetch, source, at, part, trail }));
         let wanted = blocks.len();
         let blocks = blocks.into_iter().map(|block| (block, true)).collect();
-        self.fetches.insert(fetch, Fetch { source, blocks, wanted, got: 0, last: now });
+        self.fetches.insert(fetch, Fetch { source, blocks, wanted, got: 0, begun: now, last: now });
         len
     }
 
@@ -370,6 +380,13 @@ impl Sources {
         how: Result<(), SourceFault>,
     ) -> Option<(SourceKey, SourceFault)> {
         let fetch = self.release(picker, key)?;
+        if let Some(host) = self.hosts.get_mut(&fetch.source)
+            && fetch.got > 0
+        {
+            let took = now.since(fetch.begun).as_micros().max(1);
+            let speed = u128::from(fetch.got) * 1_000_000 / took;
+            host.speed = Some(BytesPerSec(speed.try_into().unwrap_or(u64::MAX)));
+        }
         match how {
             // A host that has only some of what was asked for may say so, but not nothing.
             Ok(()) if fetch.got > 0 => None,
@@ -403,20 +420,6 @@ impl Sources {
             self.rest(picker, slow, now + SLOW_REST);
         }
         gone
-    }
-
-    /// One that should make room for another who waits.
-    fn slow(&self, now: Instant) -> Option<SourceKey> {
-        if self.waiting(now).next().is_none() || self.active().count() < ACTIVE_MAX {
-            return None;
-        }
-        let old = |host: &Host| host.active.is_some_and(|since| now.since(since) >= SLOW_AFTER);
-        let measured = self.active().filter(|&(key, host)| old(host) && self.running(key) > 0);
-        let mut rates: Vec<_> = measured.map(|(key, host)| (host.down.rate(now), key)).collect();
-        rates.sort_unstable();
-        let median = rates.get(rates.len() / 2)?.0;
-        let &(rate, key) = rates.first()?;
-        (rate.0 < median.0 / SLOW_PART).then_some(key)
     }
 
     /// A source did not do what it was asked for. Says if it is gone for it.
@@ -487,9 +490,10 @@ impl Sources {
         active.into_iter().for_each(|key| self.rest(picker, key, now));
     }
 
-    /// A piece to which it contributed was good.
-    pub(in crate::swarm) fn passed(&mut self, picker: &mut Picker, key: SourceKey) {
+    /// A piece to which it contributed was good, of which it gave so many bytes.
+    pub(in crate::swarm) fn passed(&mut self, picker: &mut Picker, key: SourceKey, good: u64) {
         if let Some(host) = self.hosts.get_mut(&key) {
+            host.good += good;
             host.failures = 0;
             host.standing.passed();
             picker.set_parole(key.peer(), false);

@@ -92,7 +92,9 @@ pub struct SourceStatus {
     pub source: SourceKey,
     /// Bytes from it that were of use.
     pub downloaded: u64,
-    /// The same, per second now.
+    /// Of these, bytes in pieces that passed their hash; none of a file whose parts have no hashes.
+    pub good: u64,
+    /// `downloaded`, per second now.
     pub down: BytesPerSec,
     /// Ranges that it is being asked for.
     pub fetches: usize,

@@ -13,6 +13,7 @@ pub(super) struct Fetch {
     pub(super) wanted: usize,
     /// Bytes that came.
     pub(super) got: u64,
+    pub(super) begun: Instant,
     /// When it was asked for, or sent its last block.
     pub(super) last: Instant,
 }

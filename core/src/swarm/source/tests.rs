@@ -7,6 +7,7 @@ use crate::swarm::picker::Picker;
 use crate::swarm::rate::TokenBucket;
 use bytes::Bytes;
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const FILE: u64 = 1000;
@@ -154,18 +155,25 @@ fn a_file_has_the_pieces_that_no_other_file_reaches_into() {
     assert!(pieces(3..4).is_empty());
 }
 
-#[test]
-fn no_more_large_pieces_are_begun_than_may_wait_in_memory() {
-    const LARGE: u64 = 32 << 20;
+const LARGE: u64 = 32 << 20;
+
+/// So many sources of a torrent of large pieces.
+fn large_pieces(sources: u32) -> (Picker, Sources, TokenBucket) {
     let geometry = Geometry::new(Version::V1, 16 * LARGE, LARGE).unwrap();
-    let mut picker = Picker::new(geometry, Bitfield::empty(16), Rng::seeded(1));
-    let (now, mut sources) = (Instant::ZERO, Sources::default());
-    let mut limit = TokenBucket::new(None, now);
-    for key in 0..ACTIVE_MAX as u32 {
+    let picker = Picker::new(geometry, Bitfield::empty(16), Rng::seeded(1));
+    let (now, mut all) = (Instant::ZERO, Sources::default());
+    for key in 0..sources {
         let (span, teller) = (0..16 * LARGE, Scope::Global);
         let spec = SourceSpec { addr: None, teller, span, parallel: 1 };
-        assert!(sources.add(now, SourceKey(key), spec));
+        assert!(all.add(now, SourceKey(key), spec));
     }
+    (picker, all, TokenBucket::new(None, now))
+}
+
+#[test]
+fn no_more_large_pieces_are_begun_than_may_wait_in_memory() {
+    let (mut picker, mut sources, mut limit) = large_pieces(ACTIVE_MAX as u32);
+    let (now, geometry) = (Instant::ZERO, *picker.geometry());
     let mut begun = 0;
     for _ in 0..2 {
         sources.fill(now, &mut picker, &mut limit, BytesPerSec(0));
@@ -183,4 +191,47 @@ fn no_more_large_pieces_are_begun_than_may_wait_in_memory() {
         }
     }
     assert_eq!(begun * LARGE, AHEAD_MAX);
+}
+
+#[test]
+fn who_sends_next_to_nothing_does_not_keep_the_others_from_being_asked() {
+    let (mut picker, mut sources, mut limit) = large_pieces(4);
+    let geometry = *picker.geometry();
+    let mut running: BTreeMap<FetchKey, (Ask, u32)> = BTreeMap::new();
+    let (mut pieces, mut asked, mut stops) = (BTreeSet::new(), BTreeMap::new(), 0);
+    // All send a block every 25 seconds, only the last of them one every second.
+    for second in 0..900 {
+        let now = Instant::ZERO + Duration::from_secs(second);
+        assert_eq!(sources.tick(now, &mut picker, false), []);
+        sources.fill(now, &mut picker, &mut limit, BytesPerSec(0));
+        while let Some(op) = sources.poll() {
+            match op {
+                SourceOp::Stop(fetch) => {
+                    stops += 1;
+                    assert!(running.remove(&fetch).is_some());
+                }
+                SourceOp::Ask(ask) => {
+                    assert!(ask.part.len <= LARGE);
+                    pieces.insert(ask.at / LARGE);
+                    *asked.entry(ask.source).or_insert(0) += 1;
+                    let nth = (ask.at % LARGE / u64::from(BLOCK_LEN)) as u32;
+                    running.insert(ask.fetch, (ask, nth));
+                }
+            }
+        }
+        assert_eq!(running.len() as u64, AHEAD_MAX / LARGE);
+        for (&fetch, (ask, nth)) in &mut running {
+            if ask.source == SourceKey(3) || second % 25 == 0 {
+                let block = geometry.block(PieceIndex((ask.at / LARGE) as u32), *nth);
+                assert_eq!(sources.arrived(now, fetch, block), Some(ask.source));
+                let _ = picker.block_arrived(ask.source.peer(), block);
+                sources.kept(now, ask.source, block.len);
+                *nth += 1;
+            }
+        }
+    }
+    assert_eq!(asked.len(), 4, "each had its turn: {asked:?}");
+    assert!(running.values().any(|(ask, _)| ask.source == SourceKey(3)), "the fastest stays");
+    assert!(stops <= 3, "{stops}: those who are known to be slow do not take turns");
+    assert_eq!(pieces.len() as u64, AHEAD_MAX / LARGE, "what was begun goes on first");
 }

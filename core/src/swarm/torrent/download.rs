@@ -9,6 +9,7 @@ use crate::storage::{DiskFault, DiskOp, Verdict};
 use crate::swarm::picker::{Arrival, Mode, PickerPolicy};
 use crate::swarm::roster::Sentence;
 use crate::swarm::source::SourceKey;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -291,9 +292,10 @@ impl Torrent {
         let size = u64::from(content.geometry.size_of(piece));
         let everyone = verdict == Verdict::Bad || content.picker.mode() == Mode::Endgame;
         self.storing = self.storing.saturating_sub(size);
+        let shares = content.picker.shares(piece);
         let contributors = content.picker.piece_checked(piece, verdict);
         match verdict {
-            Verdict::Good => self.piece_passed(now, piece, &contributors),
+            Verdict::Good => self.piece_passed(now, piece, &contributors, &shares),
             Verdict::Bad => self.piece_failed(size, &contributors),
         }
         if std::mem::take(&mut self.held_back) || everyone {
@@ -318,13 +320,20 @@ impl Torrent {
         }
     }
 
-    fn piece_passed(&mut self, now: Instant, piece: PieceIndex, contributors: &[PeerKey]) {
+    fn piece_passed(
+        &mut self,
+        now: Instant,
+        piece: PieceIndex,
+        contributors: &[PeerKey],
+        shares: &BTreeMap<PeerKey, u64>,
+    ) {
         let addrs = self.addrs_of(contributors);
         self.roster.piece_passed(&addrs);
         self.review_parole(contributors);
         for source in self.sources_of(contributors) {
             if let Some(content) = &mut self.content {
-                self.sources.passed(&mut content.picker, source);
+                let good = shares.get(&PeerKey(source.0)).copied().unwrap_or(0);
+                self.sources.passed(&mut content.picker, source, good);
             }
         }
         self.events.push_back(Event::Verified(piece));

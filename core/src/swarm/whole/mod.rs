@@ -297,7 +297,8 @@ impl Whole {
                 self.givers[at] = Some(SourceKey(one));
             }
             for PeerKey(giver) in givers {
-                self.sources.passed(&mut self.picker, SourceKey(giver));
+                // No part of it is proven before all of it is.
+                self.sources.passed(&mut self.picker, SourceKey(giver), 0);
             }
         }
         for PeerKey(other) in cancel {

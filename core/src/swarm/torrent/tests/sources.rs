@@ -143,6 +143,7 @@ fn a_host_that_serves_wrong_bytes_is_banned_and_replaced() {
     assert!(hosts.of(liar).gone.is_some() && hosts.of(good).gone.is_none());
     let asked = hosts.asks.iter().filter(|(_, ask)| ask.source == liar).count();
     assert_eq!((asked, hosts.got(liar)), (1, PIECE), "the first piece is proof");
+    assert_eq!((hosts.of(liar).good, hosts.of(good).good), (0, TOTAL));
     let again = hosts.room.hosts[0].add_source(hosts.room.now, SourceSpec { addr, ..whole() });
     assert_eq!(again, Err(SourceRefusal::Banned));
 }
