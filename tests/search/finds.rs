@@ -143,7 +143,7 @@ fn from_hosts_alone(name: &str, more: &[&str]) {
     let sharers: Vec<_> = nets
         .map(|(n, net)| scene.sharer_with(net, &format!("of-{}-{n}", net.name()), true, more))
         .collect();
-    scene.search_until("moon payload", &Net::ALL, sharers.len());
+    scene.search_until("moon payload", &Net::ALL, sharers.len() as u64);
     let mut get = scene.get(name, &["--no-torrent", "--down", "4M"]);
     let complete = scene.finish(name, &mut get);
     assert!(complete["info_hash"].is_null(), "{complete}");
