@@ -33,7 +33,7 @@ pub(crate) enum Act {
     /// Announces so many bytes more than the range has, and sends as many as the range has.
     Length(i64),
     /// Serves one request, then does that.
-    Later(Box<Act>),
+    Later(Box<Self>),
     /// All bytes are wrong.
     Lie,
     /// Sends elsewhere.
