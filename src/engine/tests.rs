@@ -185,7 +185,8 @@ async fn a_magnet_alone_is_enough_with_the_dht() {
     complete(&mut get).await;
     assert_eq!(std::fs::read(dir("leech").join("f.bin")).unwrap(), data);
     let seen = get.snapshot().dht.unwrap();
-    assert!(seen.peers >= 1 && seen.trouble.is_none(), "{seen:?}");
+    // One of them has found the other: by what it was told, or by what it has stored.
+    assert!((seen.peers >= 1 || seen.stored >= 1) && seen.trouble.is_none(), "{seen:?}");
 
     // The two have told each other of their nodes: the next start needs nobody else.
     get.stop().await;
