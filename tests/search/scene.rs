@@ -1,7 +1,7 @@
 //! A directory, an ultrapeer and a supernode, and those who share files there.
 
 use harness::gaggle::{Gaggle, event};
-use harness::{Deadline, Process, content, namespace};
+use harness::{Deadline, Process, content};
 use serde_json::Value;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -65,9 +65,6 @@ impl Net {
 impl Scene {
     /// The three networks, each of one process so far, and the wanted file with its torrent.
     pub(crate) fn new(place: Place, len: u64) -> Self {
-        if place == Place::Apart {
-            namespace::take_whole_range().unwrap();
-        }
         let dir = tempfile::tempdir().unwrap();
         let gaggle = Gaggle::new(env!("CARGO_BIN_EXE_gaggle"));
         content::write(&dir.path().join("original").join(WANTED), len, 7).unwrap();
