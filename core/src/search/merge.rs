@@ -95,7 +95,8 @@ impl Group {
         }
         // Programs take an MD5 of different things: that it differs means nothing.
         let weak = uu == Some(true) || compare(ours.md5, theirs.md5) == Some(true);
-        // What covers a part of the file only does not lend one's torrent or SHA-1 to the other: a lone voice would name them for all.
+        // What covers a part of the file only does not lend one's torrent or SHA-1 to the other: a lone voice would name them
+        // for all.
         let names = |hashes: &Hashes| hashes.torrent.is_some() || hashes.sha1.is_some();
         let weak = weak && !names(ours) && !names(theirs);
         strong.contains(&Some(true)) || (weak && sizes == Some(true))

@@ -168,8 +168,8 @@ impl Pipeline {
         self.service
     }
 
-    /// Of the bytes asked for, about those that the path holds, and twice as many again: where it loses some, what is sent
-    /// meanwhile waits for them in the kernel, and now and then for what was lost twice.
+    /// Of the bytes asked for, about those that the path holds, and three times as many again: where it loses some, what is
+    /// sent meanwhile waits for them in the kernel, and now and then for what was lost twice.
     pub fn on_the_way(&self, now: Instant) -> u64 {
         let outstanding = self.waiting as u64 * u64::from(BLOCK_LEN);
         self.base.map_or(0, |base| 4 * self.rate(now).times(base)).min(outstanding)
@@ -277,6 +277,13 @@ mod tests {
         later: u64,
     }
 
+    impl Link {
+        /// One that stays as it is.
+        const fn steady(rate: u64, delay: Duration, every: Duration) -> Self {
+            Self { rate, delay, every, then: delay, later: rate }
+        }
+    }
+
     struct Outcome {
         rate: f64,
         depth: usize,
@@ -334,7 +341,7 @@ mod tests {
         #[track_caller]
         fn check(rate: u64, delay: u64, every: u64, depths: std::ops::RangeInclusive<usize>) {
             let (delay, every) = (ms(delay), ms(every));
-            let link = Link { rate, delay, every, then: delay, later: rate };
+            let link = Link::steady(rate, delay, every);
             let got = run(&link, 2000, 30);
             let share = got.rate / rate as f64;
             assert!(share > 0.95, "{share:.3} of {rate} B/s over {delay:?} at depth {}", got.depth);
@@ -370,7 +377,7 @@ mod tests {
     #[test]
     fn what_a_slow_start_has_found_outlasts_it() {
         let (rate, delay) = (20_000_000, ms(100));
-        let link = Link { rate, delay, every: ms(1), then: delay, later: rate };
+        let link = Link::steady(rate, delay, ms(1));
         let got = run(&link, 2000, 4);
         assert!(got.trough >= 400 && got.depth <= 512, "{} to {}", got.trough, got.depth);
     }
@@ -378,7 +385,7 @@ mod tests {
     #[test]
     fn a_peer_that_becomes_faster_is_asked_for_more_in_a_few_round_trips() {
         let (rate, delay) = (2_000_000, ms(100));
-        let link = Link { rate, delay, every: ms(1), then: delay, later: 20 * rate };
+        let link = Link { later: 20 * rate, ..Link::steady(rate, delay, ms(1)) };
         assert!(run(&link, 2000, 5).depth < 64);
         let got = run(&link, 2000, 7);
         assert!(got.depth > 400, "{}", got.depth);
@@ -386,8 +393,7 @@ mod tests {
 
     #[test]
     fn a_path_that_grows_longer_does_not_starve_the_pipe() {
-        let link =
-            Link { rate: 1_000_000, delay: ms(20), every: ms(1), then: ms(1000), later: 1_000_000 };
+        let link = Link { then: ms(1000), ..Link::steady(1_000_000, ms(20), ms(1)) };
         let got = run(&link, 2000, 60);
         assert!(got.rate > 850_000.0, "{} B/s at depth {}", got.rate, got.depth);
     }
@@ -407,17 +413,7 @@ mod tests {
 
     #[test]
     fn requests_leave_in_batches() {
-        let got = run(
-            &Link {
-                rate: 50_000_000,
-                delay: ms(10),
-                every: ms(1),
-                then: ms(10),
-                later: 50_000_000,
-            },
-            2000,
-            10,
-        );
+        let got = run(&Link::steady(50_000_000, ms(10), ms(1)), 2000, 10);
         assert!(got.blocks / got.batches >= 40, "{} requests a batch", got.blocks / got.batches);
         let pipeline = Pipeline::new(Instant::ZERO, 250);
         assert_eq!((pipeline.refill(13), pipeline.refill(12), pipeline.refill(40)), (0, 4, 0));
@@ -425,17 +421,7 @@ mod tests {
 
     #[test]
     fn the_peers_own_bound_is_kept() {
-        let got = run(
-            &Link {
-                rate: 500_000_000,
-                delay: ms(1),
-                every: ms(1),
-                then: ms(1),
-                later: 500_000_000,
-            },
-            7,
-            1,
-        );
+        let got = run(&Link::steady(500_000_000, ms(1), ms(1)), 7, 1);
         assert_eq!((got.peak, got.depth), (7, 7));
         assert_eq!(Pipeline::new(Instant::ZERO, 0).depth(), 1);
         let mut pipeline = Pipeline::new(Instant::ZERO, 9);

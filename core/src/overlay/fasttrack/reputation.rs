@@ -132,7 +132,6 @@ impl Ledger {
         if self.pairs.len() >= PAIRS_MAX && !self.pairs.contains_key(&pair) {
             return;
         }
-        // What one node says is as little worth against another as it is for it.
         let mut said = self.pairs.get(&pair).copied().unwrap_or_default();
         let account = self.account(now, of);
         let bytes = account.bytes.saturating_add(receipt.good_bytes);

@@ -34,8 +34,8 @@ pub const FIRST_LEN: u64 = 256 << 10;
 /// Bytes of a range at most, but for one piece (libtorrent: a request to a web seed).
 pub const LEN_MAX: u64 = 16 << 20;
 /// Bytes asked of all sources, beyond which none is asked for more, unless a slow one makes room: what they keep others
-/// from, and what may still come while the disk is behind. The pieces that they are sending, one of each range, may be as large together: they are in
-/// memory until they are whole, and the picker counts them to nobody else.
+/// from, and what may still come while the disk is behind. The pieces that they are sending, one of each range, may be as
+/// large together: they are in memory until they are whole, and the picker counts them to nobody else.
 pub const AHEAD_MAX: u64 = 64 << 20;
 /// A source that has been asked and has sent no block for so long is asked for nothing for a while.
 pub const STALL_AFTER: Duration = Duration::from_secs(30);

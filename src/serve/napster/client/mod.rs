@@ -192,15 +192,17 @@ enum Command {
 }
 
 impl Config {
-    /// A client without a password that listens there.
+    /// A client without a password that listens there. Directories tell others the address that they see: it connects from
+    /// the one where it listens.
     pub fn new(servers: Vec<String>, nick: Nick, listen: Option<SocketAddr>) -> Self {
+        let bind = listen.map(|addr| addr.ip()).filter(|ip| !ip.is_unspecified());
         Self {
             servers,
             nick,
             password: Password::None,
             register: false,
             listen,
-            dialer: Dialer::default(),
+            dialer: Dialer { bind, ..Dialer::default() },
             speed: 0,
             places: 5,
             browsable: true,

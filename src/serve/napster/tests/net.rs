@@ -163,3 +163,20 @@ async fn a_catalogue_of_thousands_holds_nobody_up() {
     up.stop().await;
     has_files(&directory, 0).await;
 }
+
+/// A directory tells others the address that it sees.
+#[tokio::test]
+async fn a_client_connects_from_where_it_listens() {
+    let directory = directory(Terms::default());
+    let folder = Folder::new(&[("some song.mp3", b"la la")]);
+    let listen = SocketAddr::from(([127, 0, 0, 2], 0));
+    let config = ClientConfig::new(vec![directory.addr().to_string()], nick("up"), Some(listen));
+    let up = Client::start(config, Some(folder.library(1, false).await), Clock::start()).unwrap();
+    let down = client(directory.addr(), "down", None);
+    is_in(&up).await;
+    is_in(&down).await;
+    has_files(&directory, 1).await;
+    let found = hits(&down, Query::for_words("song")).await;
+    assert_eq!(found[0].ip, listen.ip());
+    assert_eq!(fetch(&down, &found[0], 0).await.unwrap(), b"la la");
+}
