@@ -19,6 +19,9 @@ const SYNC_ALL_FROM: usize = 64;
 /// Slices of one `pwritev`, the kernel's limit.
 const SLICES_MAX: usize = 1024;
 
+/// Locks for the files that are written to: files that share one wait for each other.
+const WRITERS: usize = 8;
+
 /// Something that holds content: a file of the torrent, or the parts file.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Holder {
@@ -32,12 +35,15 @@ pub(super) struct Files {
     parts: PathBuf,
     /// Files that are there, or were: none of them is made a second time.
     known: Mutex<BTreeSet<usize>>,
+    /// Held while a file is written to, by its number: the kernel lets one writer at a time into a file anyway, and those
+    /// who wait there burn a core.
+    writing: [Mutex<()>; WRITERS],
 }
 
 impl Files {
     pub(super) fn new(tree: Tree, layout: &Layout, parts: PathBuf) -> Self {
         let paths = layout.files().iter().map(|file| file.path.clone()).collect();
-        Self { tree, paths, parts, known: Mutex::default() }
+        Self { tree, paths, parts, known: Mutex::default(), writing: Default::default() }
     }
 
     pub(super) fn path(&self, holder: Holder) -> PathBuf {
@@ -151,6 +157,13 @@ impl Files {
         })
     }
 
+    fn writing_to(&self, holder: Holder) -> &Mutex<()> {
+        match holder {
+            Holder::File(file) => &self.writing[file % WRITERS],
+            Holder::Parts => &self.writing[0],
+        }
+    }
+
     /// Fills `out` with the bytes of `extents`, which are as long. `Ok(false)` if some are not there.
     pub(super) fn read(
         &self,
@@ -201,6 +214,7 @@ impl Files {
             let path = || self.path(holder);
             let file = self.open(holder, Open::Write)?.expect("a file opened for writing is made");
             let mut slices = &mut slices[..];
+            let _alone = held(self.writing_to(holder));
             while !slices.is_empty() {
                 let batch = &slices[..slices.len().min(SLICES_MAX)];
                 match rustix::io::pwritev(&file, batch, offset) {
