@@ -178,8 +178,13 @@ impl Sources {
         limit: &mut TokenBucket,
         total: BytesPerSec,
     ) -> Option<Instant> {
-        // A limit is not to be used up for long ahead: peers share it.
-        let most = limit.limit().map_or(LEN_MAX, |limit| limit.times(LIMITED_TIME));
+        // A limit is not to be used up for long ahead: peers share it, and all who are asked have their turn within that time.
+        self.activate(now, picker);
+        let each = |limit: BytesPerSec| {
+            let all = limit.times(LIMITED_TIME);
+            (all / self.active().count().max(1) as u64).max(FIRST_LEN).min(all)
+        };
+        let most = limit.limit().map(each);
         let least = u64::from(BLOCK_LEN);
         limit.put_back(std::mem::take(&mut self.unused));
         loop {
@@ -214,13 +219,13 @@ impl Sources {
     }
 
     /// Asks one source for one range, if there is one to ask and anything to ask it for. `total` is what arrives from
-    /// everybody, `most` a bound from elsewhere. Returns the bytes asked for.
+    /// everybody, `most` what a limit lets through, if there is one. Returns the bytes asked for.
     fn ask(
         &mut self,
         now: Instant,
         picker: &mut Picker,
         total: BytesPerSec,
-        most: u64,
+        most: Option<u64>,
     ) -> Option<u64> {
         self.activate(now, picker);
         let piece_len = u64::from(picker.geometry().piece_len());
@@ -239,11 +244,15 @@ impl Sources {
             .map(|(key, host)| (self.running(key), host.asked, key, host.down.rate(now)))
             .filter(|&(running, _, key, _)| running < self.hosts[&key].parallel)
             .collect();
-        // The idle ones first, and of these who was not asked for longest: who is fast has his turn more often, and
-        // nobody waits for ever where a limit lets one ask at a time.
-        free.sort_unstable_by_key(|&(running, asked, key, _)| (running, asked, key));
+        // The idle ones first. Of these who was not asked for longest: who is fast has his turn more often. Where a limit
+        // lets one ask at a time all may be faster than it, and who was given most of it looks fastest: there it is the
+        // turn of who has had least.
+        free.sort_unstable_by_key(|&(running, asked, key, rate)| {
+            (running, most.map(|_| rate), asked, key)
+        });
         for (_, _, key, rate) in free {
-            let len = self.range_len(key, rate, total, picker.wanted_left()).min(most.max(1));
+            let len = self.range_len(key, rate, total, picker.wanted_left());
+            let len = most.map_or(len, |most| len.min(most.max(1)));
             picker.reserve_run(key.peer(), self.hosts[&key].after, len, &mut blocks);
             if blocks.is_empty() && rate.0 * 2 >= fastest.0 {
                 picker.duplicate_run(key.peer(), len, &mut blocks);

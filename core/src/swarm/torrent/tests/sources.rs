@@ -397,6 +397,24 @@ fn with_a_limit_all_sources_have_their_turns() {
 }
 
 #[test]
+fn with_a_limit_who_is_asked_first_does_not_keep_what_the_others_could_send() {
+    let mut hosts = Hosts::new(1);
+    let now = hosts.room.now;
+    hosts.leech().set_limits(now, Some(BytesPerSec(4 * MEG)), None);
+    hosts.room.connect(0, 1);
+    let spec = || SourceSpec { parallel: PARALLEL_MAX, ..whole() };
+    let first = hosts.add(Kind::Good, 64 * MEG, spec());
+    hosts.pass(Duration::from_millis(400)); // what it has shown is the limit
+    let late = [64, 32].map(|rate| hosts.add(Kind::Good, rate * MEG, spec()));
+    hosts.pass(Duration::from_millis(2600));
+    let got = [first, late[0], late[1]].map(|key| hosts.got(key));
+    let all: u64 = got.iter().sum();
+    assert!(got.iter().all(|&got| (all / 5..all / 2).contains(&got)), "{got:?}");
+    let from_peers = hosts.leech().status(now).downloaded - all;
+    assert!(from_peers > all / 5, "{from_peers} beside {all}: nor what peers could send");
+}
+
+#[test]
 fn a_limit_does_not_pay_for_what_never_comes() {
     let mut hosts = Hosts::new(0);
     let (now, limit) = (hosts.room.now, BytesPerSec(500_000));
