@@ -374,7 +374,7 @@ impl Sources {
         let hole = fetch.blocks.iter().take_while(|(_, wanted)| !wanted).count();
         let idle = hole >= HOLE || (fetch.wanted == 0 && !fetch.blocks.is_empty());
         if idle {
-            self.stop(key);
+            self.stop(key, false);
             self.release(picker, key);
         }
         idle
@@ -422,7 +422,8 @@ impl Sources {
         let silent: Vec<FetchKey> = silent.map(|(&key, _)| key).collect();
         let mut gone = Vec::new();
         for key in silent {
-            self.stop(key);
+            let begun = self.fetches.get(&key).is_some_and(|fetch| fetch.got > 0);
+            self.stop(key, begun);
             gone.extend(self.ended(now, picker, key, Err(SourceFault::Stalled)));
         }
         if let Some(slow) = self.slow(now) {
@@ -483,7 +484,7 @@ impl Sources {
         let mine = self.fetches.iter().filter(|(_, fetch)| fetch.source == key);
         let mine: Vec<FetchKey> = mine.map(|(&key, _)| key).collect();
         for fetch in mine {
-            self.stop(fetch);
+            self.stop(fetch, false);
             self.forget(fetch);
         }
         picker.peer_left(key.peer());
@@ -531,11 +532,11 @@ impl Sources {
     }
 
     /// Tells the driver to stop, if it has begun.
-    fn stop(&mut self, key: FetchKey) {
-        let waits = |op: &SourceOp| matches!(op, SourceOp::Ask(ask) if ask.fetch == key);
+    fn stop(&mut self, fetch: FetchKey, broke_off: bool) {
+        let waits = |op: &SourceOp| matches!(op, SourceOp::Ask(ask) if ask.fetch == fetch);
         match self.ops.iter().position(waits) {
             Some(at) => drop(self.ops.remove(at)),
-            None => self.ops.push_back(SourceOp::Stop(key)),
+            None => self.ops.push_back(SourceOp::Stop { fetch, broke_off }),
         }
     }
 

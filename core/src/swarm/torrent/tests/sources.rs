@@ -194,10 +194,22 @@ fn attack_36_a_slow_drip_holds_a_range_for_half_a_minute() {
     hosts.add(Kind::Good, 100, whole()); // a block in three minutes
     hosts.pass(STALL_AFTER + Duration::from_secs(2));
     assert_eq!((hosts.stops, hosts.runs.len()), (1, 0));
+    assert_eq!(hosts.broken, [], "it had not begun");
     hosts.add(Kind::Dead, MEG, whole());
     hosts.add(Kind::Good, MEG, whole());
     let took = hosts.finish(60);
     assert!(took < 40.0, "{took} s for 20 MiB at 1 MiB/s beside two who send nothing");
+}
+
+#[test]
+fn who_falls_silent_in_the_middle_of_a_range_has_broken_it_off() {
+    let mut hosts = Hosts::new(0);
+    let silent = hosts.add(Kind::Good, MEG, whole());
+    hosts.pass(Duration::from_secs(1));
+    hosts.hosts.get_mut(&silent).unwrap().kind = Kind::Dead;
+    hosts.add(Kind::Good, MEG / 2, whole());
+    hosts.finish(60);
+    assert_eq!(hosts.broken, [silent], "once, and nobody else");
 }
 
 #[test]
