@@ -26,6 +26,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+/// How long a connection may take to stand; what is said on it first has its own time.
+const CONNECT_MAX: Duration = Duration::from_secs(15);
 /// Connections that may wait to be admitted; the door accepts no more before that.
 const ARRIVALS_MAX: usize = 64;
 /// What connections tell and nobody has heard yet; beyond it they read nothing.
@@ -162,7 +164,7 @@ pub(super) fn start(
 /// How it connects to others, from where it is bound.
 fn dialer(config: &Config, bound: Ipv4Addr) -> Dialer {
     let bind = Some(bound).filter(|ip| !ip.is_unspecified()).map(Into::into);
-    Dialer { bind, lan: config.lan, ..Dialer::default() }
+    Dialer { connect_timeout: CONNECT_MAX, bind, lan: config.lan, ..Dialer::default() }
 }
 
 /// Binds both kinds of sockets to one port.
@@ -504,10 +506,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_connection_leads_to_another_network_if_none_is_wanted() {
+    fn a_connection_has_fifteen_seconds_and_leads_to_no_other_network_if_none_is_wanted() {
         let config = Config::new("127.0.0.1:0".parse().unwrap());
         let open = dialer(&config, Ipv4Addr::UNSPECIFIED);
-        assert_eq!(open.bind, None);
+        assert_eq!((open.connect_timeout, open.bind), (Duration::from_secs(15), None));
         let near = dialer(&Config { lan: true, ..config }, Ipv4Addr::LOCALHOST);
         assert_eq!(near.bind, Some(Ipv4Addr::LOCALHOST.into()));
         let far = [9, 9, 9, 9].into();
