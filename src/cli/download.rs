@@ -406,11 +406,11 @@ impl<'e> Watched<'e> {
     }
 }
 
-/// Which files of a torrent may be the one that was found: the one that hosts have named, or all of its size.
+/// Which files of a torrent may be the one that was found: the one that most hosts have named, or all of its size.
 fn files_like(info: &Info, found: &Found) -> Vec<usize> {
     let fits = |len: u64| found.size.is_none_or(|size| size == len);
     let all = (0..).zip(&info.files).filter(|(_, file)| !file.pad && fits(file.len));
-    let named = found.hashes.file.map(|file| file as usize);
+    let named = found.proofs().file.map(|file| file as usize);
     all.map(|(nth, _)| nth).filter(|nth| named.is_none_or(|named| named == *nth)).collect()
 }
 
@@ -452,7 +452,8 @@ fn emit(env: &Env, event: &Event<'_>) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use gaggle_core::metainfo::Metainfo;
-    use gaggle_core::search::Hashes;
+    use gaggle_core::proto::gnutella::Guid;
+    use gaggle_core::search::{Hashes, Hit, Reach};
 
     #[test]
     fn any_file_of_the_size_may_be_what_was_found_unless_one_is_named() {
@@ -462,8 +463,25 @@ mod tests {
         let info = Metainfo::parse(raw.as_bytes()).unwrap().info;
         let like = |size, file| {
             let hashes = Hashes { file, ..Hashes::default() };
-            let name = "a".to_owned();
-            let found = Found { name, size, hashes, sources: Vec::new(), voices: 0, spam: None };
+            let reach = Reach::Gnutella {
+                addr: "9.9.1.1:6346".parse().ok(),
+                servent: Guid([1; 16]),
+                index: 1,
+                name: "a".to_owned(),
+            };
+            let hit = Hit {
+                name: "a".to_owned(),
+                size,
+                hashes,
+                reach,
+                peer: None,
+                speed: None,
+                busy: false,
+                seen_s: 0,
+                ping: None,
+            };
+            let (name, sources) = (hit.name.clone(), vec![hit]);
+            let found = Found { name, size, hashes, sources, voices: 1, spam: None };
             files_like(&info, &found)
         };
         assert_eq!(like(Some(5), None), [0, 2]);

@@ -149,11 +149,17 @@ impl State {
 
 /// Replaces a file durably: whoever reads it, now or after a power cut, finds the old bytes or the new. Takes the path
 /// alone so that no lock is held while the disk works. Two at a time are one too many: their temporary file is the same.
+/// Its name can be guessed, so what is there already is not written to but removed, be it from a run that was killed or a
+/// link that somebody has put there.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     let mut temp = path.as_os_str().to_owned();
     temp.push(".tmp");
     let written = (|| {
-        let mut file = File::create(&temp)?;
+        match std::fs::remove_file(&temp) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::create_new(&temp)?; // follows no link
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temp, path)?;
@@ -166,4 +172,34 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
 fn writable(path: &Path) -> Result<File, StorageError> {
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     open.map_err(at(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::read;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_is_replaced_is_not_written_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, temp, others] =
+            ["record", "record.tmp", "others"].map(|name| dir.path().join(name));
+        std::fs::write(&others, "theirs").unwrap();
+        symlink(&others, &temp).unwrap();
+        replace(&path, b"ours").unwrap();
+        assert_eq!(
+            (read(&path).unwrap(), read(&others).unwrap()),
+            (b"ours".into(), b"theirs".into())
+        );
+        assert!(path.symlink_metadata().unwrap().is_file() && !temp.exists());
+        // Nor is a file made where there was none.
+        let nowhere = dir.path().join("nowhere");
+        symlink(&nowhere, &temp).unwrap();
+        replace(&path, b"again").unwrap();
+        assert_eq!((read(&path).unwrap(), nowhere.exists()), (b"again".into(), false));
+        std::fs::write(&temp, "left by a run that was killed, and longer").unwrap();
+        replace(&path, b"last").unwrap();
+        assert_eq!(read(&path).unwrap(), b"last");
+    }
 }

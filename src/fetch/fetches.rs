@@ -32,7 +32,7 @@ pub struct Fetched {
 pub struct Fetches {
     means: Means,
     sources: BTreeMap<SourceKey, Arc<Source>>,
-    running: BTreeMap<FetchKey, AbortHandle>,
+    running: BTreeMap<FetchKey, (SourceKey, AbortHandle)>,
     /// Dropping it ends all of them.
     tasks: JoinSet<()>,
     queue: (mpsc::Sender<Fetched>, mpsc::Receiver<Fetched>),
@@ -106,11 +106,14 @@ impl Fetches {
                         Fetched { fetch: ask.fetch, kind, blocks: Vec::new(), end: Some(end) };
                     let _ = out.send(end).await;
                 });
-                self.running.insert(ask.fetch, task);
+                self.running.insert(ask.fetch, (ask.source, task));
             }
-            SourceOp::Stop(fetch) => {
-                if let Some(task) = self.running.remove(&fetch) {
+            SourceOp::Stop { fetch, broke_off } => {
+                if let Some((source, task)) = self.running.remove(&fetch) {
                     task.abort();
+                    if let Some(worth) = self.worth.get(&source).filter(|_| broke_off) {
+                        worth.set_broken_off(true);
+                    }
                 }
             }
         }

@@ -8,7 +8,9 @@ use super::source::{Means, Source};
 use super::*;
 use crate::net::{Buffers, Clock, Dialer};
 use gaggle_core::geometry::{Geometry, Version};
-use gaggle_core::swarm::source::{Ask as Range, FetchKey, Part, SourceFault, SourceKey, Trail};
+use gaggle_core::swarm::source::{
+    Ask as Range, FetchKey, Part, SourceFault, SourceKey, SourceOp, Trail,
+};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -165,6 +167,21 @@ async fn on_a_connection_that_is_used_again_the_same_rules_hold() {
     assert_eq!(fetch(&source, range(0, PIECE, Scope::Loopback)).await.1, Ok(()));
     let (_, end) = fetch(&source, range(PIECE, PIECE, Scope::Loopback)).await;
     assert_eq!((end, host.connections()), (Err(SourceFault::Stalled), 2));
+}
+
+#[tokio::test]
+async fn who_is_stopped_for_his_silence_has_broken_off_and_who_is_not_needed_has_not() {
+    let geometry = Geometry::new(Version::V1, LEN as u64, PIECE).unwrap();
+    for broke_off in [false, true] {
+        let slow = Scripted::slow(&content(), Act::Serve, 1_000).await;
+        let host = slow.host(Kind::Gnutella);
+        let (worth, ask) = (Arc::clone(&host.worth), range(0, PIECE, Scope::Loopback));
+        let mut fetches = Fetches::new(Dialer::default(), Buffers::default(), Clock::start());
+        fetches.add(ask.source, host);
+        fetches.carry_out(SourceOp::Ask(ask), geometry);
+        fetches.carry_out(SourceOp::Stop { fetch: ask.fetch, broke_off }, geometry);
+        assert_eq!(worth.has_broken_off(), broke_off);
+    }
 }
 
 #[tokio::test]

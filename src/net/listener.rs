@@ -7,7 +7,7 @@ use super::congestion::Congestion;
 use super::handshake::{Connected, answer};
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::peer::Handshake;
-use gaggle_core::scope::{canonical, network_of};
+use gaggle_core::scope::{Scope, canonical, network_of};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
@@ -33,6 +33,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Listener {
     socket: TcpListener,
     addr: SocketAddr,
+    lan: bool,
 }
 
 impl Listener {
@@ -50,7 +51,17 @@ impl Listener {
         };
         let socket = TcpListener::from_std(socket.into())?;
         let addr = socket.local_addr()?;
-        Ok(Self { socket, addr })
+        Ok(Self { socket, addr, lan: false })
+    }
+
+    /// Whether nobody in other networks is let in, as [`super::Dialer::lan`] is whether nobody there is dialled.
+    #[must_use]
+    pub fn keeping_near(self, lan: bool) -> Self {
+        Self { lan, ..self }
+    }
+
+    fn lets_in(&self, from: SocketAddr) -> bool {
+        !self.lan || Scope::is_near(canonical(from).ip())
     }
 
     /// Sets the congestion control of what it will accept.
@@ -67,7 +78,8 @@ impl Listener {
     pub async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.socket.accept().await {
-                Ok(accepted) => return accepted,
+                Ok((stream, from)) if self.lets_in(from) => return (stream, from),
+                Ok(_) => {} // closes it
                 Err(error) => {
                     tracing::debug!(%error, "cannot accept");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -118,6 +130,7 @@ impl Listener {
                 },
                 accepted = self.socket.accept(), if handshakes.len() < HANDSHAKES_MAX => {
                     match accepted {
+                        Ok((_, from)) if !self.lets_in(from) => {} // closes it
                         Ok((stream, from)) => {
                             let host = network_of(canonical(from).ip());
                             let open = hosts.entry(host).or_default();
@@ -173,4 +186,25 @@ fn is_no_ipv6(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     let no_family = code == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
     no_family || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_who_is_near_is_let_in_if_that_is_wanted() {
+        let bind = || Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        for (from, near) in [
+            ("127.0.0.1:9", true),
+            ("10.1.2.3:9", true),
+            ("[::ffff:192.168.1.2]:9", true),
+            ("9.9.9.9:9", false),
+            ("[::ffff:9.9.9.9]:9", false),
+        ] {
+            let from = from.parse().unwrap();
+            assert!(bind().lets_in(from), "{from}");
+            assert_eq!(bind().keeping_near(true).lets_in(from), near, "{from}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `gaggle net fasttrack`, on loopback.
 
-use crate::program::{Running, World};
+use crate::program::{Running, World, ended};
 use serde_json::Value;
 
 fn start(world: &World, flags: &[&str]) -> (Running, String) {
@@ -68,6 +68,15 @@ fn what_cannot_be_says_why() {
         assert_eq!(ended.code, Some(code), "{flags:?}: {}", ended.err);
         assert!(ended.err.contains(what), "{flags:?}: {}", ended.err);
     }
+}
+
+#[test]
+fn who_keeps_to_this_network_has_no_supernode_in_another() {
+    let world = World::new();
+    let far = ["net", "fasttrack", "--listen", "127.0.0.1:0", "--connect", "9.9.9.9:1214"];
+    let refused = ended(world.command(far).env("GAGGLE_LAN", "1"));
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
+    assert!(refused.err.contains("9.9.9.9:1214 is in another network"), "{}", refused.err);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `gaggle net napster`: a directory, clients of it, and what goes wrong, all on loopback.
 
-use crate::program::{Running, World};
+use crate::program::{Running, World, ended};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -74,6 +74,25 @@ fn a_directory_and_clients_that_share_and_ask() {
     }
     let kept = std::fs::read_to_string(world.path("one/napster.accounts")).unwrap();
     assert!(kept.contains("\nbob ") && !kept.contains("secret"), "{kept}");
+}
+
+#[test]
+fn who_keeps_to_this_network_connects_to_no_address_outside_of_it() {
+    let world = World::new();
+    let (_directory, at) = start(&world, &["--listen", "127.0.0.1:0"]);
+    let at = at.as_str().unwrap();
+    // Leads to this machine, and is no address of anybody.
+    let odd = at.replace("127.0.0.1", "0.0.0.0");
+    for (to, lan, code, words) in [
+        (at, "1", 1, "bob is not here"),
+        (&odd, "0", 1, "bob is not here"),
+        (&odd, "1", 6, "does not answer"),
+    ] {
+        let asked = ["net", "napster", "--connect", to, "--whois", "bob"];
+        let asked = ended(world.command(asked).env("GAGGLE_LAN", lan));
+        assert_eq!(asked.code, Some(code), "{to} {lan}: {}", asked.err);
+        assert!(asked.err.contains(words), "{to} {lan}: {}", asked.err);
+    }
 }
 
 #[test]

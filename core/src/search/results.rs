@@ -184,13 +184,14 @@ impl Found {
         self.proofs().sha1.filter(|_| self.hashes.torrent.is_some())
     }
 
-    /// What it is compared with if it comes without its torrent: of the SHA-1 and the UUHash those that more voices name
-    /// than leave out, for who only names the same torrent as all others could give them any.
+    /// What it is told and compared with: its number in the torrent, and of the SHA-1 and the UUHash, each if more voices
+    /// name it than leave it out, for who only names the same torrent as all others could give them any.
     pub fn proofs(&self) -> Hashes {
-        let Hashes { sha1, uu, .. } = self.hashes;
+        let Hashes { file, sha1, uu, .. } = self.hashes;
+        let file = file.filter(|_| self.most_name(|hashes| hashes.file.is_some()));
         let sha1 = sha1.filter(|_| self.most_name(|hashes| hashes.sha1.is_some()));
         let uu = uu.filter(|_| self.most_name(|hashes| hashes.uu.is_some()));
-        Hashes { sha1, uu, ..self.hashes }
+        Hashes { file, sha1, uu, ..self.hashes }
     }
 
     /// Whether more voices name something than leave it out.
@@ -203,11 +204,11 @@ impl Found {
     }
 
     /// The link that joins the swarm, if it has one: with every host that takes part there, and the one file of several
-    /// that was found, if anybody knows which that is.
+    /// that was found, if it is known which that is.
     pub fn magnet(&self) -> Option<Magnet> {
         let mut magnet = Magnet::of(TorrentHashes::V1(self.hashes.torrent?));
         magnet.name = Some(self.name.clone());
-        magnet.select = self.hashes.file.map(|file| vec![file..=file]);
+        magnet.select = self.proofs().file.map(|file| vec![file..=file]);
         for peer in self.sources.iter().filter_map(|hit| hit.peer) {
             let peer = PeerHint { host: peer.ip().to_string(), port: peer.port() };
             if magnet.peers.len() < PEERS_MAX && !magnet.peers.contains(&peer) {
@@ -298,6 +299,8 @@ mod tests {
             of(napster_hit("ann", [9, 9, 4, 4], "blue.iso", 5), "9.9.4.4:6699", None),
             of(hit(1, "blue.iso", 5), "9.9.1.1:6881", Some(2)),
             of(fasttrack_hit("bob", "9.9.5.5:1214", "blue.iso", 5), "9.9.1.1:6881", None),
+            of(hit(2, "blue.iso", 5), "", Some(2)),
+            of(hit(3, "blue.iso", 5), "", Some(2)),
         ]);
         let found = results.ranked();
         assert_eq!(found.len(), 1);
@@ -356,6 +359,30 @@ mod tests {
         assert_eq!(proofs([vec![liar.clone()], nodes.to_vec()].concat()), want);
         liar.hashes = Hashes { sha1: None, uu: Some(UuHash([66; 20])), ..liar.hashes };
         assert_eq!(proofs([vec![liar], honest.to_vec()].concat()), (None, None));
+    }
+
+    #[test]
+    fn one_voice_does_not_say_which_file_of_a_torrent_others_have() {
+        let torrent = Some(InfoHash([7; 20]));
+        let of = |n, file| Hit {
+            hashes: Hashes { torrent, file, ..Hashes::default() },
+            ..hit(n, "blue", 1)
+        };
+        let chosen = |hits: Vec<Hit>| {
+            let ranked = results(hits).ranked();
+            assert_eq!(ranked.len(), 1);
+            assert_eq!(
+                ranked[0].magnet().unwrap().select,
+                ranked[0].proofs().file.map(|n| vec![n..=n])
+            );
+            ranked[0].proofs().file
+        };
+        assert_eq!(chosen(vec![of(9, Some(66)), of(1, None), of(2, None)]), None);
+        assert_eq!(chosen(vec![of(9, Some(66)), of(1, None)]), None, "one word against another");
+        assert_eq!(chosen(vec![of(1, Some(2)), of(2, Some(2)), of(3, None)]), Some(2));
+        assert_eq!(chosen(vec![of(1, Some(2))]), Some(2), "nobody says anything else");
+        let crowd = (0..5).map(|n| Hit { name: format!("blue {n}"), ..of(9, Some(66)) });
+        assert_eq!(chosen(crowd.chain([of(1, None), of(2, None)]).collect()), None);
     }
 
     #[test]

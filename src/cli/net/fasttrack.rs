@@ -10,6 +10,7 @@ use crate::serve::fasttrack::{Config, Error, FastTrack as Driver, Role, Status};
 use crate::share;
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::proto::fasttrack::PORT;
+use gaggle_core::scope::Scope;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,7 +84,14 @@ impl FastTrack {
         let listen = self.listen.unwrap_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PORT));
         let mut connect = Vec::new();
         for name in &self.connect {
-            connect.push(look_up(name).await?);
+            let addr = look_up(name).await?;
+            if env.settings.network.lan && !Scope::is_near(IpAddr::V4(*addr.ip())) {
+                let what = format!(
+                    "--connect {addr} is in another network, and network.lan keeps to this one"
+                );
+                return Err(Failure::usage(what));
+            }
+            connect.push(addr);
         }
         let here = match here::reachable(listen.into()).ip() {
             IpAddr::V4(ip) if listen.ip().is_unspecified() => Some(ip),
@@ -93,6 +101,7 @@ impl FastTrack {
             external: here,
             connect,
             firewalled: self.firewalled,
+            lan: env.settings.network.lan,
             role: match self.role {
                 RoleArg::Auto => Role::Auto,
                 RoleArg::Node => Role::Node,

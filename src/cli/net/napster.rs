@@ -143,8 +143,8 @@ impl Napster {
             terms.name = parse_nick(name, "--name")?.to_string();
         }
         let listen = self.listen.unwrap_or((Ipv6Addr::UNSPECIFIED, SERVER_PORT).into());
-        let config =
-            DirectoryConfig { listen, directory: terms, state_dir: Some(env.dirs.state.clone()) };
+        let (lan, state_dir) = (env.settings.network.lan, Some(env.dirs.state.clone()));
+        let config = DirectoryConfig { listen, lan, directory: terms, state_dir };
         let directory = Directory::start(config, Clock::start()).map_err(failure)?;
         let addr = directory.addr();
         env.emit(&Event::Listening { network: "napster", addr: Some(addr.to_string()) })?;
@@ -169,7 +169,7 @@ impl Napster {
 
     async fn client(self, env: &Env) -> anyhow::Result<Exit> {
         let question = self.browse.is_some() || self.whois.is_some();
-        let config = self.client_config(question)?;
+        let config = self.client_config(env, question)?;
         let clock = Clock::start();
         let library = match self.share.as_slice() {
             [] => None,
@@ -205,7 +205,7 @@ impl Napster {
         Ok(Exit::Done)
     }
 
-    fn client_config(&self, question: bool) -> Result<ClientConfig, Failure> {
+    fn client_config(&self, env: &Env, question: bool) -> Result<ClientConfig, Failure> {
         let with_port = |server: &String| match server.parse() {
             Ok(ip) => SocketAddr::new(ip, SERVER_PORT).to_string(),
             Err(_) if server.contains(':') => server.clone(),
@@ -223,12 +223,9 @@ impl Napster {
             Some(file) if self.legacy => Password::Legacy(read_password(file)?),
             Some(file) => Password::Secret(read_password(file)?),
         };
-        Ok(ClientConfig {
-            password,
-            register: self.register,
-            speed: self.speed,
-            ..ClientConfig::new(servers, nick, listen)
-        })
+        let mut config = ClientConfig::new(servers, nick, listen);
+        config.dialer.lan = env.settings.network.lan;
+        Ok(ClientConfig { password, register: self.register, speed: self.speed, ..config })
     }
 }
 

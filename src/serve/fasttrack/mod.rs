@@ -69,7 +69,7 @@ pub struct Config {
     pub firewalled: bool,
     /// Supernodes to begin with.
     pub connect: Vec<SocketAddrV4>,
-    /// Nobody out there is contacted, whoever names him.
+    /// Nobody out there is contacted, whoever names him, or let in.
     pub lan: bool,
     /// What to be.
     pub role: Role,

@@ -26,6 +26,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+/// How long a connection may take to stand; what is said on it first has its own time.
+const CONNECT_MAX: Duration = Duration::from_secs(15);
 /// Connections that may wait to be admitted; the door accepts no more before that.
 const ARRIVALS_MAX: usize = 64;
 /// What connections tell and nobody has heard yet; beyond it they read nothing.
@@ -92,6 +94,7 @@ pub(super) fn start(
         return Err(Error::Unreachable);
     }
     let (listener, udp, addr) = bind(config.listen)?;
+    let listener = listener.keeping_near(config.lan);
     let mut rng = os_rng().map_err(|error| Error::NoDice(error.kind()))?;
     let epoch = clock.unix().saturating_sub(clock.now().since(Instant::ZERO)).as_secs();
     let (saved, kept) = match &config.state_dir {
@@ -111,7 +114,6 @@ pub(super) fn start(
         if config.firewalled { 0 } else { addr.port() },
     );
     let machine = NodeConfig { user: own.user.clone(), addr: said, bandwidth: BANDWIDTH };
-    let bind = Some(*addr.ip()).filter(|ip| !ip.is_unspecified());
     let (told, told_out) = mpsc::channel(TOLD_MAX);
     let (commands, commands_out) = mpsc::channel(COMMANDS_MAX);
     let (arrivals_in, arrivals) = mpsc::channel(ARRIVALS_MAX);
@@ -126,7 +128,7 @@ pub(super) fn start(
         clock,
         addr,
         seen_at: None,
-        dialer: Dialer { bind: bind.map(Into::into), lan: config.lan, ..Dialer::default() },
+        dialer: dialer(&config, *addr.ip()),
         node: Node::new(clock.now(), machine, cache, rng.fork()),
         rng,
         home: None,
@@ -157,6 +159,12 @@ pub(super) fn start(
     background.spawn(listener.greet(door::greet, arrivals_in));
     background.spawn(task.run(Inlets { commands: commands_out, told: told_out, arrivals, view }));
     Ok(FastTrack { addr, user, commands, status, _background: Arc::new(background) })
+}
+
+/// How it connects to others, from where it is bound.
+fn dialer(config: &Config, bound: Ipv4Addr) -> Dialer {
+    let bind = Some(bound).filter(|ip| !ip.is_unspecified()).map(Into::into);
+    Dialer { connect_timeout: CONNECT_MAX, bind, lan: config.lan, ..Dialer::default() }
 }
 
 /// Binds both kinds of sockets to one port.
@@ -255,6 +263,9 @@ impl Task {
     }
 
     fn on_datagram(&mut self, now: Instant, from: SocketAddrV4, raw: &[u8]) {
+        if !self.dialer.may_dial((*from.ip()).into()) {
+            return;
+        }
         let Ok(datagram) = Datagram::parse(raw) else { return };
         self.node.handle_datagram(now, from, &datagram);
         self.with_office(|office| office.supernode.handle_datagram(from, &datagram));
@@ -488,4 +499,20 @@ async fn changed(view: &mut Option<watch::Receiver<View>>) {
     }
     *view = None;
     std::future::pending::<()>().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_has_fifteen_seconds_and_leads_to_no_other_network_if_none_is_wanted() {
+        let config = Config::new("127.0.0.1:0".parse().unwrap());
+        let open = dialer(&config, Ipv4Addr::UNSPECIFIED);
+        assert_eq!((open.connect_timeout, open.bind), (Duration::from_secs(15), None));
+        let near = dialer(&Config { lan: true, ..config }, Ipv4Addr::LOCALHOST);
+        assert_eq!(near.bind, Some(Ipv4Addr::LOCALHOST.into()));
+        let far = [9, 9, 9, 9].into();
+        assert!(open.may_dial(far) && !near.may_dial(far) && near.may_dial([10, 0, 0, 1].into()));
+    }
 }

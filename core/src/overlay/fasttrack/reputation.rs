@@ -46,6 +46,8 @@ pub struct Identity {
 #[derive(Clone, Debug)]
 struct Account {
     score: f64,
+    /// What it was worth elsewhere, by the word of another supernode.
+    heard: f64,
     /// Bytes that have not earned a point yet.
     bytes: u64,
     time_points: u32,
@@ -73,7 +75,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The reputation of a node.
+    /// The reputation that a node has earned here.
     pub fn score(&mut self, now: Instant, who: &Identity) -> u16 {
         match self.accounts.get_mut(who) {
             Some(account) => {
@@ -82,6 +84,12 @@ impl Ledger {
             }
             None => SCORE_START,
         }
+    }
+
+    /// The same, or what another supernode has said of it, if that is more: what counts where it asks for something.
+    pub fn worth(&mut self, now: Instant, who: &Identity) -> u16 {
+        let earned = self.score(now, who);
+        self.accounts.get(who).map_or(earned, |account| earned.max(account.heard as u16))
     }
 
     /// All accounts, those that were touched last at the end.
@@ -97,6 +105,15 @@ impl Ledger {
     pub fn vouch(&mut self, now: Instant, who: &Identity, score: u16) {
         let account = self.account(now, who);
         account.score = account.score.max(score.min(SCORE_MAX).into());
+    }
+
+    /// Another supernode, whose word nobody can check, says what a node was worth there. It counts only of who is not known
+    /// here yet, for [`Self::worth`] alone, and complaints take it away as they do what is earned. Nobody is forgotten for it.
+    pub fn hear(&mut self, now: Instant, who: &Identity, score: u16) {
+        let room = self.accounts.len() < ACCOUNTS_MAX && !self.accounts.contains_key(who);
+        if room && score > SCORE_START {
+            self.account(now, who).heard = score.min(SCORE_MAX).into();
+        }
     }
 
     /// A node has been connected for another ten minutes.
@@ -161,6 +178,7 @@ impl Ledger {
         self.order.insert((now, who.clone()));
         let account = self.accounts.entry(who.clone()).or_insert(Account {
             score: SCORE_START.into(),
+            heard: SCORE_START.into(),
             bytes: 0,
             time_points: 0,
             day_ends: now + DAY,
@@ -175,6 +193,7 @@ impl Ledger {
 impl Account {
     fn add(&mut self, points: f64) {
         self.score = (self.score + points).clamp(0.0, SCORE_MAX.into());
+        self.heard = (self.heard + points.min(0.0)).max(0.0);
     }
 
     /// Lets the days pass that have passed.
@@ -182,6 +201,7 @@ impl Account {
         let start = f64::from(SCORE_START);
         while now >= self.day_ends {
             self.score = start + (self.score - start) * DAILY;
+            self.heard = start + (self.heard - start) * DAILY;
             self.time_points = 0;
             self.day_ends += DAY;
         }
@@ -235,6 +255,27 @@ mod tests {
         let all: Vec<_> =
             ledger.accounts(at(25)).map(|(who, score)| (who.clone(), score)).collect();
         assert_eq!(all, [(a, 980), (who("b", 2), 12)]);
+    }
+
+    #[test]
+    fn what_is_only_said_elsewhere_lasts_until_it_is_disproved() {
+        let (mut ledger, a) = (Ledger::default(), who("a", 1));
+        ledger.hear(at(0), &a, 100);
+        assert_eq!((ledger.worth(at(0), &a), ledger.score(at(0), &a)), (100, 10));
+        assert_eq!(ledger.worth(at(25), &a), 98);
+        hear(&mut ledger, at(25), &who("f", 2), &a, &said(0, 1, 0));
+        assert_eq!((ledger.worth(at(25), &a), ledger.score(at(25), &a)), (48, 0));
+        ledger.hear(at(25), &a, 100);
+        assert_eq!(ledger.worth(at(25), &a), 48, "it is known now");
+        // Who has earned more is worth that.
+        ledger.vouch(at(26), &a, 60);
+        assert_eq!(ledger.worth(at(26), &a), 60);
+        // What is said of many makes nobody forgotten.
+        for n in 0..12_000u32 {
+            let ip = Ipv4Addr::from(0x0a00_0000 + n);
+            ledger.hear(at(27), &Identity { user: "x".into(), ip }, 100);
+        }
+        assert_eq!((ledger.accounts.len(), ledger.worth(at(27), &a)), (ACCOUNTS_MAX, 60));
     }
 
     #[test]

@@ -178,8 +178,13 @@ impl Sources {
         limit: &mut TokenBucket,
         total: BytesPerSec,
     ) -> Option<Instant> {
-        // A limit is not to be used up for long ahead: peers share it.
-        let most = limit.limit().map_or(LEN_MAX, |limit| limit.times(LIMITED_TIME));
+        // A limit is not to be used up for long ahead: peers share it, and all who are asked have their turn within that time.
+        self.activate(now, picker);
+        let each = |limit: BytesPerSec| {
+            let all = limit.times(LIMITED_TIME);
+            (all / self.active().count().max(1) as u64).max(FIRST_LEN).min(all)
+        };
+        let most = limit.limit().map(each);
         let least = u64::from(BLOCK_LEN);
         limit.put_back(std::mem::take(&mut self.unused));
         loop {
@@ -214,13 +219,13 @@ impl Sources {
     }
 
     /// Asks one source for one range, if there is one to ask and anything to ask it for. `total` is what arrives from
-    /// everybody, `most` a bound from elsewhere. Returns the bytes asked for.
+    /// everybody, `most` what a limit lets through, if there is one. Returns the bytes asked for.
     fn ask(
         &mut self,
         now: Instant,
         picker: &mut Picker,
         total: BytesPerSec,
-        most: u64,
+        most: Option<u64>,
     ) -> Option<u64> {
         self.activate(now, picker);
         let piece_len = u64::from(picker.geometry().piece_len());
@@ -239,11 +244,15 @@ impl Sources {
             .map(|(key, host)| (self.running(key), host.asked, key, host.down.rate(now)))
             .filter(|&(running, _, key, _)| running < self.hosts[&key].parallel)
             .collect();
-        // The idle ones first, and of these who was not asked for longest: who is fast has his turn more often, and
-        // nobody waits for ever where a limit lets one ask at a time.
-        free.sort_unstable_by_key(|&(running, asked, key, _)| (running, asked, key));
+        // The idle ones first. Of these who was not asked for longest: who is fast has his turn more often. Where a limit
+        // lets one ask at a time all may be faster than it, and who was given most of it looks fastest: there it is the
+        // turn of who has had least.
+        free.sort_unstable_by_key(|&(running, asked, key, rate)| {
+            (running, most.map(|_| rate), asked, key)
+        });
         for (_, _, key, rate) in free {
-            let len = self.range_len(key, rate, total, picker.wanted_left()).min(most.max(1));
+            let len = self.range_len(key, rate, total, picker.wanted_left());
+            let len = most.map_or(len, |most| len.min(most.max(1)));
             picker.reserve_run(key.peer(), self.hosts[&key].after, len, &mut blocks);
             if blocks.is_empty() && rate.0 * 2 >= fastest.0 {
                 picker.duplicate_run(key.peer(), len, &mut blocks);
@@ -365,7 +374,7 @@ impl Sources {
         let hole = fetch.blocks.iter().take_while(|(_, wanted)| !wanted).count();
         let idle = hole >= HOLE || (fetch.wanted == 0 && !fetch.blocks.is_empty());
         if idle {
-            self.stop(key);
+            self.stop(key, false);
             self.release(picker, key);
         }
         idle
@@ -413,7 +422,8 @@ impl Sources {
         let silent: Vec<FetchKey> = silent.map(|(&key, _)| key).collect();
         let mut gone = Vec::new();
         for key in silent {
-            self.stop(key);
+            let begun = self.fetches.get(&key).is_some_and(|fetch| fetch.got > 0);
+            self.stop(key, begun);
             gone.extend(self.ended(now, picker, key, Err(SourceFault::Stalled)));
         }
         if let Some(slow) = self.slow(now) {
@@ -474,7 +484,7 @@ impl Sources {
         let mine = self.fetches.iter().filter(|(_, fetch)| fetch.source == key);
         let mine: Vec<FetchKey> = mine.map(|(&key, _)| key).collect();
         for fetch in mine {
-            self.stop(fetch);
+            self.stop(fetch, false);
             self.forget(fetch);
         }
         picker.peer_left(key.peer());
@@ -522,11 +532,11 @@ impl Sources {
     }
 
     /// Tells the driver to stop, if it has begun.
-    fn stop(&mut self, key: FetchKey) {
-        let waits = |op: &SourceOp| matches!(op, SourceOp::Ask(ask) if ask.fetch == key);
+    fn stop(&mut self, fetch: FetchKey, broke_off: bool) {
+        let waits = |op: &SourceOp| matches!(op, SourceOp::Ask(ask) if ask.fetch == fetch);
         match self.ops.iter().position(waits) {
             Some(at) => drop(self.ops.remove(at)),
-            None => self.ops.push_back(SourceOp::Stop(key)),
+            None => self.ops.push_back(SourceOp::Stop { fetch, broke_off }),
         }
     }
 

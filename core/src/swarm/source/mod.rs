@@ -81,8 +81,13 @@ pub struct Ask {
 pub enum SourceOp {
     /// Ask it for a range.
     Ask(Ask),
-    /// Read no more of this one. Nothing that is told of it counts any longer, not even its end.
-    Stop(FetchKey),
+    /// Read no more of a range.
+    Stop {
+        /// Nothing that is told of it counts any longer, not even its end.
+        fetch: FetchKey,
+        /// Whether its source is to blame: it began with it, and has sent nothing for long.
+        broke_off: bool,
+    },
 }
 
 /// One source, in numbers.

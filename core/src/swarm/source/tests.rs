@@ -206,7 +206,7 @@ fn who_sends_next_to_nothing_does_not_keep_the_others_from_being_asked() {
         sources.fill(now, &mut picker, &mut limit, BytesPerSec(0));
         while let Some(op) = sources.poll() {
             match op {
-                SourceOp::Stop(fetch) => {
+                SourceOp::Stop { fetch, .. } => {
                     stops += 1;
                     assert!(running.remove(&fetch).is_some());
                 }

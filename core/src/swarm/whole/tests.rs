@@ -60,7 +60,7 @@ impl Bench {
                     self.asked.insert(ask.source);
                     self.runs.insert(ask.fetch, (ask, 0));
                 }
-                SourceOp::Stop(fetch) => assert!(self.runs.remove(&fetch).is_some()),
+                SourceOp::Stop { fetch, .. } => assert!(self.runs.remove(&fetch).is_some()),
             }
         }
         while let Some(event) = self.whole.poll_event() {

@@ -51,7 +51,7 @@ pub struct Config {
     pub register: bool,
     /// Where others connect to us; `None` if nobody can, and then we connect to them.
     pub listen: Option<SocketAddr>,
-    /// How we connect to directories and to others.
+    /// How we connect to directories and to others. Who may not be dialled is not let in either.
     pub dialer: Dialer,
     /// Code of our link's speed, 0 to 10.
     pub speed: u8,
@@ -224,7 +224,8 @@ impl Client {
         let listener = match config.listen {
             Some(listen) => {
                 let bound = Listener::bind(listen);
-                Some(bound.map_err(|error| Error::Listen(listen, error.kind()))?)
+                let bound = bound.map_err(|error| Error::Listen(listen, error.kind()))?;
+                Some(bound.keeping_near(config.dialer.lan))
             }
             None => None,
         };

@@ -23,6 +23,8 @@ use tokio::task::JoinSet;
 pub struct Config {
     /// Where to listen. Only IPv4 is let in: the protocol has no words for other addresses.
     pub listen: SocketAddr,
+    /// Nobody in other networks is let in.
+    pub lan: bool,
     /// As its operator wants it.
     pub directory: DirectoryConfig,
     /// Where names with a password are kept between runs; `None` keeps nothing.
@@ -56,7 +58,8 @@ impl Directory {
     /// If the port cannot be had, the names of an earlier run cannot be read, or the system has no randomness.
     pub fn start(config: Config, clock: Clock) -> Result<Self, Error> {
         let listener = Listener::bind(config.listen)
-            .map_err(|error| Error::Listen(config.listen, error.kind()))?;
+            .map_err(|error| Error::Listen(config.listen, error.kind()))?
+            .keeping_near(config.lan);
         let rng = os_rng().map_err(|error| Error::NoDice(error.kind()))?;
         let addr = listener.addr();
         let (stop, stopped) = mpsc::channel(1);

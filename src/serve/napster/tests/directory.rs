@@ -71,7 +71,7 @@ async fn names_with_a_password_outlive_the_directory() {
     let start = |legacy| {
         let terms = Terms { legacy, ..plain() };
         let state_dir = Some(state.path().to_owned());
-        let config = DirectoryConfig { listen: here(), directory: terms, state_dir };
+        let config = DirectoryConfig { listen: here(), lan: false, directory: terms, state_dir };
         Directory::start(config, Clock::start()).unwrap()
     };
     let first = start(true);

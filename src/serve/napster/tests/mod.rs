@@ -161,7 +161,7 @@ fn plain() -> Terms {
 }
 
 fn directory(terms: Terms) -> Directory {
-    let config = DirectoryConfig { listen: here(), directory: terms, state_dir: None };
+    let config = DirectoryConfig { listen: here(), lan: false, directory: terms, state_dir: None };
     Directory::start(config, Clock::start()).unwrap()
 }
 

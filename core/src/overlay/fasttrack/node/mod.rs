@@ -104,6 +104,8 @@ pub struct Node {
     /// The only supernode, if there may be no other.
     own: Option<SocketAddrV4>,
     survey: Option<Survey>,
+    /// The supernode that has taken us last.
+    last: Option<SocketAddrV4>,
     /// The next nearest, the nearest first.
     backups: Vec<SocketAddrV4>,
     shares: BTreeMap<UuHash, Share>,
@@ -129,6 +131,7 @@ impl Node {
             home: Home::None { again_at: now },
             own: None,
             survey: None,
+            last: None,
             backups: Vec::new(),
             shares: BTreeMap::new(),
             searches: BTreeMap::new(),
@@ -250,7 +253,13 @@ impl Node {
                 let shares: Vec<Share> = self.shares.values().cloned().collect();
                 shares.into_iter().for_each(|share| self.say(Message::Share(share)));
             }
-            Message::ExternalIp(ip) => self.events.push_back(Event::External(ip)),
+            Message::ExternalIp(ip) => {
+                self.events.push_back(Event::External(ip));
+                // The one that knows what we are worth, so far.
+                if let Some(former) = self.last.replace(home).filter(|last| *last != home) {
+                    self.ask_score(self.config.user.clone(), ip, former);
+                }
+            }
             // A host nearer than the supernode that vouches for it is firewalled, so that one must not be too near itself.
             Message::Reply(reply)
                 if self.searches.contains_key(&reply.id) && tells(reply.supernode) =>

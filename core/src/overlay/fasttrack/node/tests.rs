@@ -219,6 +219,30 @@ fn it_moves_to_one_that_is_much_nearer() {
     }
 }
 
+#[test]
+fn a_new_supernode_is_told_which_one_knows_what_it_is_worth() {
+    let mut node = node_of(2);
+    node.handle_timeout(at(0));
+    node.handle_datagram(at(50), sn(1), &pong());
+    node.handle_datagram(at(60), sn(2), &pong());
+    let ip: Ipv4Addr = [8, 8, 1, 1].into();
+    let mut taken = |now| {
+        node.handle_open(now);
+        (0..2).for_each(|_| node.handle_message(now, Message::ExternalIp(ip)));
+        let asked = outputs(&mut node).into_iter().filter_map(|output| match output {
+            NodeOutput::Say(Message::Score(score)) => Some(score),
+            _ => None,
+        });
+        let asked: Vec<Score> = asked.collect();
+        node.handle_closed(now);
+        (node.backups.len(), asked)
+    };
+    assert_eq!(taken(at(100)), (0, vec![]), "it comes from nowhere");
+    // The one that has died, and not one that has no room.
+    let question = Score { user: "ann".into(), ip, supernode: sn(1), score: None };
+    assert_eq!(taken(at(200)), (0, vec![question]));
+}
+
 /// Row 45: a supernode that aims us at others.
 #[test]
 fn attack_45_orders_to_connect() {

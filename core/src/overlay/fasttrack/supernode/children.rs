@@ -125,11 +125,8 @@ impl Supernode {
                 child.ours = Some(Duration::from_secs(uptime_s.into()));
                 let who = child.identity();
                 let (user, ip) = (who.user.clone(), who.ip);
-                let score = Some(self.ledger.score(now, &who));
-                self.say(
-                    link,
-                    Message::Score(Score { user, ip, supernode: self.config.addr, score }),
-                );
+                let supernode = self.config.addr;
+                self.tell_score(now, link, Score { user, ip, supernode, score: None });
             }
             Message::Share(share) => self.on_share(link, share),
             Message::Unshare(file) => self.index.remove(link, file.hash),
@@ -247,14 +244,22 @@ impl Supernode {
         self.tell(way, MeshMessage::Score { ttl, score: question });
     }
 
-    /// A supernode tells how much somebody is worth, if it was asked; whoever wanted to know is told.
-    pub(super) fn on_score_answer(&mut self, link: LinkKey, answer: Score) {
+    /// A supernode tells how much somebody is worth, if it was asked; whoever wanted to know is told. A node that asks for
+    /// itself has moved here from there.
+    pub(super) fn on_score_answer(&mut self, now: Instant, link: LinkKey, answer: Score) {
         let question = Score { score: None, ..answer };
         let asked = |asking: &Asking| asking.way == link && asking.question == question;
         if let Some(at) = self.scores.iter().position(asked)
             && let Some(Asking { asker, question, .. }) = self.scores.remove(at)
         {
             let score = answer.score.map(|score| score.min(HEARSAY_MAX));
+            let who = Identity { user: question.user.clone(), ip: question.ip };
+            let moved = |child: &Child| child.named && child.identity() == who;
+            if self.children.get(&asker).is_some_and(moved) {
+                self.ledger.hear(now, &who, score.unwrap_or_default());
+                let supernode = self.config.addr;
+                return self.tell_score(now, asker, Score { supernode, ..question });
+            }
             self.answer_score(asker, Score { score, ..question });
         }
     }
@@ -262,7 +267,7 @@ impl Supernode {
     /// What this supernode itself knows of somebody.
     fn tell_score(&mut self, now: Instant, link: LinkKey, question: Score) {
         let who = Identity { user: question.user.clone(), ip: question.ip };
-        let score = Some(self.ledger.score(now, &who));
+        let score = Some(self.ledger.worth(now, &who));
         self.answer_score(link, Score { score, ..question });
     }
 

@@ -106,7 +106,7 @@ impl Supernode {
             }
             MeshMessage::Score { ttl, score } => match score.score {
                 None => self.on_score_question(now, link, ttl - 1, score),
-                Some(_) => self.on_score_answer(link, score),
+                Some(_) => self.on_score_answer(now, link, score),
             },
             MeshMessage::Stats { .. } => {
                 if let Some(addr) = mate.addr {

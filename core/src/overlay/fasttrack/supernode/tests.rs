@@ -359,6 +359,41 @@ fn pushes_scores_and_receipts_find_their_supernode() {
 }
 
 #[test]
+fn a_node_that_moves_is_worth_what_its_old_supernode_says() {
+    let mut row = Row::new(&[(0, 1)], 2);
+    let (user, ip) = ("u1".to_owned(), Ipv4Addr::new(8, 8, 1, 1));
+    let who = Identity { user: user.clone(), ip };
+    row.0[1].ledger().vouch(at(1), &who, 60);
+    log_in(&mut row.0[0], at(1), 1);
+    let question = Score { user, ip, supernode: row.0[1].addr(), score: None };
+    row.0[0].handle_message(at(2), LinkKey(1), Message::Score(question.clone()));
+    let told = Score { supernode: row.0[0].addr(), score: Some(60), ..question.clone() };
+    assert_eq!(row.settle(at(2)).0, [(1, Message::Score(told.clone()))]);
+    // It is told so from now on, and so are others; no supernode is made of it.
+    row.0[0].handle_message(at(3), LinkKey(1), Message::Ours { uptime_s: 1 });
+    assert_eq!(said(&mut row.0[0], 1), [Message::Score(told.clone())]);
+    log_in(&mut row.0[0], at(4), 2);
+    row.0[0].handle_message(
+        at(4),
+        LinkKey(2),
+        Message::Score(Score { score: None, ..told.clone() }),
+    );
+    assert_eq!(said(&mut row.0[0], 2), [Message::Score(told)]);
+    assert_eq!(row.0[0].ledger().score(at(4), &who), 10);
+    // Another's reputation is nobody's own, and one without a link to ask begins as a stranger.
+    row.0[1].ledger().vouch(at(5), &Identity { user: "u2".into(), ..who.clone() }, 90);
+    let other = Score { user: "u2".into(), ..question.clone() };
+    row.0[0].handle_message(at(5), LinkKey(1), Message::Score(other));
+    row.settle(at(5));
+    assert_eq!(row.0[0].ledger().worth(at(5), &Identity { user: "u2".into(), ip }), 10);
+    let mut alone = supernode(7, Limits::default());
+    log_in(&mut alone, at(6), 1);
+    alone.handle_message(at(6), LinkKey(1), Message::Score(question.clone()));
+    let stranger = Score { score: Some(10), ..question };
+    assert_eq!(said(&mut alone, 1), [Message::Score(stranger)]);
+}
+
+#[test]
 fn who_stays_and_gives_becomes_a_supernode_when_there_are_too_many() {
     let limits = Limits { crowded: 3, children: 3, ..Limits::default() };
     let mut sn = supernode(1, limits);

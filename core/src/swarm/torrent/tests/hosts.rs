@@ -52,6 +52,8 @@ pub(super) struct Hosts {
     pub(super) runs: BTreeMap<FetchKey, Run>,
     pub(super) asks: Vec<(Instant, Ask)>,
     pub(super) stops: usize,
+    /// Of these, for which their hosts are to blame.
+    pub(super) broken: Vec<SourceKey>,
 }
 
 pub(super) fn big() -> Geometry {
@@ -72,7 +74,7 @@ impl Hosts {
             room.hosts[host].set_content(room.now, info(), big(), have, |_| Priority::Normal);
         }
         let (hosts, runs) = (BTreeMap::new(), BTreeMap::new());
-        Self { room, hosts, runs, asks: Vec::new(), stops: 0 }
+        Self { room, hosts, runs, asks: Vec::new(), stops: 0, broken: Vec::new() }
     }
 
     pub(super) fn leech(&mut self) -> &mut Torrent {
@@ -102,9 +104,10 @@ impl Hosts {
             self.room.settle();
             let Some(op) = self.room.hosts[0].poll_source() else { return };
             match op {
-                SourceOp::Stop(fetch) => {
+                SourceOp::Stop { fetch, broke_off } => {
                     self.stops += 1;
-                    assert!(self.runs.remove(&fetch).is_some(), "it stops what runs");
+                    let run = self.runs.remove(&fetch).expect("it stops what runs");
+                    self.broken.extend(broke_off.then_some(run.ask.source));
                 }
                 SourceOp::Ask(ask) => self.begin(ask),
             }

@@ -194,10 +194,22 @@ fn attack_36_a_slow_drip_holds_a_range_for_half_a_minute() {
     hosts.add(Kind::Good, 100, whole()); // a block in three minutes
     hosts.pass(STALL_AFTER + Duration::from_secs(2));
     assert_eq!((hosts.stops, hosts.runs.len()), (1, 0));
+    assert_eq!(hosts.broken, [], "it had not begun");
     hosts.add(Kind::Dead, MEG, whole());
     hosts.add(Kind::Good, MEG, whole());
     let took = hosts.finish(60);
     assert!(took < 40.0, "{took} s for 20 MiB at 1 MiB/s beside two who send nothing");
+}
+
+#[test]
+fn who_falls_silent_in_the_middle_of_a_range_has_broken_it_off() {
+    let mut hosts = Hosts::new(0);
+    let silent = hosts.add(Kind::Good, MEG, whole());
+    hosts.pass(Duration::from_secs(1));
+    hosts.hosts.get_mut(&silent).unwrap().kind = Kind::Dead;
+    hosts.add(Kind::Good, MEG / 2, whole());
+    hosts.finish(60);
+    assert_eq!(hosts.broken, [silent], "once, and nobody else");
 }
 
 #[test]
@@ -394,6 +406,24 @@ fn with_a_limit_all_sources_have_their_turns() {
     let got = keys.map(|key| hosts.got(key));
     let all: u64 = got.iter().sum();
     assert!(got.iter().all(|&got| got > all / 10), "{got:?}");
+}
+
+#[test]
+fn with_a_limit_who_is_asked_first_does_not_keep_what_the_others_could_send() {
+    let mut hosts = Hosts::new(1);
+    let now = hosts.room.now;
+    hosts.leech().set_limits(now, Some(BytesPerSec(4 * MEG)), None);
+    hosts.room.connect(0, 1);
+    let spec = || SourceSpec { parallel: PARALLEL_MAX, ..whole() };
+    let first = hosts.add(Kind::Good, 64 * MEG, spec());
+    hosts.pass(Duration::from_millis(400)); // what it has shown is the limit
+    let late = [64, 32].map(|rate| hosts.add(Kind::Good, rate * MEG, spec()));
+    hosts.pass(Duration::from_millis(2600));
+    let got = [first, late[0], late[1]].map(|key| hosts.got(key));
+    let all: u64 = got.iter().sum();
+    assert!(got.iter().all(|&got| (all / 5..all / 2).contains(&got)), "{got:?}");
+    let from_peers = hosts.leech().status(now).downloaded - all;
+    assert!(from_peers > all / 5, "{from_peers} beside {all}: nor what peers could send");
 }
 
 #[test]

@@ -121,6 +121,14 @@ fn attack_45_reputations_that_others_invent() {
     assert_eq!(told(&mut sn), [Some(57)]);
     let eve = Identity { user: "eve".into(), ip: question.ip };
     assert_eq!(sn.ledger().score(at(6), &eve), 10, "no account is made of it");
+    // Nor is a node of its own believed in further, whoever says that it was there before.
+    let us = Identity { user: "u1".into(), ip: Ipv4Addr::new(8, 8, 1, 1) };
+    let (user, ip) = (us.user.clone(), us.ip);
+    let question = Score { user, ip, supernode, score: None };
+    sn.handle_message(at(6), LinkKey(1), Message::Score(question.clone()));
+    sn.handle_mesh(at(6), LinkKey(2), answer(1000, &question));
+    assert_eq!(told(&mut sn), [Some(100)]);
+    assert_eq!((sn.ledger().worth(at(6), &us), sn.ledger().score(at(6), &us)), (100, 10));
     // Receipts of as many nodes as a supernode likes to invent are the word of one.
     let receipt = Receipt {
         host: addr("8.8.1.1:1214"),
