@@ -10,7 +10,7 @@ use crate::serve::fasttrack::{Config, Error, FastTrack as Driver, Role, Status};
 use crate::share;
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::proto::fasttrack::PORT;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,12 +85,8 @@ impl FastTrack {
         for name in &self.connect {
             connect.push(look_up(name).await?);
         }
-        let here = match here::reachable(listen.into()).ip() {
-            IpAddr::V4(ip) if listen.ip().is_unspecified() => Some(ip),
-            _ => None,
-        };
         Ok(Config {
-            external: here,
+            external: here::external(listen),
             connect,
             firewalled: self.firewalled,
             role: match self.role {
