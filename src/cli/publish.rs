@@ -176,7 +176,7 @@ impl Published {
             let left_out = unfinished + unreadable + too_many;
             if left_out > 0 {
                 self.env.stderr(format_args!(
-                    "warning: {left_out} files are not published: links lead to them, or they cannot be read, or are not as they were hashed"
+                    "warning: not published: {left_out} that links lead to, that cannot be read, or that have changed"
                 ));
             }
         }
