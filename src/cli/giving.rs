@@ -12,6 +12,7 @@ use gaggle_core::id::InfoHash;
 use gaggle_core::metainfo::Metainfo;
 use gaggle_core::swarm::torrent::Status;
 use gaggle_core::units::Size;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(super) struct Giving {
     id: InfoHash,
     /// Known once [`Giving::begin`] is over.
     metainfo: Option<Arc<Metainfo>>,
+    /// The folder that holds the content.
+    pub dir: PathBuf,
     total: u64,
     /// When the slowest peer was first seen, and how far it was.
     slowest: Option<(Instant, f64)>,
@@ -56,7 +59,7 @@ impl Giving {
         let download = engine.add(add).await.map_err(|e| of_engine(&e))?;
         let id = download.info_hash();
         let mut this =
-            Self { env: env.clone(), download, name, id, metainfo, total: 0, slowest: None };
+            Self { env: env.clone(), download, name, id, metainfo, dir, total: 0, slowest: None };
         let done = match this.checked().await {
             Ok(Ok(done)) => done,
             Ok(Err(exit)) => {
@@ -74,7 +77,7 @@ impl Giving {
         if done < this.total {
             this.download.stop().await;
             let missing = this.total - done;
-            let (name, dir) = (this.name, dir.display());
+            let (name, dir) = (this.name, this.dir.display());
             let what =
                 format!("{name} in {dir} is not complete: {missing} bytes are missing or wrong");
             return Err(Failure::new(Exit::Mismatch, what)

@@ -2,7 +2,7 @@
 //!
 //! It asks the routing table and sends nothing. Behind NAT the answer is the address inside.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket};
 
 /// The address that packets to elsewhere would carry, IPv4 first; loopback on a machine without a
 /// network.
@@ -25,6 +25,14 @@ fn toward(from: IpAddr, to: IpAddr) -> Option<IpAddr> {
 pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = if listen.ip().is_unspecified() { address() } else { listen.ip() };
     SocketAddr::new(ip, listen.port())
+}
+
+/// What a node of FastTrack that listens there says of its address, if that is not where it listens.
+pub(super) fn external(listen: SocketAddrV4) -> Option<Ipv4Addr> {
+    match reachable(listen.into()).ip() {
+        IpAddr::V4(ip) if listen.ip().is_unspecified() => Some(ip),
+        _ => None,
+    }
 }
 
 /// Whether machines other than this one can reach it.

@@ -23,6 +23,7 @@ mod lab;
 mod net;
 mod network;
 mod progress;
+mod publish;
 mod search;
 mod seed;
 mod select;
@@ -34,6 +35,7 @@ mod tracker;
 mod verify;
 mod waiting;
 mod watched;
+mod ways;
 
 use crate::config::{Color, Progress};
 use clap::{Args, Parser, Subcommand};

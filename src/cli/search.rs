@@ -3,6 +3,7 @@
 use super::env::Env;
 use super::event::{self, Event, Searched};
 use super::exit::{Exit, Failure};
+use super::ways::ways;
 use crate::config::Every;
 use crate::net::Clock;
 use crate::search::{self, Config, Limits, Networks, Over, Report, Ways, gather};
@@ -57,14 +58,6 @@ pub(super) struct Search {
     lan: bool,
 }
 
-/// The customary ports.
-const PORTS: [(u16, Network); 4] = [
-    (gaggle_core::proto::napster::SERVER_PORT, Network::Napster),
-    (gaggle_core::proto::napster::METASERVER_PORT, Network::Napster),
-    (6346, Network::Gnutella),
-    (gaggle_core::proto::fasttrack::PORT, Network::FastTrack),
-];
-
 impl Search {
     /// Searches, prints what was found, and keeps it.
     pub(super) async fn run(self, env: &Arc<Env>) -> anyhow::Result<Exit> {
@@ -76,7 +69,7 @@ impl Search {
         };
         let question = Question::new(&self.words, filter)
             .map_err(|error| Failure::usage(error.to_string()))?;
-        let ways = self.ways(env)?;
+        let ways = ways(env, &self.server, &self.network, self.lan(env))?;
         let ended = env.unless_stopped(self.ask(env, question, ways)).await?;
         Ok(ended.unwrap_or_else(|signal| signal))
     }
@@ -87,6 +80,7 @@ impl Search {
             ways: ways.clone(),
             lan: self.lan(env),
             state_dir: env.dirs.state.clone(),
+            shares: None,
         };
         let networks = join(&config, Clock::start()).await?;
         if !config.listen.is_loopback() {
@@ -108,7 +102,7 @@ impl Search {
         .await;
         for (network, servers) in &ways {
             let report = reports.get(network).cloned().unwrap_or_default();
-            say(env, *network, servers, networks.links(*network), &report)?;
+            say(env, *network, servers, networks.standing(*network).links, &report)?;
         }
         networks.stop().await;
         let found = best(&results, limits.enough);
@@ -129,65 +123,6 @@ impl Search {
     fn lan(&self, env: &Env) -> bool {
         self.lan || env.settings.network.lan
     }
-
-    /// Which networks to ask, and where each begins.
-    fn ways(&self, env: &Env) -> Result<Ways, Failure> {
-        let given = self.server.iter().map(|text| self.server_of(text));
-        let given = given.collect::<Result<Vec<_>, _>>()?;
-        let lan = self.lan(env);
-        if let Some((_, far)) = given.iter().find(|(_, server)| lan && !search::is_near(server)) {
-            let what = format!("--server {far} is in another network, and --lan keeps to this one");
-            return Err(Failure::usage(what));
-        }
-        let all = if given.is_empty() { env.settings.search.servers.clone() } else { given };
-        let mut ways = Ways::new();
-        for (network, server) in all {
-            if !lan || search::is_near(&server) {
-                ways.entry(network).or_default().push(server);
-            }
-        }
-        for network in Network::ALL {
-            // Whom earlier runs have met is a way in as well, wherever he is.
-            if self.server.is_empty() && !lan && search::is_known(&env.dirs.state, network) {
-                ways.entry(network).or_default();
-            }
-        }
-        if !self.network.is_empty() {
-            ways.retain(|network, _| self.network.contains(network));
-            if let Some(missing) = self.network.iter().find(|network| !ways.contains_key(network)) {
-                return Err(nowhere(&format!("no way into {missing} is known"), *missing));
-            }
-        }
-        if ways.is_empty() {
-            return Err(nowhere("no network to search is known", Network::Gnutella));
-        }
-        Ok(ways)
-    }
-
-    fn server_of(&self, text: &str) -> Result<(Network, PeerHint), Failure> {
-        let wrong = |why: &str| Failure::usage(format!("--server {text}: {why}"));
-        let (network, addr) = match text.split_once('=') {
-            Some((network, addr)) => {
-                (Some(network.parse().map_err(|why: String| wrong(&why))?), addr)
-            }
-            None => (None, text),
-        };
-        let server = PeerHint::parse(addr).ok_or_else(|| wrong("not HOST:PORT"))?;
-        let customary =
-            || PORTS.iter().find(|(port, _)| *port == server.port).map(|(_, network)| *network);
-        let only = || if let [only] = self.network[..] { Some(only) } else { None };
-        let network = network.or_else(only).or_else(customary).ok_or_else(|| {
-            wrong("of which network?").hint(format!("--server gnutella={addr}, or another one"))
-        })?;
-        Ok((network, server))
-    }
-}
-
-fn nowhere(what: &str, network: Network) -> Failure {
-    let hint = format!(
-        "--server {network}=HOST:PORT names one, search.{network} in the configuration for all times"
-    );
-    Failure::usage(what.to_owned()).hint(hint)
 }
 
 /// Begins to take part; the error says in which network it failed.

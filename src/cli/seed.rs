@@ -4,11 +4,12 @@ use super::cache;
 use super::env::Env;
 use super::event::Event;
 use super::exit::{Exit, Failure};
-use super::giving::{Enough, Giving, give_all};
+use super::giving::{Enough, Giving};
 use super::network::{Network, Peers, link_here};
+use super::publish::{self, Publish};
 use super::target::Target;
 use crate::config::{Every, parse_ratio};
-use crate::engine::{AddTorrent, Selection};
+use crate::engine::{AddTorrent, Selection, What};
 use gaggle_core::storage::Verify;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub(super) struct Seed {
     time: Option<Every>,
     #[command(flatten)]
     network: Network,
+    #[command(flatten)]
+    publish: Publish,
 }
 
 impl Seed {
@@ -44,6 +47,7 @@ impl Seed {
             self.target.iter().map(|t| Target::parse(t)).collect::<Result<Vec<_>, _>>()?;
         std::fs::read_dir(&self.data)
             .map_err(|e| Failure::io(format_args!("cannot read {}", self.data.display()), &e))?;
+        let plan = self.publish.plan(env, &self.network)?;
         let engine = self.network.engine(env).await?;
         let mut all = Vec::new();
         for target in targets {
@@ -53,6 +57,11 @@ impl Seed {
             };
             let Peers { named, of_link } = self.network.peers(&what).await?;
             let what = cache::recall(env, what);
+            if plan.is_some()
+                && let What::Metainfo(metainfo) = &what
+            {
+                publish::allow(metainfo)?;
+            }
             let add = AddTorrent {
                 what,
                 out_dir: self.data.clone(),
@@ -81,7 +90,8 @@ impl Seed {
             all.push(giving);
         }
         let time = self.time.map(|every| every.0);
-        let end = give_all(all, Enough { ratio: self.ratio, time, copies: None }).await;
+        let enough = Enough { ratio: self.ratio, time, copies: None };
+        let end = publish::beside(plan, env, &engine, all, enough).await;
         engine.stop().await;
         end
     }

@@ -4,9 +4,10 @@ use super::create::{Made, Making, summary, write_whole};
 use super::env::Env;
 use super::event::Event;
 use super::exit::{Exit, Failure};
-use super::giving::{Enough, Giving, give_all};
+use super::giving::{Enough, Giving};
 use super::here;
 use super::network::{Network, link_here};
+use super::publish::{self, Publish};
 use super::tracker;
 use crate::config::{Every, PieceLength};
 use crate::engine::{AddTorrent, Engine, Selection, What};
@@ -21,8 +22,8 @@ use std::sync::Arc;
 #[command(after_help = "\
 Examples:
   gaggle share ./llama-70b
-  gaggle share disk.iso --until-copies 40 --ttl 2h
-  gaggle share ./build --print-host build.example.org --listen [::]:41873
+  gaggle share ./build --print-host build.example.org --until-copies 40 --ttl 2h
+  gaggle share disk.iso --publish napster,gnutella --server napster=10.1.0.9:8888 --server 10.1.0.7:6346
 
 It makes a torrent, runs a tracker and seeds until stopped. Nothing is copied.")]
 pub(super) struct Share {
@@ -55,6 +56,8 @@ pub(super) struct Share {
     include_hidden: bool,
     #[command(flatten)]
     network: Network,
+    #[command(flatten)]
+    publish: Publish,
 }
 
 /// The tracker of this process, and what it is called.
@@ -74,6 +77,10 @@ impl Share {
             std::fs::metadata(path)
                 .map_err(|e| Failure::io(format_args!("cannot read {}", path.display()), &e))?;
         }
+        let plan = self.publish.plan(env, &self.network)?;
+        if plan.is_some() && self.private {
+            return Err(publish::refused("--private").into());
+        }
         let engine = self.network.engine(env).await?;
         if self.print_host.is_none() && here::is_stuck(engine.listen_addr()) {
             let what = "warning: no way leads from here to other machines, so the line works on this one only";
@@ -89,7 +96,7 @@ impl Share {
         }
         let time = self.ttl.map(|every| every.0);
         let enough = Enough { ratio: None, time, copies: self.until_copies };
-        let end = give_all(all, enough).await;
+        let end = publish::beside(plan, env, &engine, all, enough).await;
         engine.stop().await;
         if let Some(tracker) = tracker {
             tracker.running.stop().await;

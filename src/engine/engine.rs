@@ -10,8 +10,8 @@ use crate::disk::Pool;
 use crate::fetch::Host;
 use crate::locate::{Dht, DhtConfig, Lsd, Mapped, PortMap, Ports, Trackers, TrackersConfig};
 use crate::net::{
-    Buffers, Clock, Congestion, Connected, DhtDatagrams, Dialer, HANDSHAKE_TIMEOUT, Listener, Udp,
-    os_rng,
+    Buffers, Clock, Congestion, Connected, DhtDatagrams, Dialer, Door, HANDSHAKE_TIMEOUT, Listener,
+    Udp, os_rng,
 };
 use gaggle_core::id::{InfoHash, PeerId};
 use gaggle_core::proto::peer::{Handshake, Reserved};
@@ -67,6 +67,8 @@ pub(super) struct Shared {
     port_map: Option<PortMap>,
     pub(super) listen: SocketAddr,
     routes: watch::Sender<Routes>,
+    /// Where peers come in, by whatever port.
+    door: Door,
     background: std::sync::Mutex<JoinSet<()>>,
 }
 
@@ -118,6 +120,8 @@ impl Engine {
         let trackers = TrackersConfig { from, lan, ..TrackersConfig::default() };
         let port_map = port_map(&config, listen, dht.as_ref(), clock);
         let (judge, external) = Judge::new(clock, dht.clone());
+        let routes = watch::Sender::new(Routes::new());
+        let (door, incoming) = door(routes.subscribe());
         let shared = Arc::new(Shared {
             our_id: PeerId::generate(&mut rng),
             key: rng.next_u32(),
@@ -134,11 +138,13 @@ impl Engine {
             buffers: Buffers::default(),
             pool,
             listen,
-            routes: watch::Sender::new(Routes::new()),
+            routes,
+            door: door.clone(),
             background: std::sync::Mutex::new(JoinSet::new()),
         });
         let mut background = JoinSet::new();
-        background.spawn(accept(listener, shared.routes.subscribe()));
+        background.spawn(listener.run(door));
+        background.spawn(deliver(incoming, shared.routes.subscribe()));
         background
             .spawn(share_limits((shared.config.down, shared.config.up), shared.routes.subscribe()));
         background.spawn(judge.run(shared.port_map.as_ref().map(PortMap::watch)));
@@ -151,6 +157,11 @@ impl Engine {
     /// Where peers can dial us, with the real port.
     pub fn listen_addr(&self) -> SocketAddr {
         self.shared.listen
+    }
+
+    /// The way to our torrents for peers that come to a port of something else.
+    pub fn door(&self) -> Door {
+        self.shared.door.clone()
     }
 
     /// The node of the DHT, if there is one.
@@ -345,20 +356,21 @@ impl Shared {
     }
 }
 
-/// Gives every connection whose handshake names a torrent of ours to that torrent.
-async fn accept(listener: Listener, routes: watch::Receiver<Routes>) {
-    let (out, mut connected) = mpsc::channel::<Connected>(INCOMING_MAX);
-    let known = routes.clone();
-    let lookup = move |info_hash| known.borrow().get(&info_hash).map(|route| route.ours);
-    let deliver = async {
-        while let Some(connection) = connected.recv().await {
-            // A torrent that does not take it is busy; the peer will try again.
-            if let Some(route) = routes.borrow().get(&connection.ours.info_hash) {
-                route.torrent.tell(Command::Incoming(Box::new(connection)));
-            }
+/// Lets in those whose handshake names a torrent of ours.
+fn door(routes: watch::Receiver<Routes>) -> (Door, mpsc::Receiver<Connected>) {
+    let (out, incoming) = mpsc::channel(INCOMING_MAX);
+    let lookup = move |info_hash| routes.borrow().get(&info_hash).map(|route| route.ours);
+    (Door::new(HANDSHAKE_TIMEOUT, lookup, out), incoming)
+}
+
+/// Gives each of them to his torrent.
+async fn deliver(mut incoming: mpsc::Receiver<Connected>, routes: watch::Receiver<Routes>) {
+    while let Some(connection) = incoming.recv().await {
+        // A torrent that does not take it is busy; the peer will try again.
+        if let Some(route) = routes.borrow().get(&connection.ours.info_hash) {
+            route.torrent.tell(Command::Incoming(Box::new(connection)));
         }
-    };
-    tokio::join!(listener.run(HANDSHAKE_TIMEOUT, lookup, out), deliver);
+    }
 }
 
 /// Shares a common limit out among the torrents by what they use, max-min fair.

@@ -3,7 +3,7 @@
 //! Decides nothing about honest peers, and holds no content: whatever it sends is wrong.
 
 use crate::locate::{Announcing, AnnouncingSetup, Progress, Trackers, TrackersConfig};
-use crate::net::{Clock, Connected, HANDSHAKE_TIMEOUT, Listener, os_rng};
+use crate::net::{Clock, Connected, Door, HANDSHAKE_TIMEOUT, Listener, os_rng};
 use bytes::BytesMut;
 use gaggle_core::id::{InfoHash, PeerId};
 use gaggle_core::metainfo::Metainfo;
@@ -79,7 +79,8 @@ impl Puppet {
         let (out, mut connections) = mpsc::channel(WAITING_MAX);
         let (us, hash) = (self.us, self.hash);
         let lookup = move |wanted: InfoHash| (wanted == hash).then_some(us);
-        let accept = tokio::spawn(self.listener.run(HANDSHAKE_TIMEOUT, lookup, out));
+        let door = Door::new(HANDSHAKE_TIMEOUT, lookup, out);
+        let accept = tokio::spawn(self.listener.run(door));
         let mut playing = JoinSet::new();
         loop {
             tokio::select! {

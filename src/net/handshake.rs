@@ -122,18 +122,20 @@ impl Dialer {
     }
 }
 
-/// Waits for the handshake of an accepted connection and answers it. `lookup` turns the info hash into our
-/// handshake for that torrent, or `None` if nobody here serves it; it is asked as soon as the hash is there,
-/// because some wait for the answer before they send their peer id.
+/// Waits for the handshake of an accepted connection, of which `head` was read already, and answers it. `lookup`
+/// turns the info hash into our handshake for that torrent, or `None` if nobody here serves it; it is asked as
+/// soon as the hash is there, because some wait for the answer before they send their peer id.
 pub async fn answer(
     mut stream: TcpStream,
     addr: SocketAddr,
+    head: &[u8],
     within: Duration,
     lookup: impl Fn(InfoHash) -> Option<Handshake>,
 ) -> Result<Connected, ConnectError> {
     stream.set_nodelay(true).map_err(failed)?;
     let talk = async {
         let mut reading = Reading::default();
+        reading.take(head)?;
         let info_hash = reading.until_info_hash(&mut stream).await?;
         let ours = lookup(info_hash).ok_or(HandshakeError::UnknownTorrent(info_hash))?;
         stream.write_all(&ours.encode()).await.map_err(failed)?;
@@ -178,8 +180,12 @@ impl Reading {
         if got == 0 {
             return Err(ConnectError::Closed);
         }
-        let taken = self.reader.feed(&raw[..got])?;
-        self.leftover.extend_from_slice(&raw[taken..got]);
+        self.take(&raw[..got])
+    }
+
+    fn take(&mut self, raw: &[u8]) -> Result<(), ConnectError> {
+        let taken = self.reader.feed(raw)?;
+        self.leftover.extend_from_slice(&raw[taken..]);
         Ok(())
     }
 }

@@ -2,11 +2,8 @@
 //!
 //! Decides how many strangers may be in the middle of a handshake. Never decides which torrents are served.
 
-use super::closed::ConnectError;
 use super::congestion::Congestion;
-use super::handshake::{Connected, answer};
-use gaggle_core::id::InfoHash;
-use gaggle_core::proto::peer::Handshake;
+use super::door::Door;
 use gaggle_core::scope::{Scope, canonical, network_of};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
@@ -88,27 +85,15 @@ impl Listener {
         }
     }
 
-    /// Accepts, answers handshakes with what `lookup` gives, and passes on the connections that are
-    /// complete. Whatever is no handshake is closed without an answer. Ends when nobody receives any more;
-    /// dropping the future closes the socket and every connection not passed on.
-    pub async fn run(
-        self,
-        within: Duration,
-        lookup: impl Fn(InfoHash) -> Option<Handshake> + Clone + Send + Sync + 'static,
-        out: mpsc::Sender<Connected>,
-    ) {
-        let answer = move |stream, from| {
-            let lookup = lookup.clone();
-            async move {
-                let answered = answer(stream, from, within, lookup).await;
-                let refused = |error: &ConnectError| {
-                    let from = canonical(from);
-                    tracing::debug!(%from, %error, "no handshake");
-                };
-                answered.inspect_err(refused).ok()
-            }
+    /// Accepts, and lets peers in by `door`. Whatever is no handshake is closed without an answer. Ends when nobody receives
+    /// any more; dropping the future closes the socket and every connection not passed on.
+    pub async fn run(self, door: Door) {
+        let out = door.out();
+        let greet = move |stream, from| {
+            let door = door.clone();
+            async move { door.greet(stream, from, &[]).await }
         };
-        self.greet(answer, out).await;
+        self.greet(greet, out).await;
     }
 
     /// Accepts, and passes on what `greet` makes of each connection: `None` closes it. Whoever greets sees to it that that

@@ -29,12 +29,16 @@ fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
+fn door(within: Duration, out: mpsc::Sender<Connected>) -> Door {
+    Door::new(within, |hash| (hash == SERVED).then(|| hello(1)), out)
+}
+
 /// A listener that serves [`SERVED`] as peer 1, and what comes in there.
 fn serve(at: SocketAddr, within: Duration) -> (SocketAddr, mpsc::Receiver<Connected>) {
     let listener = Listener::bind(at).unwrap();
     let addr = listener.addr();
     let (out, incoming) = mpsc::channel(4);
-    tokio::spawn(listener.run(within, |hash| (hash == SERVED).then(|| hello(1)), out));
+    tokio::spawn(listener.run(door(within, out)));
     (addr, incoming)
 }
 
@@ -99,6 +103,31 @@ async fn a_handshake_may_arrive_byte_by_byte_and_is_answered_at_the_info_hash() 
         soon(stream.read_buf(&mut leftover)).await.unwrap();
     }
     assert_eq!(leftover, b"behind"[..]);
+}
+
+#[tokio::test]
+async fn a_peer_that_came_to_another_port_is_let_in_with_what_was_read_of_it() {
+    let port = tokio::net::TcpListener::bind(loopback()).await.unwrap();
+    let (out, mut incoming) = mpsc::channel(1);
+    let door = door(PATIENCE, out);
+    let sent = [&hello(2).encode()[..], b"behind"].concat();
+    for read in [1, PEER_BEGINS.len(), 48, 68, sent.len()] {
+        let mut raw = TcpStream::connect(port.local_addr().unwrap()).await.unwrap();
+        raw.write_all(&sent).await.unwrap();
+        let (mut stream, from) = soon(port.accept()).await.unwrap();
+        let mut head = vec![0; read];
+        soon(stream.read_exact(&mut head)).await.unwrap();
+        soon(door.admit(stream, from, &head)).await;
+        let mut answer = [0; 68];
+        soon(raw.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(answer, hello(1).encode());
+        let mut connected = incoming.try_recv().unwrap();
+        assert_eq!((connected.theirs, connected.addr), (hello(2), from));
+        while connected.leftover.len() < 6 {
+            soon(connected.stream.read_buf(&mut connected.leftover)).await.unwrap();
+        }
+        assert_eq!(connected.leftover, b"behind"[..], "{read} bytes read before");
+    }
 }
 
 #[tokio::test]

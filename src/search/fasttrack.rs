@@ -1,6 +1,6 @@
 //! FastTrack: a node that lives as long as the search.
 
-use super::{Config as Means, Heard};
+use super::{Config as Means, Heard, Standing};
 use crate::fetch::{Attached, Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream, Worth};
 use crate::net::Clock;
 use crate::serve::fasttrack::{self, Config, FastTrack, PushError, Role};
@@ -47,20 +47,34 @@ impl Part {
                 SocketAddr::V6(_) => None,
             }));
         }
+        let shares = means.shares.as_ref();
+        if connect.is_empty() && !servers.is_empty() && shares.is_some() {
+            // Names are looked up once, and sharing has no end by itself.
+            let names: Vec<String> = servers.iter().map(PeerHint::to_string).collect();
+            return Err(format!("{} has no address of IPv4", names.join(", ")));
+        }
         let config = Config {
+            external: shares.and_then(|shares| shares.external),
+            peers: shares.map(|shares| shares.peers.clone()),
             connect,
             role: Role::Node,
             state_dir: means.memory(),
             lan: means.lan,
             ..Config::new(SocketAddrV4::new(means.listen, 0))
         };
-        let node = FastTrack::start(config, None, clock).map_err(|error| error.to_string())?;
+        let library = shares.map(|shares| shares.library.clone());
+        let node = FastTrack::start(config, library, clock).map_err(|error| error.to_string())?;
         Ok(Self { node })
     }
 
-    /// Whether a supernode has taken us.
-    pub(super) fn is_linked(&self) -> bool {
-        self.node.status().attached.is_some()
+    pub(super) const fn addr(&self) -> SocketAddrV4 {
+        self.node.addr()
+    }
+
+    /// How it stands with our supernode.
+    pub(super) fn standing(&self) -> Standing {
+        let status = self.node.status();
+        Standing { links: status.attached.iter().count(), shared: status.shared, trouble: None }
     }
 
     /// Says what nodes were worth that gave something, and takes leave.
@@ -218,6 +232,7 @@ mod tests {
             listen: Ipv4Addr::LOCALHOST,
             lan: false,
             state_dir: dir.path().to_owned(),
+            shares: None,
         };
         let own = Config { role: Role::Supernode, ..Config::new("127.0.0.1:0".parse().unwrap()) };
         let own = FastTrack::start(own, None, Clock::start()).unwrap();

@@ -1,6 +1,6 @@
 //! Gnutella: a leaf that lives as long as the search.
 
-use super::{Config as Means, Heard};
+use super::{Config as Means, Heard, Standing};
 use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream};
 use crate::net::Clock;
 use crate::serve::gnutella::{Config, Gnutella, PushError, Role};
@@ -27,15 +27,22 @@ impl Part {
             role: Role::Leaf,
             state_dir: means.memory(),
             lan: means.lan,
+            peer_port: means.shares.as_ref().map_or(0, |shares| shares.peer_port),
             ..Config::new(SocketAddrV4::new(means.listen, 0))
         };
-        let servent = Gnutella::start(config, None, clock).map_err(|error| error.to_string())?;
+        let library = means.shares.as_ref().map(|shares| shares.library.clone());
+        let servent = Gnutella::start(config, library, clock).map_err(|error| error.to_string())?;
         Ok(Self { servent })
     }
 
-    /// Neighbours that can be asked.
-    pub(super) fn links(&self) -> usize {
-        self.servent.status().ultrapeers
+    pub(super) const fn addr(&self) -> SocketAddrV4 {
+        self.servent.addr()
+    }
+
+    /// How it stands with the neighbours that can be asked.
+    pub(super) fn standing(&self) -> Standing {
+        let status = self.servent.status();
+        Standing { links: status.ultrapeers, shared: status.files, trouble: None }
     }
 
     pub(super) async fn stop(self) {

@@ -1,12 +1,13 @@
 //! Napster: one client for each directory.
 
-use super::{Config as Means, Heard};
+use super::{Config as Means, Heard, Standing};
 use crate::fetch::{Dialect, Host, Kind, Push, Pushed, Reach as Way, Stream};
 use crate::net::{Clock, os_rng};
 use crate::serve::napster::client::{Client, Config, Found, Link, OpenError, Way as WayIn};
 use bytes::BytesMut;
+use gaggle_core::id::InfoHash;
 use gaggle_core::overlay::napster::{self, SearchEnd};
-use gaggle_core::proto::napster::{Bound, Compare, Nick, Property, Query, Text};
+use gaggle_core::proto::napster::{Bound, Compare, Nick, Property, Query, Text, WantedMedia};
 use gaggle_core::scope::Scope;
 use gaggle_core::search::{Hashes, Hit, Network, Question, Reach};
 use std::any::Any;
@@ -33,15 +34,17 @@ pub(super) struct Part {
 impl Part {
     pub(super) fn join(server: String, means: &Means, clock: Clock) -> Result<Self, String> {
         let mut rng = os_rng().map_err(|error| error.to_string())?;
-        // Nobody's name, and another one each time: who searches is nobody's business.
+        // Nobody's name, and another one each time: who searches, or shares, is nobody's business.
         let me = Nick::new(format!("gaggle{:08x}", rng.next_u32()).as_bytes());
         let me = me.expect("letters and digits");
         let listen = SocketAddr::from((means.listen, 0));
         let config = Config {
+            peers: means.shares.as_ref().map(|shares| shares.peers.clone()),
             dialer: means.dialer(),
             ..Config::new(vec![server.clone()], me.clone(), Some(listen))
         };
-        let client = Client::start(config, None, clock).map_err(|error| error.to_string())?;
+        let library = means.shares.as_ref().map(|shares| shares.library.clone());
+        let client = Client::start(config, library, clock).map_err(|error| error.to_string())?;
         Ok(Self { named: server, me, client })
     }
 
@@ -51,9 +54,21 @@ impl Part {
         if server.is_empty() { self.named.clone() } else { server }
     }
 
-    /// Whether the directory has let us in.
-    pub(super) fn is_linked(&self) -> bool {
-        matches!(self.client.status().link, Link::In(_))
+    pub(super) fn addr(&self) -> Option<SocketAddr> {
+        self.client.addr()
+    }
+
+    /// How it stands with the directory.
+    pub(super) fn standing(&self) -> Standing {
+        let status = self.client.status();
+        let said = |why: &dyn std::fmt::Display| Some(format!("{}: {why}", self.named));
+        let (links, trouble) = match &status.link {
+            Link::Connecting => (0, None),
+            Link::Ended(why) => (0, said(&format_args!("{why}, not trying again"))),
+            Link::In(_) => (1, None),
+            Link::Waiting(why) => (0, said(&format_args!("{why}, trying again"))),
+        };
+        Standing { links, shared: status.shared, trouble }
     }
 
     pub(super) async fn stop(self) {
@@ -85,6 +100,32 @@ impl Part {
             }
         }
         _ = tell.send(Heard::Ended(Network::Napster, end)).await;
+    }
+
+    /// Where peers of a torrent are, of whom a directory of ours tells when it is asked for that torrent: its answers to words
+    /// say nothing of ports, and no other directory does.
+    pub(super) async fn peers(self, torrent: InfoHash) -> Vec<SocketAddr> {
+        let query = Query { btih: Some(torrent), media: WantedMedia::Any, ..Query::default() };
+        // What a directory can is known only after it has let us in, and the first question leaves at once then.
+        for _ in 0..2 {
+            let mut found = self.client.search(query.clone()).await;
+            let mut peers = Vec::new();
+            let mut asked_well = true;
+            while let Some(said) = found.recv().await {
+                match said {
+                    Found::Hit(hit, _) => {
+                        asked_well &= hit.port.is_some();
+                        peers.extend(peer_of(&hit));
+                    }
+                    Found::Near(..) => {}
+                    Found::Ended(_) => break,
+                }
+            }
+            if asked_well {
+                return peers;
+            }
+        }
+        Vec::new()
     }
 
     /// The host of a hit of this directory.
@@ -121,7 +162,6 @@ fn hit_of(server: &str, hit: &napster::Hit, ping: Option<Duration>, seen_s: u64)
     // Who shares a torrent may write the beginning of its info hash where an MD5 belongs.
     let is_torrent = |md5: &[u8; 16]| torrent.is_some_and(|torrent| torrent.0.starts_with(md5));
     let md5 = hit.hash.md5().filter(|md5| !is_torrent(md5));
-    let port = hit.port.filter(|&port| port != 0 && torrent.is_some());
     Hit {
         name: hit.file_name(),
         size: hit.size,
@@ -132,13 +172,18 @@ fn hit_of(server: &str, hit: &napster::Hit, ping: Option<Duration>, seen_s: u64)
             ip: hit.ip,
             path: hit.path.clone(),
         },
-        // One port for both protocols, if the row names one.
-        peer: port.map(|port| (hit.ip, port).into()),
+        peer: peer_of(hit),
         speed: LINE_SPEEDS.get(usize::from(hit.speed)).copied().filter(|&kbit| kbit > 0),
         busy: false,
         seen_s,
         ping,
     }
+}
+
+/// One port for both protocols, if the row names one.
+fn peer_of(hit: &napster::Hit) -> Option<SocketAddr> {
+    let port = hit.port.filter(|&port| port != 0 && hit.btih.is_some());
+    port.map(|port| (hit.ip, port).into())
 }
 
 /// A user whom his directory tells that we want a file of his.
@@ -174,7 +219,6 @@ impl Push for User {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gaggle_core::id::InfoHash;
     use gaggle_core::proto::napster::FileHash;
     use gaggle_core::search::Filter;
 

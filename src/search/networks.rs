@@ -1,14 +1,16 @@
-//! Our part in all networks of a search.
+//! Our part in all networks that are searched, or that learn of what we give.
 
 use super::{fasttrack, gnutella, napster};
 use crate::fetch::Host;
-use crate::net::{Clock, Dialer};
+use crate::net::{Clock, Dialer, Door};
+use crate::share::Library;
+use gaggle_core::id::InfoHash;
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::proto::napster::Nick;
 use gaggle_core::scope::Scope;
 use gaggle_core::search::{Found, Hit, Network, Question, Reach, Saved};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -20,7 +22,7 @@ const HEARD_MAX: usize = 256;
 const DIRECTORIES_MAX: usize = 8;
 
 /// In which networks to take part, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// The way into each network. For one of Gnutella or FastTrack that is empty, whom earlier runs have met will do.
     pub ways: Ways,
@@ -30,6 +32,32 @@ pub struct Config {
     pub lan: bool,
     /// Where those who were met are kept for the next time.
     pub state_dir: PathBuf,
+    /// What others may find and fetch there; without it nothing.
+    pub shares: Option<Shares>,
+}
+
+/// What is given to others, and how they come to it.
+#[derive(Clone)]
+pub struct Shares {
+    /// The files.
+    pub library: Library,
+    /// Where others reach us if we listen everywhere, for FastTrack, whose nodes say so themselves.
+    pub external: Option<Ipv4Addr>,
+    /// Where peers of the files' torrents connect to, at the same address; 0 if there is no such port.
+    pub peer_port: u16,
+    /// Where those of them go who come to a port of a network: two of the three can name no other.
+    pub peers: Door,
+}
+
+/// How it stands with a network.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Standing {
+    /// Servers and neighbours that we are connected to.
+    pub links: usize,
+    /// Files of ours that are shared there.
+    pub shared: usize,
+    /// Why there is no link, as far as anybody has said.
+    pub trouble: Option<String>,
 }
 
 /// Networks, and whom to begin with in each.
@@ -151,12 +179,36 @@ impl Networks {
         Answers { heard, _asking: asking }
     }
 
-    /// Servers and neighbours of a network that we are connected to.
-    pub fn links(&self, network: Network) -> usize {
+    /// Where peers of a torrent are that hits have not told: those of directories of Napster. A directory that is silent is
+    /// waited for.
+    pub async fn peers(&self, torrent: InfoHash) -> Vec<SocketAddr> {
+        let asking: JoinSet<_> =
+            self.napster.iter().map(|part| part.clone().peers(torrent)).collect();
+        asking.join_all().await.concat()
+    }
+
+    /// Where others connect to us.
+    pub fn addrs(&self) -> Vec<(Network, SocketAddr)> {
+        let napster = self.napster.iter().filter_map(napster::Part::addr);
+        let napster = napster.map(|addr| (Network::Napster, addr));
+        let gnutella = self.gnutella.iter().map(|part| (Network::Gnutella, part.addr().into()));
+        let fasttrack = self.fasttrack.iter().map(|part| (Network::FastTrack, part.addr().into()));
+        napster.chain(gnutella).chain(fasttrack).collect()
+    }
+
+    /// How it stands with a network.
+    pub fn standing(&self, network: Network) -> Standing {
         match network {
-            Network::Napster => self.napster.iter().filter(|part| part.is_linked()).count(),
-            Network::Gnutella => self.gnutella.as_ref().map_or(0, gnutella::Part::links),
-            Network::FastTrack => self.fasttrack.iter().filter(|part| part.is_linked()).count(),
+            Network::Napster => {
+                let each = self.napster.iter().map(napster::Part::standing);
+                each.reduce(Standing::beside).unwrap_or_default()
+            }
+            Network::Gnutella => {
+                self.gnutella.as_ref().map(gnutella::Part::standing).unwrap_or_default()
+            }
+            Network::FastTrack => {
+                self.fasttrack.as_ref().map(fasttrack::Part::standing).unwrap_or_default()
+            }
         }
     }
 
@@ -191,6 +243,17 @@ impl Networks {
             leaving.spawn(part.stop(self.givers));
         }
         while leaving.join_next().await.is_some() {}
+    }
+}
+
+impl Standing {
+    /// Of two directories of one network.
+    fn beside(self, other: Self) -> Self {
+        Self {
+            links: self.links + other.links,
+            shared: self.shared.max(other.shared),
+            trouble: self.trouble.or(other.trouble),
+        }
     }
 }
 
@@ -259,7 +322,11 @@ pub fn listen_for(ways: &Ways, chosen: IpAddr) -> Ipv4Addr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::HANDSHAKE_TIMEOUT;
+    use crate::share;
+    use gaggle_core::id::PeerId;
     use gaggle_core::proto::gnutella::Guid;
+    use gaggle_core::proto::peer::{Handshake, Reserved};
     use gaggle_core::search::Hashes;
 
     #[test]
@@ -279,6 +346,50 @@ mod tests {
             check(&[], nowhere, Ipv4Addr::UNSPECIFIED);
         }
         check(&["10.0.0.1:1"], "10.0.0.2", Ipv4Addr::new(10, 0, 0, 2));
+    }
+
+    /// Hits of Napster and FastTrack name one port, for whatever protocol; those of Gnutella name that of the peers.
+    #[tokio::test]
+    async fn peers_of_what_is_shared_are_let_in_where_hits_lead_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, hash) = (Clock::start(), InfoHash([7; 20]));
+        let hello = move |name| {
+            let (peer_id, reserved) = (PeerId([name; 20]), Reserved::NONE);
+            Handshake { info_hash: hash, peer_id, reserved }
+        };
+        let (out, mut incoming) = mpsc::channel(1);
+        let lookup = move |wanted| (wanted == hash).then(|| hello(1));
+        let library = share::Config::new(Vec::new(), dir.path().to_owned());
+        let shares = Shares {
+            library: Library::start(library, clock).unwrap(),
+            external: None,
+            peer_port: 6881,
+            peers: Door::new(HANDSHAKE_TIMEOUT, lookup, out),
+        };
+        let nobody = PeerHint::parse("127.0.0.1:1").unwrap();
+        let config = Config {
+            ways: Network::ALL.map(|network| (network, vec![nobody.clone()])).into(),
+            listen: Ipv4Addr::LOCALHOST,
+            lan: false,
+            state_dir: dir.path().to_owned(),
+            shares: Some(shares),
+        };
+        let networks = Networks::join(&config, clock).await.unwrap();
+        let addrs = networks.addrs();
+        assert_eq!(addrs.len(), 3);
+        for (network, addr) in addrs {
+            let dialled = Dialer::default().dial(addr, hello(2)).await;
+            if network == Network::Gnutella {
+                assert!(dialled.is_err(), "nobody is led there");
+                continue;
+            }
+            assert_eq!(dialled.unwrap().theirs, hello(1), "{network}");
+            let connected = tokio::time::timeout(HANDSHAKE_TIMEOUT, incoming.recv()).await;
+            assert_eq!(connected.unwrap().unwrap().theirs, hello(2), "{network}");
+            let other = Handshake { info_hash: InfoHash([8; 20]), ..hello(2) };
+            Dialer::default().dial(addr, other).await.unwrap_err();
+        }
+        networks.stop().await;
     }
 
     #[tokio::test]
@@ -312,7 +423,8 @@ mod tests {
             Found { name: "blue".into(), size: Some(5), hashes, sources, voices: 3, spam: None };
         for (lan, want) in [(false, 3), (true, 2)] {
             let (ways, listen) = (Ways::new(), Ipv4Addr::UNSPECIFIED);
-            let config = Config { ways, listen, lan, state_dir: PathBuf::new() };
+            let (state_dir, shares) = (PathBuf::new(), None);
+            let config = Config { ways, listen, lan, state_dir, shares };
             assert_eq!(config.dialer().may_dial([9, 9, 9, 9].into()), !lan);
             let mut networks = Networks::join(&config, Clock::start()).await.unwrap();
             assert_eq!(networks.hosts(&found).len(), want, "lan: {lan}");

@@ -9,6 +9,7 @@ mod gnutella;
 mod lab;
 mod napster;
 mod program;
+mod publish;
 mod search;
 mod show;
 mod tls;

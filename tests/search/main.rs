@@ -4,4 +4,5 @@
 //! a network namespace, where each host has a /24 of its own.
 
 mod finds;
+mod publishes;
 mod scene;

@@ -5,7 +5,7 @@ use harness::{Deadline, Process, content};
 use serde_json::Value;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Nothing that starts takes longer, and no look through a folder.
@@ -163,6 +163,32 @@ impl Scene {
         (process, said["listen"].as_str().unwrap().to_owned())
     }
 
+    /// Somebody who seeds what lies at these paths and publishes it in all networks, and what is said of each torrent.
+    pub(crate) fn publisher(&mut self, paths: &[PathBuf], more: &[&str]) -> (Process, Vec<Value>) {
+        let (home, listen) = (self.path("publisher"), self.listen());
+        let mut command = self.gaggle.command(&home);
+        command.args(["share", "--no-tracker", "--json", "--listen", &listen]).args(more);
+        command.args(["--publish", "fasttrack,gnutella,napster"]).args(paths);
+        for net in Net::ALL {
+            command.args(["--server", &format!("{}={}", net.name(), self.server(net))]);
+        }
+        let mut process = Process::start("publisher", command, &home).unwrap();
+        let deadline = Deadline::after_secs(START_S);
+        let shared = deadline.poll(|| {
+            process.still_runs()?;
+            let said = process.said();
+            let shared: Vec<_> = said.iter().filter_map(|said| event(said, "shared")).collect();
+            Ok((shared.len() == paths.len()).then_some(shared))
+        });
+        let tail = process.tail();
+        (process, shared.unwrap().unwrap_or_else(|| panic!("not shared\n{tail}")))
+    }
+
+    /// Ends the first of a network.
+    pub(crate) fn close(&mut self, net: Net) {
+        self.servers.retain(|(of, ..)| *of != net);
+    }
+
     /// Runs a search to its end: exit code and objects.
     pub(crate) fn search(
         &self,
@@ -211,14 +237,27 @@ impl Scene {
     /// Waits for the end of a download, which must have the right bytes: its last word about them.
     #[track_caller]
     pub(crate) fn finish(&self, name: &str, get: &mut Process) -> Value {
+        self.finish_as(name, get, WANTED, &self.original())
+    }
+
+    /// The same of another file, which comes to lie somewhere below the output folder.
+    #[track_caller]
+    pub(crate) fn finish_as(
+        &self,
+        name: &str,
+        get: &mut Process,
+        copy: &str,
+        original: &Path,
+    ) -> Value {
         let deadline = Deadline::after_secs(90);
         let ended = deadline.poll(|| get.try_wait()).unwrap();
         let status = ended.unwrap_or_else(|| panic!("{name} does not end\n{}", get.tail()));
         assert!(status.success(), "{name}: {status}\n{}", get.tail());
-        let copy = self.path(name).join("out").join(WANTED);
-        assert!(fs::read(self.original()).unwrap() == fs::read(copy).unwrap(), "{name} differs");
         let complete = get.said().iter().find_map(|said| event(said, "complete"));
-        complete.unwrap_or_else(|| panic!("{name} is not complete\n{}", get.tail()))
+        let complete = complete.unwrap_or_else(|| panic!("{name} is not complete\n{}", get.tail()));
+        let copy = self.path(name).join("out").join(copy);
+        assert!(fs::read(original).unwrap() == fs::read(copy).unwrap(), "{name} differs");
+        complete
     }
 }
 

@@ -435,6 +435,17 @@ pub(super) enum Event<'a> {
         /// Distributed copies in the swarm as seen here.
         copies: f64,
     },
+    /// `seed` and `share` with `--publish`: how it stands in one network, when that changes.
+    Published {
+        /// Which network.
+        network: &'static str,
+        /// Servers and neighbours that it is connected to; without any it goes on trying.
+        links: usize,
+        /// Files that can be found there.
+        files: usize,
+        /// Why there is no link, as far as anybody has said.
+        error: Option<&'a str>,
+    },
     /// `tracker scrape`.
     Scrape {
         /// The tracker.

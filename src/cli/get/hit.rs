@@ -14,7 +14,7 @@ use crate::net::{Clock, Dialer};
 use crate::search::{self, Networks};
 use gaggle_core::bencode::Limits;
 use gaggle_core::id::InfoHash;
-use gaggle_core::metainfo::Metainfo;
+use gaggle_core::metainfo::{Metainfo, PeerHint};
 use gaggle_core::search::{Filter, Found, Network, Question, Reach, Saved};
 use gaggle_core::units::Size;
 use std::net::{IpAddr, SocketAddrV4};
@@ -22,10 +22,11 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// Servents that are asked for the torrent itself.
 const ASKED_FOR_TORRENT: usize = 4;
-/// How long they may take.
+/// How long they may take, and directories of Napster that are asked who else has it.
 const TORRENT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the metadata of a link may take while there are hosts that have the file anyway.
 const METADATA_PATIENCE: Duration = Duration::from_secs(20);
@@ -43,7 +44,7 @@ impl One {
         let listen = search::listen_for(&ways, network.listen(&self.env).ip());
         let reaches_out = ways.contains_key(&Network::Gnutella);
         let state_dir = self.env.dirs.state.clone();
-        let config = search::Config { ways, listen, lan, state_dir };
+        let config = search::Config { ways, listen, lan, state_dir, shares: None };
         let mut networks = join(&config, Clock::start()).await?;
         // The way back to who cannot be connected to is that of an answer.
         let _asking = reaches_out.then(|| ask_again(&networks, &search));
@@ -53,7 +54,7 @@ impl One {
             self.env
                 .note(format_args!("{name}: {left_out} hosts are elsewhere, --lan leaves them"));
         }
-        let ended = self.fetch(&found, hosts, &config.dialer()).await;
+        let ended = self.fetch(&found, &networks, hosts, &config.dialer()).await;
         networks.stop().await;
         ended
     }
@@ -61,11 +62,21 @@ impl One {
     async fn fetch(
         &self,
         found: &Found,
+        networks: &Networks,
         hosts: Vec<Host>,
         dialer: &Dialer,
     ) -> Result<Exit, Failure> {
         let magnet = found.magnet().filter(|_| !self.get.how.no_torrent);
-        let Some(magnet) = magnet else { return self.whole(found, hosts, dialer).await };
+        let Some(mut magnet) = magnet else { return self.whole(found, hosts, dialer).await };
+        let asked = timeout(TORRENT_PATIENCE, networks.peers(magnet.info_hash()));
+        let peers = tokio::select! {
+            peers = asked => peers.unwrap_or_default(),
+            signal = self.env.signals.first() => return Ok(signal),
+        };
+        let peers = peers.into_iter().filter(|peer| dialer.may_dial(peer.ip()));
+        magnet
+            .peers
+            .extend(peers.map(|peer| PeerHint { host: peer.ip().to_string(), port: peer.port() }));
         let what = What::Magnet(Box::new(magnet));
         if let What::Magnet(magnet) = cache::recall(&self.env, what.clone()) {
             let metainfo = tokio::select! {
@@ -277,7 +288,7 @@ async fn torrent_of(found: &Found, hash: InfoHash, dialer: &Dialer) -> Option<Me
     let addrs = servents.filter_map(|hit| hit.reach.direct()).filter(open);
     for addr in addrs.take(ASKED_FOR_TORRENT) {
         let asking = torrent_at(addr, hash, dialer.bind);
-        asked.spawn(tokio::time::timeout(TORRENT_PATIENCE, asking));
+        asked.spawn(timeout(TORRENT_PATIENCE, asking));
     }
     while let Some(answer) = asked.join_next().await {
         if let Ok(Ok(Some(metainfo))) = answer {

@@ -93,12 +93,8 @@ impl FastTrack {
             }
             connect.push(addr);
         }
-        let here = match here::reachable(listen.into()).ip() {
-            IpAddr::V4(ip) if listen.ip().is_unspecified() => Some(ip),
-            _ => None,
-        };
         Ok(Config {
-            external: here,
+            external: here::external(listen),
             connect,
             firewalled: self.firewalled,
             lan: env.settings.network.lan,

@@ -23,7 +23,7 @@ mod tests;
 mod transfers;
 
 use super::upload;
-use crate::net::Clock;
+use crate::net::{Clock, Door};
 use crate::share;
 use gaggle_core::overlay::fasttrack::{Limits, SlotLimits};
 use gaggle_core::proto::fasttrack::{Query, Receipt};
@@ -67,6 +67,8 @@ pub struct Config {
     pub external: Option<Ipv4Addr>,
     /// Nobody can connect to us: whoever wants a file is told to have us connect to him.
     pub firewalled: bool,
+    /// Where peers of our torrents go who come to our port; without it they are closed.
+    pub peers: Option<Door>,
     /// Supernodes to begin with.
     pub connect: Vec<SocketAddrV4>,
     /// Nobody out there is contacted, whoever names him, or let in.
@@ -95,6 +97,7 @@ impl Config {
             listen,
             external: None,
             firewalled: false,
+            peers: None,
             connect: Vec::new(),
             lan: false,
             role: Role::default(),

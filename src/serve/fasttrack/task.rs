@@ -123,7 +123,7 @@ pub(super) fn start(
         view
     });
     let (status_in, status) = watch::channel(Status::default());
-    let user = own.user.as_str().into();
+    let (user, peers) = (own.user.as_str().into(), config.peers.clone());
     let mut task = Task {
         clock,
         addr,
@@ -156,7 +156,8 @@ pub(super) fn start(
     task.drain(clock.now());
     task.publish();
     let mut background = JoinSet::new();
-    background.spawn(listener.greet(door::greet, arrivals_in));
+    let greet = move |stream, from| door::greet(stream, from, peers.clone());
+    background.spawn(listener.greet(greet, arrivals_in));
     background.spawn(task.run(Inlets { commands: commands_out, told: told_out, arrivals, view }));
     Ok(FastTrack { addr, user, commands, status, _background: Arc::new(background) })
 }

@@ -6,7 +6,7 @@
 
 use super::talk::{next_step, say, write};
 use super::{Listed, OpenError, Opened, Way};
-use crate::net::{Clock, Dialer};
+use crate::net::{Clock, Dialer, Door};
 use crate::share::Library;
 use bytes::Bytes;
 use gaggle_core::overlay::napster::{BrowseEnd, Errand, Inbound, Outbound, Step, TransferError};
@@ -60,6 +60,8 @@ pub(super) struct Tools {
     pub(super) dialer: Dialer,
     pub(super) library: Option<Library>,
     pub(super) me: Nick,
+    /// See [`super::Config::peers`].
+    pub(super) peers: Option<Door>,
     pub(super) uploaded: Arc<AtomicU64>,
     /// See [`super::Config::words`].
     pub(super) words: Duration,
@@ -82,7 +84,16 @@ impl Tools {
         _ = stream.set_nodelay(true); // its words would be late
         let mut talk = Inbound::new(self.clock.now());
         let words = next_step(&mut stream, &mut talk, self.clock);
-        let Ok(Ok(Step::Wanted(wanted))) = timeout(self.words, words).await else { return None };
+        let wanted = match timeout(self.words, words).await {
+            Ok(Ok(Step::Wanted(wanted))) => wanted,
+            Ok(Ok(Step::BitTorrent(head))) => {
+                if let (Some(door), Ok(from)) = (&self.peers, stream.peer_addr()) {
+                    door.admit(stream, from, &head).await;
+                }
+                return None;
+            }
+            _ => return None,
+        };
         match wanted {
             PeerRequest::Get { nick, path, offset } => {
                 let upload = (nick.clone(), path.clone());

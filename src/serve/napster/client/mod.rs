@@ -11,7 +11,7 @@ mod task;
 mod wanted;
 
 use super::Error;
-use crate::net::{Clock, Dialer, Listener, os_rng};
+use crate::net::{Clock, Dialer, Door, Listener, os_rng};
 use crate::share::Library;
 use gaggle_core::overlay::napster::{
     BROWSE_MAX, BrowseEnd, Failure, HITS_MAX, Hit, Password, Refused, SearchEnd,
@@ -51,6 +51,8 @@ pub struct Config {
     pub register: bool,
     /// Where others connect to us; `None` if nobody can, and then we connect to them.
     pub listen: Option<SocketAddr>,
+    /// Where peers of our torrents go who come to our port; without it they are closed.
+    pub peers: Option<Door>,
     /// How we connect to directories and to others. Who may not be dialled is not let in either.
     pub dialer: Dialer,
     /// Code of our link's speed, 0 to 10.
@@ -202,6 +204,7 @@ impl Config {
             password: Password::None,
             register: false,
             listen,
+            peers: None,
             dialer: Dialer { bind, ..Dialer::default() },
             speed: 0,
             places: 5,

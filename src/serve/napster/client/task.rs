@@ -137,7 +137,7 @@ impl Task {
             view
         });
         let (uploaded, me) = (Arc::new(AtomicU64::new(0)), config.nick.clone());
-        let (words, dialer) = (config.words, config.dialer.clone());
+        let (words, dialer, peers) = (config.words, config.dialer.clone(), config.peers.clone());
         Self {
             config,
             machine,
@@ -145,7 +145,7 @@ impl Task {
             rng,
             listener,
             view,
-            tools: Tools { asks, clock, dialer, library, me, uploaded, words },
+            tools: Tools { asks, clock, dialer, library, me, peers, uploaded, words },
             asked,
             link: None,
             server: (0, None),

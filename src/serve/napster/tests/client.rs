@@ -347,3 +347,16 @@ async fn it_comes_back_later_each_time_and_knows_when_not_to() {
     assert!(client.open(nick("eve"), "x".into()).await.is_err_and(|e| e == OpenError::Stopped));
     assert_eq!(client.search(Query::for_words("x")).await.recv().await, None);
 }
+
+#[tokio::test]
+async fn a_directory_that_is_gone_for_long_is_tried_again() {
+    let (listener, port) = port().await;
+    let client = client(([127, 0, 0, 1], port).into(), "me", None);
+    drop(Wire::accept(&listener).await);
+    // From now on nobody listens there, and one attempt after the other is refused.
+    drop(listener);
+    for attempt in ["the first", "another", "and another"] {
+        until(client.watch(), attempt, |status| matches!(status.link, Link::Waiting(_))).await;
+        until(client.watch(), "the next", |status| status.link == Link::Connecting).await;
+    }
+}

@@ -289,8 +289,12 @@ impl Client {
         }
     }
 
-    /// The connection has ended, or none came about.
+    /// The connection has ended, or none came about; both are told, as often as they happen.
     pub fn handle_closed(&mut self) {
+        if self.state == State::Closed {
+            // One more attempt that led to nobody.
+            self.events.push_back(Event::Closed(Refused::Silent));
+        }
         self.close(Refused::Silent);
     }
 
