@@ -164,11 +164,12 @@ impl<'e> Watched<'e> {
         let Some(metainfo) = download.snapshot().metainfo else { return Ok(()) };
         let Some(Sources { hosts, found }) = self.sources.take() else { return Ok(()) };
         let files = files_like(&metainfo.info, &found);
-        if let Some(sha1) = found.sha1_in_torrent() {
-            if files.is_empty() {
-                let size = found.size.map_or_else(String::new, |size| format!(" of {size} bytes"));
-                return Err(self.another(&format!("its torrent has no such file{size}")));
-            }
+        let (proofs, sha1) = (found.proofs(), found.sha1_in_torrent());
+        if files.is_empty() && (sha1.is_some() || proofs.file.is_some()) {
+            let size = found.size.map_or_else(String::new, |size| format!(" of {size} bytes"));
+            return Err(self.another(&format!("its torrent has no such file{size}")));
+        }
+        if let Some(sha1) = sha1 {
             self.proof = Some((files.clone(), sha1));
         }
         let [file] = files[..] else {

@@ -19,7 +19,8 @@ const SYNC_ALL_FROM: usize = 64;
 /// Slices of one `pwritev`, the kernel's limit.
 const SLICES_MAX: usize = 1024;
 
-/// Locks for the files that are written to: files that share one wait for each other.
+/// Locks for the files that are written to: more than threads write at a time on most machines. Files that share one wait
+/// for each other.
 const WRITERS: usize = 8;
 
 /// Something that holds content: a file of the torrent, or the parts file.
@@ -35,8 +36,8 @@ pub(super) struct Files {
     parts: PathBuf,
     /// Files that are there, or were: none of them is made a second time.
     known: Mutex<BTreeSet<usize>>,
-    /// Held while a file is written to, by its number: the kernel lets one writer at a time into a file anyway, and those
-    /// who wait there burn a core.
+    /// Held while a file is written to, by its number: tmpfs, ext4, XFS and btrfs let one writer at a time into a file anyway,
+    /// and who waits there burns a core.
     writing: [Mutex<()>; WRITERS],
 }
 

@@ -185,19 +185,22 @@ impl Found {
     }
 
     /// What it is told and compared with: its number in the torrent, and of the SHA-1 and the UUHash, each if more voices
-    /// name it than leave it out, for who only names the same torrent as all others could give them any.
+    /// name it than leave it out, for who only names the same torrent as all others could give them any. Of the number
+    /// Gnutella alone has a place to speak.
     pub fn proofs(&self) -> Hashes {
         let Hashes { file, sha1, uu, .. } = self.hashes;
-        let file = file.filter(|_| self.most_name(|hashes| hashes.file.is_some()));
-        let sha1 = sha1.filter(|_| self.most_name(|hashes| hashes.sha1.is_some()));
-        let uu = uu.filter(|_| self.most_name(|hashes| hashes.uu.is_some()));
+        let file =
+            file.filter(|_| self.most_name(&[Network::Gnutella], |hashes| hashes.file.is_some()));
+        let sha1 = sha1.filter(|_| self.most_name(&Network::ALL, |hashes| hashes.sha1.is_some()));
+        let uu = uu.filter(|_| self.most_name(&Network::ALL, |hashes| hashes.uu.is_some()));
         Hashes { file, sha1, uu, ..self.hashes }
     }
 
-    /// Whether more voices name something than leave it out.
-    fn most_name(&self, names: impl Fn(&Hashes) -> bool) -> bool {
+    /// Whether more voices of some networks name something than leave it out.
+    fn most_name(&self, of: &[Network], names: impl Fn(&Hashes) -> bool) -> bool {
         let voices = |named: bool| {
-            let hits = self.sources.iter().filter(|hit| names(&hit.hashes) == named);
+            let hits = self.sources.iter().filter(|hit| of.contains(&hit.network()));
+            let hits = hits.filter(|hit| names(&hit.hashes) == named);
             hits.map(|hit| hit.reach.voice()).collect::<BTreeSet<Voice>>().len()
         };
         voices(true) > voices(false)
@@ -299,8 +302,6 @@ mod tests {
             of(napster_hit("ann", [9, 9, 4, 4], "blue.iso", 5), "9.9.4.4:6699", None),
             of(hit(1, "blue.iso", 5), "9.9.1.1:6881", Some(2)),
             of(fasttrack_hit("bob", "9.9.5.5:1214", "blue.iso", 5), "9.9.1.1:6881", None),
-            of(hit(2, "blue.iso", 5), "", Some(2)),
-            of(hit(3, "blue.iso", 5), "", Some(2)),
         ]);
         let found = results.ranked();
         assert_eq!(found.len(), 1);

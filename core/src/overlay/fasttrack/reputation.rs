@@ -108,9 +108,10 @@ impl Ledger {
     }
 
     /// Another supernode, whose word nobody can check, says what a node was worth there. It counts only of who is not known
-    /// here yet, for [`Self::worth`] alone, and complaints take it away as they do what is earned. Nobody is forgotten for it.
+    /// here yet, for [`Self::worth`] alone, and complaints take it away as they do what is earned. Nobody is forgotten for it,
+    /// and it takes no more than half of the accounts.
     pub fn hear(&mut self, now: Instant, who: &Identity, score: u16) {
-        let room = self.accounts.len() < ACCOUNTS_MAX && !self.accounts.contains_key(who);
+        let room = self.accounts.len() < ACCOUNTS_MAX / 2 && !self.accounts.contains_key(who);
         if room && score > SCORE_START {
             self.account(now, who).heard = score.min(SCORE_MAX).into();
         }
@@ -275,7 +276,7 @@ mod tests {
             let ip = Ipv4Addr::from(0x0a00_0000 + n);
             ledger.hear(at(27), &Identity { user: "x".into(), ip }, 100);
         }
-        assert_eq!((ledger.accounts.len(), ledger.worth(at(27), &a)), (ACCOUNTS_MAX, 60));
+        assert_eq!((ledger.accounts.len(), ledger.worth(at(27), &a)), (ACCOUNTS_MAX / 2, 60));
     }
 
     #[test]

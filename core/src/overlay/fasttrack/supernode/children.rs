@@ -52,6 +52,8 @@ pub(super) struct Child {
     promoted_at: Option<Instant>,
     /// When the queries so far will have been earned.
     earned_at: Instant,
+    /// What it was worth where it came from has been heard: once, or it could give itself a name after the other.
+    heard: bool,
 }
 
 impl Child {
@@ -103,6 +105,7 @@ impl Supernode {
             credited_at: now,
             promoted_at: None,
             earned_at: now,
+            heard: false,
         };
         self.children.insert(link, child);
         // giFT shares and searches after the first, mldonkey shares after the second.
@@ -254,8 +257,9 @@ impl Supernode {
         {
             let score = answer.score.map(|score| score.min(HEARSAY_MAX));
             let who = Identity { user: question.user.clone(), ip: question.ip };
-            let moved = |child: &Child| child.named && child.identity() == who;
-            if self.children.get(&asker).is_some_and(moved) {
+            let moved = |child: &&mut Child| child.named && !child.heard && child.identity() == who;
+            if let Some(child) = self.children.get_mut(&asker).filter(moved) {
+                child.heard = true;
                 self.ledger.hear(now, &who, score.unwrap_or_default());
                 let supernode = self.config.addr;
                 return self.tell_score(now, asker, Score { supernode, ..question });

@@ -129,6 +129,19 @@ fn attack_45_reputations_that_others_invent() {
     sn.handle_mesh(at(6), LinkKey(2), answer(1000, &question));
     assert_eq!(told(&mut sn), [Some(100)]);
     assert_eq!((sn.ledger().worth(at(6), &us), sn.ledger().score(at(6), &us)), (100, 10));
+    // Another name of the same node brings nothing with it.
+    let us = Identity { user: "u9".into(), ..us };
+    let call_it = |sn: &mut Supernode, user: &str| {
+        let info = NodeInfo { addr: addr("8.8.1.1:1214"), bandwidth: 0x60, user: user.into() };
+        sn.handle_message(at(6), LinkKey(1), Message::NodeInfo(info));
+    };
+    call_it(&mut sn, "u9");
+    let question = Score { user: "u9".into(), ..question };
+    sn.handle_message(at(6), LinkKey(1), Message::Score(question.clone()));
+    sn.handle_mesh(at(6), LinkKey(2), answer(1000, &question));
+    told(&mut sn);
+    assert_eq!(sn.ledger().worth(at(6), &us), 10);
+    call_it(&mut sn, "u1");
     // Receipts of as many nodes as a supernode likes to invent are the word of one.
     let receipt = Receipt {
         host: addr("8.8.1.1:1214"),

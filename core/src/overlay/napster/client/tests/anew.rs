@@ -82,6 +82,7 @@ fn searches_end_with_the_link_and_with_none() {
     assert_eq!(client.poll_event(), Some(lost(id)));
     assert_eq!(client.poll_event(), Some(Event::Closed(Refused::Silent)));
     client.handle_closed();
+    assert_eq!(client.poll_event(), Some(Event::Closed(Refused::Silent)), "once more nobody");
     assert_eq!(client.poll_event(), None);
     let id = client.search(at(0), Query::for_words("a"));
     assert_eq!(client.poll_event(), Some(lost(id)));
