@@ -121,6 +121,11 @@ impl Giving {
         self.metainfo.as_deref()
     }
 
+    /// Ends it before it was given.
+    pub(super) async fn stop(self) {
+        self.download.stop().await;
+    }
+
     /// Gives until it is enough or a signal comes; both are a good end.
     pub(super) async fn give(mut self, enough: Enough) -> Result<Exit, Failure> {
         let env = self.env.clone();

@@ -12,8 +12,8 @@ use super::network::Network as Flags;
 use super::tracker::who;
 use super::ways::ways;
 use crate::engine::Engine;
-use crate::net::Clock;
-use crate::search::{self, Config, Networks, Shares, Standing};
+use crate::net::{Clock, Limit};
+use crate::search::{self, Config, Networks, Shares, Standing, StartError};
 use crate::share::{self, Library};
 use gaggle_core::metainfo::Metainfo;
 use gaggle_core::search::Network;
@@ -27,6 +27,8 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// So long nobody is told that a network does not answer yet.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Stands for `--server`.
+const SERVER_VARIABLE: &str = "GAGGLE_PUBLISH_SERVER";
 
 /// Flags of `seed` and `share`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -40,9 +42,8 @@ pub(super) struct Publish {
     #[arg(
         long,
         value_name = "[NETWORK=]HOST:PORT",
-        env = "GAGGLE_PUBLISH_SERVER",
-        value_delimiter = ' ',
-        requires = "publish"
+        env = SERVER_VARIABLE,
+        value_delimiter = ' '
     )]
     server: Vec<String>,
 }
@@ -59,14 +60,28 @@ struct Published {
 }
 
 impl Publish {
-    /// How to take part in the networks, before anything is started; `None` if there is nothing to publish.
-    pub(super) fn plan(&self, env: &Env, flags: &Flags) -> Result<Option<Config>, Failure> {
+    /// How to take part in the networks, before anything is started; `None` if there is nothing to publish. `Err` is the
+    /// signal that came first.
+    pub(super) async fn plan(
+        &self,
+        env: &Env,
+        flags: &Flags,
+    ) -> anyhow::Result<Result<Option<Config>, Exit>> {
+        env.unless_stopped(async { Ok(self.planned(env, flags).await?) }).await
+    }
+
+    async fn planned(&self, env: &Env, flags: &Flags) -> Result<Option<Config>, Failure> {
         if self.publish.is_empty() {
-            return Ok(None);
+            // A variable may be there for other times; a flag is meant for this one.
+            let variable = std::env::var_os(SERVER_VARIABLE).is_some_and(|it| !it.is_empty());
+            let named = !self.server.is_empty() && !variable;
+            let without = || Failure::usage("--server is of no use without --publish".to_owned());
+            return if named { Err(without()) } else { Ok(None) };
         }
         let lan = flags.lan(env);
-        let ways = ways(env, &self.server, &self.publish, lan)?;
+        let mut ways = ways(env, &self.server, &self.publish, lan)?;
         let listen = search::listen_for(&ways, flags.listen(env).ip());
+        search::look_up(&mut ways).await.map_err(|error| cannot(&error))?;
         Ok(Some(Config { ways, listen, lan, state_dir: env.dirs.state.clone(), shares: None }))
     }
 }
@@ -92,8 +107,19 @@ pub(super) async fn beside(
     enough: Enough,
 ) -> anyhow::Result<Exit> {
     let Some(plan) = plan else { return give_all(all, enough).await };
-    let published = Published::begin(plan, env, engine, &all).await?;
-    published.during(give_all(all, enough)).await
+    let begin = async { Ok(Published::begin(plan, env, engine, &all).await?) };
+    let begun = env.unless_stopped(begin).await;
+    if let Ok(Ok(published)) = begun {
+        return published.during(give_all(all, enough)).await;
+    }
+    for giving in all {
+        giving.stop().await;
+    }
+    Ok(begun?.map_or_else(|exit| exit, |_| Exit::Done))
+}
+
+fn cannot(error: &StartError) -> Failure {
+    Failure::new(Exit::Network, format!("cannot publish in {error}"))
 }
 
 impl Published {
@@ -105,14 +131,15 @@ impl Published {
     ) -> Result<Self, Failure> {
         let clock = Clock::start();
         let config = share::Config::new(Vec::new(), env.dirs.state.clone());
-        let library =
-            Library::start(config, clock).map_err(|e| Failure::io("cannot publish", &e))?;
+        let mut torrents = Vec::new();
         for giving in all {
             if let Some(metainfo) = giving.metainfo() {
                 allow(metainfo)?;
-                library.add_torrent(metainfo.info_hash(), &metainfo.info, &giving.dir);
+                torrents.push((metainfo.info_hash(), &metainfo.info, giving.dir.as_path()));
             }
         }
+        let library = Library::start_with(config, clock, torrents)
+            .map_err(|e| Failure::io("cannot publish", &e))?;
         let peers = engine.listen_addr();
         let reachable = peers.is_ipv4() || peers.ip().is_unspecified();
         plan.shares = Some(Shares {
@@ -120,10 +147,10 @@ impl Published {
             external: here::external(SocketAddrV4::new(plan.listen, 0)),
             peer_port: if reachable { peers.port() } else { 0 },
             peers: engine.door(),
+            up: engine.up().map(|rate| Limit::new(rate, clock)),
         });
         let networks = Networks::join(&plan, clock).await;
-        let networks = networks
-            .map_err(|error| Failure::new(Exit::Network, format!("cannot publish in {error}")))?;
+        let networks = networks.map_err(|error| cannot(&error))?;
         for (network, addr) in networks.addrs() {
             let listening = Some(addr.to_string());
             _ = env.emit(&Event::Listening { network: network.name(), addr: listening });
@@ -170,15 +197,13 @@ impl Published {
             *said = Some(now);
         }
         let view = self.library.watch().borrow().clone();
-        if !self.said_left_out && view.looks > 0 && view.to_hash == 0 {
+        let LeftOut { hidden, unfinished, unreadable, too_many, .. } = view.left_out;
+        let left_out = hidden + unfinished + unreadable + too_many;
+        if !self.said_left_out && view.looks > 0 && view.to_hash == 0 && left_out > 0 {
             self.said_left_out = true;
-            let LeftOut { unfinished, unreadable, too_many, .. } = view.left_out;
-            let left_out = unfinished + unreadable + too_many;
-            if left_out > 0 {
-                self.env.stderr(format_args!(
-                    "warning: not published: {left_out} that links lead to, that cannot be read, or that have changed"
-                ));
-            }
+            self.env.stderr(format_args!(
+                "warning: not published: {left_out} that are hidden, that links lead to, that cannot be read, or that have changed"
+            ));
         }
     }
 }

@@ -47,7 +47,10 @@ impl Seed {
             self.target.iter().map(|t| Target::parse(t)).collect::<Result<Vec<_>, _>>()?;
         std::fs::read_dir(&self.data)
             .map_err(|e| Failure::io(format_args!("cannot read {}", self.data.display()), &e))?;
-        let plan = self.publish.plan(env, &self.network)?;
+        let plan = match self.publish.plan(env, &self.network).await? {
+            Ok(plan) => plan,
+            Err(exit) => return Ok(exit),
+        };
         let engine = self.network.engine(env).await?;
         let mut all = Vec::new();
         for target in targets {

@@ -77,7 +77,10 @@ impl Share {
             std::fs::metadata(path)
                 .map_err(|e| Failure::io(format_args!("cannot read {}", path.display()), &e))?;
         }
-        let plan = self.publish.plan(env, &self.network)?;
+        let plan = match self.publish.plan(env, &self.network).await? {
+            Ok(plan) => plan,
+            Err(exit) => return Ok(exit),
+        };
         if plan.is_some() && self.private {
             return Err(publish::refused("--private").into());
         }

@@ -122,6 +122,7 @@ impl Engine {
         let (judge, external) = Judge::new(clock, dht.clone());
         let routes = watch::Sender::new(Routes::new());
         let (door, incoming) = door(routes.subscribe());
+        let door = door.with_congestion(dialer.congestion.clone());
         let shared = Arc::new(Shared {
             our_id: PeerId::generate(&mut rng),
             key: rng.next_u32(),
@@ -162,6 +163,11 @@ impl Engine {
     /// The way to our torrents for peers that come to a port of something else.
     pub fn door(&self) -> Door {
         self.shared.door.clone()
+    }
+
+    /// The limit of what all torrents send together.
+    pub fn up(&self) -> Option<BytesPerSec> {
+        self.shared.config.up
     }
 
     /// The node of the DHT, if there is one.

@@ -4,6 +4,7 @@
 //! their handshake takes, and the owner of the torrents says which of them are served.
 
 use super::closed::ConnectError;
+use super::congestion::Congestion;
 use super::handshake::{Connected, answer};
 use gaggle_core::id::InfoHash;
 use gaggle_core::proto::peer::Handshake;
@@ -24,6 +25,7 @@ pub struct Door {
     within: Duration,
     lookup: Arc<dyn Fn(InfoHash) -> Option<Handshake> + Send + Sync>,
     out: mpsc::Sender<Connected>,
+    congestion: Option<Congestion>,
 }
 
 impl Door {
@@ -33,12 +35,23 @@ impl Door {
         lookup: impl Fn(InfoHash) -> Option<Handshake> + Send + Sync + 'static,
         out: mpsc::Sender<Connected>,
     ) -> Self {
-        Self { within, lookup: Arc::new(lookup), out }
+        Self { within, lookup: Arc::new(lookup), out, congestion: None }
+    }
+
+    /// With a congestion control for those who come to other ports; a listener of our own has it from its socket.
+    #[must_use]
+    pub fn with_congestion(self, congestion: Option<Congestion>) -> Self {
+        Self { congestion, ..self }
     }
 
     /// Lets somebody in who has begun as a peer, with the bytes that were read of him: ends when he was passed on, or
     /// closed.
     pub async fn admit(&self, stream: TcpStream, from: SocketAddr, head: &[u8]) {
+        if let Some(congestion) = &self.congestion
+            && let Err(error) = congestion.set(&stream)
+        {
+            tracing::debug!(%from, %error, "no congestion control");
+        }
         if let Some(connected) = self.greet(stream, from, head).await {
             // Failing means that nobody receives: all torrents have ended.
             let _ = self.out.send(connected).await;

@@ -49,6 +49,24 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 // ── handshakes ──
 
 #[tokio::test]
+async fn who_comes_by_another_port_gets_the_congestion_control_that_was_chosen() {
+    let listener = tokio::net::TcpListener::bind(loopback()).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (out, mut incoming) = mpsc::channel(1);
+    let door = door(PATIENCE, out).with_congestion(Some(Congestion::named("reno")));
+    let admitted = async {
+        let (stream, from) = listener.accept().await.unwrap();
+        door.admit(stream, from, &[]).await;
+    };
+    let dialer = Dialer::default();
+    let (dialled, ()) = soon(async { tokio::join!(dialer.dial(addr, hello(2)), admitted) }).await;
+    dialled.unwrap();
+    let connected = soon(incoming.recv()).await.unwrap();
+    let chosen = socket2::SockRef::from(&connected.stream).tcp_congestion().unwrap();
+    assert!(chosen.starts_with(b"reno"), "{}", chosen.escape_ascii());
+}
+
+#[tokio::test]
 async fn both_sides_learn_who_the_other_is() {
     let (addr, mut incoming) = serve(loopback(), PATIENCE);
     let out = soon(Dialer::default().dial(addr, hello(2))).await.unwrap();

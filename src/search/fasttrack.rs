@@ -33,29 +33,12 @@ impl Part {
         means: &Means,
         clock: Clock,
     ) -> Result<Self, String> {
-        let mut connect = Vec::new();
-        for server in servers {
-            // A name that is gone stops nobody else from being asked.
-            let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
-            let Ok(found) =
-                found.inspect_err(|error| tracing::warn!(%server, %error, "no address"))
-            else {
-                continue;
-            };
-            connect.extend(found.filter_map(|addr| match addr {
-                SocketAddr::V4(addr) => Some(addr),
-                SocketAddr::V6(_) => None,
-            }));
-        }
+        let connect = look_up(servers).await;
         let shares = means.shares.as_ref();
-        if connect.is_empty() && !servers.is_empty() && shares.is_some() {
-            // Names are looked up once, and sharing has no end by itself.
-            let names: Vec<String> = servers.iter().map(PeerHint::to_string).collect();
-            return Err(format!("{} has no address of IPv4", names.join(", ")));
-        }
         let config = Config {
             external: shares.and_then(|shares| shares.external),
             peers: shares.map(|shares| shares.peers.clone()),
+            limit: shares.and_then(|shares| shares.up.clone()),
             connect,
             role: Role::Node,
             state_dir: means.memory(),
@@ -107,6 +90,24 @@ impl Part {
         }
         _ = tell.send(Heard::Ended(Network::FastTrack, end)).await;
     }
+}
+
+/// The addresses of supernodes. They are not looked up again.
+pub(super) async fn look_up(servers: &[PeerHint]) -> Vec<SocketAddrV4> {
+    let mut addrs = Vec::new();
+    for server in servers {
+        // A name that is gone stops nobody else from being asked.
+        let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
+        let Ok(found) = found.inspect_err(|error| tracing::warn!(%server, %error, "no address"))
+        else {
+            continue;
+        };
+        addrs.extend(found.filter_map(|addr| match addr {
+            SocketAddr::V4(addr) => Some(addr),
+            SocketAddr::V6(_) => None,
+        }));
+    }
+    addrs
 }
 
 /// A node that was named as a host, and what it will have been worth.

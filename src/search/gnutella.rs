@@ -22,7 +22,7 @@ pub(super) struct Part {
 
 impl Part {
     pub(super) fn join(servers: &[PeerHint], means: &Means, clock: Clock) -> Result<Self, String> {
-        let config = Config {
+        let mut config = Config {
             connect: servers.to_vec(),
             role: Role::Leaf,
             state_dir: means.memory(),
@@ -30,6 +30,7 @@ impl Part {
             peer_port: means.shares.as_ref().map_or(0, |shares| shares.peer_port),
             ..Config::new(SocketAddrV4::new(means.listen, 0))
         };
+        config.uploads.limit = means.shares.as_ref().and_then(|shares| shares.up.clone());
         let library = means.shares.as_ref().map(|shares| shares.library.clone());
         let servent = Gnutella::start(config, library, clock).map_err(|error| error.to_string())?;
         Ok(Self { servent })

@@ -18,7 +18,7 @@ mod record;
 pub use gather::{Limits, Over, Report, gather};
 pub use networks::{
     Answers, Config, Heard, Networks, Shares, Standing, StartError, Ways, is_known, is_near,
-    keep_near, listen_for, ways_to,
+    keep_near, listen_for, look_up, ways_to,
 };
 pub use record::{RecordError, load, save};
 

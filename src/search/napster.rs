@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Rows that a directory is asked for.
 const ROWS_MAX: u32 = 200;
@@ -40,6 +40,7 @@ impl Part {
         let listen = SocketAddr::from((means.listen, 0));
         let config = Config {
             peers: means.shares.as_ref().map(|shares| shares.peers.clone()),
+            limit: means.shares.as_ref().and_then(|shares| shares.up.clone()),
             dialer: means.dialer(),
             ..Config::new(vec![server.clone()], me.clone(), Some(listen))
         };
@@ -103,29 +104,32 @@ impl Part {
     }
 
     /// Where peers of a torrent are, of whom a directory of ours tells when it is asked for that torrent: its answers to words
-    /// say nothing of ports, and no other directory does.
-    pub(super) async fn peers(self, torrent: InfoHash) -> Vec<SocketAddr> {
+    /// say nothing of ports, and no other directory does. What it has said within this time counts.
+    pub(super) async fn peers(self, torrent: InfoHash, within: Duration) -> Vec<SocketAddr> {
         let query = Query { btih: Some(torrent), media: WantedMedia::Any, ..Query::default() };
-        // What a directory can is known only after it has let us in, and the first question leaves at once then.
-        for _ in 0..2 {
-            let mut found = self.client.search(query.clone()).await;
-            let mut peers = Vec::new();
-            let mut asked_well = true;
-            while let Some(said) = found.recv().await {
-                match said {
-                    Found::Hit(hit, _) => {
-                        asked_well &= hit.port.is_some();
-                        peers.extend(peer_of(&hit));
+        let mut peers = Vec::new();
+        let asking = async {
+            // What a directory can is known only after it has let us in, and the first question leaves at once then.
+            for _ in 0..2 {
+                let mut found = self.client.search(query.clone()).await;
+                let mut asked_well = true;
+                while let Some(said) = found.recv().await {
+                    match said {
+                        Found::Hit(hit, _) => {
+                            asked_well &= hit.port.is_some();
+                            peers.extend(peer_of(&hit));
+                        }
+                        Found::Near(..) => {}
+                        Found::Ended(_) => break,
                     }
-                    Found::Near(..) => {}
-                    Found::Ended(_) => break,
+                }
+                if asked_well {
+                    break;
                 }
             }
-            if asked_well {
-                return peers;
-            }
-        }
-        Vec::new()
+        };
+        _ = timeout(within, asking).await; // whoever is silent has said all
+        peers
     }
 
     /// The host of a hit of this directory.

@@ -2,14 +2,14 @@
 
 use super::{fasttrack, gnutella, napster};
 use crate::fetch::Host;
-use crate::net::{Clock, Dialer, Door};
+use crate::net::{Clock, Dialer, Door, Limit};
 use crate::share::Library;
 use gaggle_core::id::InfoHash;
 use gaggle_core::metainfo::PeerHint;
 use gaggle_core::proto::napster::Nick;
 use gaggle_core::scope::Scope;
 use gaggle_core::search::{Found, Hit, Network, Question, Reach, Saved};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub struct Shares {
     pub peer_port: u16,
     /// Where those of them go who come to a port of a network: two of the three can name no other.
     pub peers: Door,
+    /// Of what goes out in all networks together.
+    pub up: Option<Limit>,
 }
 
 /// How it stands with a network.
@@ -179,12 +181,12 @@ impl Networks {
         Answers { heard, _asking: asking }
     }
 
-    /// Where peers of a torrent are that hits have not told: those of directories of Napster. A directory that is silent is
-    /// waited for.
-    pub async fn peers(&self, torrent: InfoHash) -> Vec<SocketAddr> {
-        let asking: JoinSet<_> =
-            self.napster.iter().map(|part| part.clone().peers(torrent)).collect();
-        asking.join_all().await.concat()
+    /// Where peers of a torrent are that hits have not told: those that directories of Napster name within a time, each of
+    /// them once.
+    pub async fn peers(&self, torrent: InfoHash, within: Duration) -> BTreeSet<SocketAddr> {
+        let ask = |part: &napster::Part| part.clone().peers(torrent, within);
+        let asking: JoinSet<_> = self.napster.iter().map(ask).collect();
+        asking.join_all().await.into_iter().flatten().collect()
     }
 
     /// Where others connect to us.
@@ -247,12 +249,13 @@ impl Networks {
 }
 
 impl Standing {
-    /// Of two directories of one network.
+    /// Of two directories of one network. What one of them says is no trouble while the other one has us.
     fn beside(self, other: Self) -> Self {
+        let links = self.links + other.links;
         Self {
-            links: self.links + other.links,
+            links,
             shared: self.shared.max(other.shared),
-            trouble: self.trouble.or(other.trouble),
+            trouble: self.trouble.or(other.trouble).filter(|_| links == 0),
         }
     }
 }
@@ -282,6 +285,26 @@ pub fn ways_to(found: &Found, search: &Saved) -> Ways {
         }
     }
     ways
+}
+
+/// Puts addresses in the place of names that are looked up once, those of FastTrack, so that whoever stays learns in time
+/// that none of them leads anywhere.
+///
+/// # Errors
+/// If servers are named there and none of them has an address of IPv4.
+pub async fn look_up(ways: &mut Ways) -> Result<(), StartError> {
+    let network = Network::FastTrack;
+    let Some(servers) = ways.get_mut(&network).filter(|servers| !servers.is_empty()) else {
+        return Ok(());
+    };
+    let addrs = fasttrack::look_up(servers).await;
+    if addrs.is_empty() {
+        let names: Vec<String> = servers.iter().map(PeerHint::to_string).collect();
+        let why = format!("{} has no address of IPv4", names.join(", "));
+        return Err(StartError { network, why });
+    }
+    *servers = addrs.into_iter().map(|addr| SocketAddr::V4(addr).into()).collect();
+    Ok(())
 }
 
 /// Leaves only those ways that may lead to somebody in this network, and of the names those that may be his.
@@ -323,11 +346,15 @@ pub fn listen_for(ways: &Ways, chosen: IpAddr) -> Ipv4Addr {
 mod tests {
     use super::*;
     use crate::net::HANDSHAKE_TIMEOUT;
+    use crate::serve::napster::directory::{Config as DirectoryConfig, Directory};
     use crate::share;
     use gaggle_core::id::PeerId;
     use gaggle_core::proto::gnutella::Guid;
     use gaggle_core::proto::peer::{Handshake, Reserved};
     use gaggle_core::search::Hashes;
+
+    /// Nothing takes longer, whatever the machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
     fn it_listens_no_further_than_it_asks() {
@@ -365,6 +392,7 @@ mod tests {
             external: None,
             peer_port: 6881,
             peers: Door::new(HANDSHAKE_TIMEOUT, lookup, out),
+            up: None,
         };
         let nobody = PeerHint::parse("127.0.0.1:1").unwrap();
         let config = Config {
@@ -390,6 +418,59 @@ mod tests {
             Dialer::default().dial(addr, other).await.unwrap_err();
         }
         networks.stop().await;
+    }
+
+    #[test]
+    fn a_directory_that_is_tried_again_is_no_trouble_beside_one_that_has_us() {
+        let lost = || Standing { trouble: Some("lost".to_owned()), ..Standing::default() };
+        let linked = || Standing { links: 1, shared: 3, trouble: None };
+        assert_eq!(lost().beside(linked()), linked());
+        assert_eq!(linked().beside(lost()), linked());
+        assert_eq!(lost().beside(lost()), lost());
+    }
+
+    #[tokio::test]
+    async fn a_silent_directory_costs_nobody_the_words_of_others() {
+        let clock = Clock::start();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("top")).unwrap();
+        std::fs::write(dir.path().join("top/blue"), "moon").unwrap();
+        let config = share::Config::new(vec![dir.path().join("top")], dir.path().join("state"));
+        let config = share::Config { torrents: true, ..config };
+        let library = Library::start(config, clock).unwrap();
+        let mut view = library.watch();
+        let looked = view.wait_for(|view| view.looks > 0);
+        let looked = tokio::time::timeout(PATIENCE, looked).await.unwrap().unwrap().clone();
+        let (torrent, _) = looked.catalogue.iter().next().unwrap().1.torrent.unwrap();
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let (lan, directory, state_dir) = (false, Default::default(), None);
+        let terms = DirectoryConfig { listen, lan, directory, state_dir };
+        let directory = Directory::start(terms, clock).unwrap();
+        let servers = [silent.local_addr().unwrap(), directory.addr()].map(PeerHint::from);
+        let config = |shares| Config {
+            ways: Ways::from([(Network::Napster, servers.to_vec())]),
+            listen: Ipv4Addr::LOCALHOST,
+            lan: false,
+            state_dir: dir.path().to_owned(),
+            shares,
+        };
+        let (out, _incoming) = mpsc::channel(1);
+        let peers = Door::new(HANDSHAKE_TIMEOUT, |_| None, out);
+        let shares = Shares { library, external: None, peer_port: 0, peers, up: None };
+        let giver = Networks::join(&config(Some(shares)), clock).await.unwrap();
+        let asker = Networks::join(&config(None), clock).await.unwrap();
+        let asking = async {
+            loop {
+                let peers = asker.peers(torrent, Duration::from_secs(1)).await;
+                if !peers.is_empty() {
+                    return peers;
+                }
+            }
+        };
+        let peers = tokio::time::timeout(PATIENCE, asking).await.expect("nobody is named");
+        let at = |peer: &SocketAddr| giver.addrs().contains(&(Network::Napster, *peer));
+        assert!(peers.len() == 1 && peers.iter().all(at), "{peers:?}");
     }
 
     #[tokio::test]

@@ -225,6 +225,11 @@ impl Looker {
 impl Found {
     fn torrent(&mut self, top: &Top, info: InfoHash, files: &[(u32, Vec<String>, u64)]) {
         for (nth, path, len) in files {
+            // What its maker took for complete is complete, whatever it is called.
+            if path.iter().any(|name| judge(name.as_bytes()) == Err(LeftOutFor::Hidden)) {
+                self.left_out.count(LeftOutFor::Hidden);
+                continue;
+            }
             match top.folder.look(path) {
                 Ok(Some(stamp)) if stamp.len == *len => {
                     self.add(top, path.clone(), stamp, Some((info, *nth)));

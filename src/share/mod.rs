@@ -147,7 +147,22 @@ impl Library {
     /// # Errors
     /// If no thread can be had.
     pub fn start(config: Config, clock: Clock) -> std::io::Result<Self> {
+        Self::start_with(config, clock, [])
+    }
+
+    /// The same with torrents that are shared from the first look on, as [`Library::add_torrent`] shares them.
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub fn start_with<'a>(
+        config: Config,
+        clock: Clock,
+        torrents: impl IntoIterator<Item = (InfoHash, &'a Info, &'a Path)>,
+    ) -> std::io::Result<Self> {
         let mut sources = Sources::default();
+        for (info_hash, info, dir) in torrents {
+            Source::torrent(info_hash, info, dir).into_iter().for_each(|new| sources.add(new));
+        }
         for root in &config.folders {
             sources.add(Source { root: absolute(root), what: What::Everything });
         }
@@ -183,18 +198,14 @@ impl Library {
     }
 
     /// Shares the files of a torrent that lie complete in `dir`, from the next look on, which is soon. Those of another
-    /// size are not shared; the content is taken for what it is said to be, as whoever downloads checks it. Nothing of a
-    /// private torrent is shared: others may hear of it from its trackers alone.
+    /// size are not shared, nor are those that are hidden; the content is taken for what it is said to be, as whoever
+    /// downloads checks it. Nothing of a private torrent is shared: others may hear of it from its trackers alone.
     //= BEP 27
     pub fn add_torrent(&self, info_hash: InfoHash, info: &Info, dir: &Path) {
-        if info.private {
-            return;
+        if let Some(source) = Source::torrent(info_hash, info, dir) {
+            held(&self.shared().sources).add(source);
+            self.look_again();
         }
-        let files = (0..).zip(&info.files).filter(|(_, file)| !file.pad && file.len > 0);
-        let files = files.map(|(at, file)| (at, file.path.clone(), file.len)).collect();
-        let source = Source { root: absolute(dir), what: What::Torrent(info_hash, files) };
-        held(&self.shared().sources).add(source);
-        self.look_again();
     }
 
     /// Shares a torrent no longer. What is being given out now goes on.
@@ -265,6 +276,16 @@ impl Drop for Guard {
         {
             tracing::error!("the thread that looks through shared folders panicked");
         }
+    }
+}
+
+impl Source {
+    /// Nothing of a private torrent.
+    fn torrent(info_hash: InfoHash, info: &Info, dir: &Path) -> Option<Self> {
+        let files = (0..).zip(&info.files).filter(|(_, file)| !file.pad && file.len > 0);
+        let files = files.map(|(at, file)| (at, file.path.clone(), file.len)).collect();
+        let source = Self { root: absolute(dir), what: What::Torrent(info_hash, files) };
+        (!info.private).then_some(source)
     }
 }
 

@@ -358,11 +358,22 @@ fn torrent_of(name: &str, files: &[(&str, &str)], private: bool) -> Metainfo {
 #[tokio::test]
 async fn the_files_of_a_torrent_are_shared_under_its_name() {
     let desk = Desk::new();
-    let metainfo =
-        torrent_of("album", &[("one", "first"), ("two", "second"), ("three", "third")], false);
+    let metainfo = torrent_of(
+        "album",
+        &[
+            ("one", "first"),
+            ("two", "second"),
+            ("three", "third"),
+            (".env", "key"),
+            ("film.part", "film"),
+        ],
+        false,
+    );
     desk.put("album/one", "first");
     desk.put("album/two", "not complete");
     desk.put("album/three", "third");
+    desk.put("album/.env", "key");
+    desk.put("album/film.part", "film");
     desk.put("album/cover", "beside it");
     let mut running = desk.start();
     let info = metainfo.info_hash();
@@ -371,7 +382,7 @@ async fn the_files_of_a_torrent_are_shared_under_its_name() {
     running.library.add_torrent(hidden.info_hash(), &hidden.info, desk.top());
     let hashed = |view: &View| {
         let files: Vec<_> = view.catalogue.of_torrent(info).collect();
-        files.len() == 2 && view.to_hash == 0 && view.looks > 0
+        files.len() == 3 && view.to_hash == 0 && view.looks > 0
     };
     let view = running.until("the torrent", hashed).await;
     let (number, one) = item(&view, "one");
@@ -379,16 +390,33 @@ async fn the_files_of_a_torrent_are_shared_under_its_name() {
     assert_eq!(one.hashes.unwrap().sha1, sha1([&b"first"[..]]));
     assert!(view.catalogue.of_torrent(info).any(|pair| pair == (0, number)));
     assert_eq!(item(&view, "three").1.torrent, Some((info, 2)));
+    assert_eq!(item(&view, "film.part").1.torrent, Some((info, 4)), "it is as long as it shall be");
     // The folder holds the rest, and nothing twice.
-    assert_eq!(names(&view), ["cover", "one", "three", "two"]);
+    assert_eq!(names(&view), ["cover", "film.part", "one", "three", "two"]);
+    // By both ways: what is hidden is nobody's business.
+    assert_eq!(view.left_out.hidden, 2);
     assert_eq!(item(&view, "two").1.torrent, None);
-    assert_eq!(view.catalogue.find(&words(&format!("btih {info}")), 9).len(), 2);
+    assert_eq!(view.catalogue.find(&words(&format!("btih {info}")), 9).len(), 3);
     assert_eq!(view.catalogue.of_torrent(hidden.info_hash()).count(), 0);
     assert!(running.library.open(&one).is_ok());
     running.library.remove_torrent(info);
     let gone = |view: &View| view.catalogue.of_torrent(info).count() == 0;
     let view = running.until("its end", gone).await;
     assert_eq!(names(&view), ["cover", "one", "three", "two"], "the folder is shared still");
+}
+
+#[tokio::test]
+async fn torrents_that_are_known_at_the_start_are_in_the_first_look() {
+    let mut desk = Desk::new();
+    desk.put("album/one", "first");
+    (desk.config.folders, desk.config.rescan) = (Vec::new(), Duration::from_secs(3_600));
+    let top = desk.dir.path().join("top");
+    let metainfo = torrent_of("album", &[("one", "first")], false);
+    let given = [(metainfo.info_hash(), &metainfo.info, top.as_path())];
+    let library = Library::start_with(desk.config.clone(), Clock::start(), given).unwrap();
+    let mut running = Running { view: library.watch(), library };
+    let view = running.until("a look", |view| view.looks == 1).await;
+    assert_eq!(names(&view), ["one"]);
 }
 
 #[tokio::test]

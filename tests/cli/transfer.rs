@@ -38,7 +38,7 @@ pub(crate) fn seed(world: &World, torrent: &str, more: &[&str]) -> (Running, Str
 }
 
 /// Reads on until an event of this type.
-fn next(running: &mut Running, kind: &str) -> Value {
+pub(crate) fn next(running: &mut Running, kind: &str) -> Value {
     loop {
         let line = running.line().unwrap_or_else(|| panic!("ended without {kind}"));
         let event: Value = serde_json::from_str(&line).unwrap();

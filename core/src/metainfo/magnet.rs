@@ -119,6 +119,11 @@ impl Magnet {
         self.select.as_ref().is_none_or(|ranges| ranges.iter().any(|range| range.contains(&file)))
     }
 
+    /// Names one more peer to try first, unless it is named already, or there are [`PEERS_MAX`].
+    pub fn add_peer(&mut self, peer: PeerHint) {
+        push_new(&mut self.peers, Some(peer), PEERS_MAX);
+    }
+
     fn hint(&mut self, key: &str, value: &str) {
         let decoded = || percent_decode_str(value);
         let as_url = || url(&decoded().collect::<Vec<u8>>());
@@ -200,6 +205,12 @@ impl PeerHint {
     pub fn addr(&self) -> Option<SocketAddr> {
         let ip: IpAddr = self.host.parse().ok()?;
         Some(SocketAddr::new(ip, self.port))
+    }
+}
+
+impl From<SocketAddr> for PeerHint {
+    fn from(addr: SocketAddr) -> Self {
+        Self { host: addr.ip().to_string(), port: addr.port() }
     }
 }
 

@@ -5,7 +5,7 @@ use super::merge::{Group, merge};
 use super::spam::{self, Spam};
 use super::{HITS_MAX, HITS_PER_VOICE, Question};
 use crate::id::TorrentHashes;
-use crate::metainfo::{Magnet, PEERS_MAX, PeerHint};
+use crate::metainfo::Magnet;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
@@ -213,10 +213,7 @@ impl Found {
         magnet.name = Some(self.name.clone());
         magnet.select = self.proofs().file.map(|file| vec![file..=file]);
         for peer in self.sources.iter().filter_map(|hit| hit.peer) {
-            let peer = PeerHint { host: peer.ip().to_string(), port: peer.port() };
-            if magnet.peers.len() < PEERS_MAX && !magnet.peers.contains(&peer) {
-                magnet.peers.push(peer);
-            }
+            magnet.add_peer(peer.into());
         }
         Some(magnet)
     }

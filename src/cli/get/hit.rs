@@ -14,7 +14,7 @@ use crate::net::{Clock, Dialer};
 use crate::search::{self, Networks};
 use gaggle_core::bencode::Limits;
 use gaggle_core::id::InfoHash;
-use gaggle_core::metainfo::{Metainfo, PeerHint};
+use gaggle_core::metainfo::Metainfo;
 use gaggle_core::search::{Filter, Found, Network, Question, Reach, Saved};
 use gaggle_core::units::Size;
 use std::net::{IpAddr, SocketAddrV4};
@@ -68,15 +68,12 @@ impl One {
     ) -> Result<Exit, Failure> {
         let magnet = found.magnet().filter(|_| !self.get.how.no_torrent);
         let Some(mut magnet) = magnet else { return self.whole(found, hosts, dialer).await };
-        let asked = timeout(TORRENT_PATIENCE, networks.peers(magnet.info_hash()));
         let peers = tokio::select! {
-            peers = asked => peers.unwrap_or_default(),
+            peers = networks.peers(magnet.info_hash(), TORRENT_PATIENCE) => peers,
             signal = self.env.signals.first() => return Ok(signal),
         };
         let peers = peers.into_iter().filter(|peer| dialer.may_dial(peer.ip()));
-        magnet
-            .peers
-            .extend(peers.map(|peer| PeerHint { host: peer.ip().to_string(), port: peer.port() }));
+        peers.for_each(|peer| magnet.add_peer(peer.into()));
         let what = What::Magnet(Box::new(magnet));
         if let What::Magnet(magnet) = cache::recall(&self.env, what.clone()) {
             let metainfo = tokio::select! {

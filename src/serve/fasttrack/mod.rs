@@ -23,7 +23,7 @@ mod tests;
 mod transfers;
 
 use super::upload;
-use crate::net::{Clock, Door};
+use crate::net::{Clock, Door, Limit};
 use crate::share;
 use gaggle_core::overlay::fasttrack::{Limits, SlotLimits};
 use gaggle_core::proto::fasttrack::{Query, Receipt};
@@ -88,6 +88,8 @@ pub struct Config {
     pub limits: Limits,
     /// Files that go out at once, and who may wait for one.
     pub slots: SlotLimits,
+    /// Of what all files that go out send together, and whoever else holds it.
+    pub limit: Option<Limit>,
 }
 
 impl Config {
@@ -107,6 +109,7 @@ impl Config {
             has_room: capacity::is_enough,
             limits: Limits::default(),
             slots: SlotLimits::default(),
+            limit: None,
         }
     }
 }

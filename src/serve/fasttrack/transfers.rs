@@ -48,7 +48,9 @@ impl Transfers {
             let me = Me { addr, user: user.to_owned(), supernode: None };
             let bind = Some(IpAddr::V4(*addr.ip())).filter(|ip| !ip.is_unspecified());
             let host = upload::Config::new(Dialect::FastTrack(me));
-            Uploads::new(upload::Config { slots: config.slots, bind, ..host }, library, clock)
+            let limit = config.limit.clone();
+            let host = upload::Config { slots: config.slots, limit, bind, ..host };
+            Uploads::new(host, library, clock)
         });
         Self { uploads, tasks: JoinSet::new(), pushes: BTreeMap::new() }
     }

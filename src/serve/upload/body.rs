@@ -3,8 +3,6 @@
 //! One large piece is read while the one before it is sent, on a thread that may wait for the disk.
 
 use super::Shared;
-use gaggle_core::clock::Instant;
-use gaggle_core::swarm::rate::BURST;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -18,8 +16,6 @@ use tokio::time::timeout;
 
 /// Bytes that are read and sent at once, unless a limit of the rate makes them fewer.
 const PIECE: u64 = 256 << 10;
-/// Of so many there is always room in the bucket of a limit.
-const PIECE_MIN: u64 = 16 << 10;
 
 /// Sends bytes to one connection and counts them.
 pub(super) struct Sender<'a> {
@@ -38,10 +34,8 @@ impl Sender<'_> {
     /// The file has become shorter, or the other side takes too little.
     pub(super) async fn file(&mut self, file: File, range: Range<u64>) -> io::Result<()> {
         let file = Arc::new(file);
-        let most = match self.shared.config.rate {
-            Some(rate) => rate.times(BURST).clamp(PIECE_MIN, PIECE),
-            None => PIECE,
-        };
+        let limit = self.shared.config.limit.as_ref();
+        let most = limit.map_or(PIECE, |limit| limit.piece(PIECE));
         let read = |at: u64, mut buffer: Vec<u8>| -> JoinHandle<io::Result<Vec<u8>>> {
             let (file, len) = (Arc::clone(&file), most.min(range.end - at));
             spawn_blocking(move || {
@@ -66,17 +60,9 @@ impl Sender<'_> {
 
     /// Sends some bytes, as fast as the limit allows.
     pub(super) async fn bytes(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let Shared { clock, bucket, config, .. } = self.shared;
-        loop {
-            let len = bytes.len() as u64;
-            let ready: Instant = {
-                let (mut bucket, now) = (super::held(bucket), clock.now());
-                if bucket.take_all(now, len) {
-                    break;
-                }
-                bucket.ready_at(now, len)
-            };
-            clock.sleep_until(Some(ready)).await;
+        let Shared { clock, config, .. } = self.shared;
+        if let Some(limit) = &config.limit {
+            limit.pass(bytes.len() as u64).await;
         }
         while !bytes.is_empty() {
             let left = config.patience.most(self.sent).saturating_sub(self.took);

@@ -1,7 +1,7 @@
 //! How one host gives out files.
 
+use crate::net::Limit;
 use gaggle_core::overlay::fasttrack::SlotLimits;
-use gaggle_core::units::BytesPerSec;
 use std::net::{IpAddr, SocketAddrV4};
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ pub struct Config {
     pub connections: usize,
     /// Connections at once of one host; those on this machine count if [`SlotLimits::loopback_too`] says so.
     pub connections_each: usize,
-    /// Bytes per second of all transfers together.
-    pub rate: Option<BytesPerSec>,
+    /// Of what all transfers send together, and whoever else holds it.
+    pub limit: Option<Limit>,
     /// The address to connect from when somebody has us connect.
     pub bind: Option<IpAddr>,
     /// What others are given before they are given up.
@@ -89,14 +89,14 @@ impl Default for Patience {
 }
 
 impl Config {
-    /// Four transfers at once, a hundred who wait, no limit of the rate.
+    /// Four transfers at once, a hundred who wait, no limit of what they send.
     pub fn new(dialect: Dialect) -> Self {
         Self {
             dialect,
             slots: SlotLimits::default(),
             connections: 128,
             connections_each: 8,
-            rate: None,
+            limit: None,
             bind: None,
             patience: Patience::default(),
         }

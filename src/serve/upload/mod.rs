@@ -25,7 +25,6 @@ use gaggle_core::overlay::fasttrack::Identity;
 use gaggle_core::overlay::gnutella::Alternates;
 use gaggle_core::proto::gnutella::Refusal;
 use gaggle_core::share::Item;
-use gaggle_core::swarm::rate::TokenBucket;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,7 +100,6 @@ struct Shared {
     doors: Arc<Doors>,
     turns: Arc<Turns>,
     alternates: Mutex<Alternates>,
-    bucket: Mutex<TokenBucket>,
     totals: Mutex<Totals>,
     events: broadcast::Sender<Event>,
 }
@@ -124,7 +122,6 @@ impl Uploads {
             doors: Doors::new(config.connections, config.connections_each, slots.loopback_too),
             turns: Turns::new(slots),
             alternates: Mutex::default(),
-            bucket: Mutex::new(TokenBucket::new(config.rate, clock.now())),
             totals: Mutex::default(),
             events: broadcast::Sender::new(EVENTS_MAX),
             config,

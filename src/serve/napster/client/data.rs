@@ -6,7 +6,7 @@
 
 use super::talk::{next_step, say, write};
 use super::{Listed, OpenError, Opened, Way};
-use crate::net::{Clock, Dialer, Door};
+use crate::net::{Clock, Dialer, Door, Limit};
 use crate::share::Library;
 use bytes::Bytes;
 use gaggle_core::overlay::napster::{BrowseEnd, Errand, Inbound, Outbound, Step, TransferError};
@@ -28,8 +28,8 @@ use tokio::time::timeout;
 const LIST_MAX: Duration = Duration::from_secs(300);
 /// How long somebody to whom we bring our list may take for his first byte: as long as for each other word.
 const FIRST_BYTE_WAIT: Duration = Duration::from_secs(30);
-/// Bytes that are read from a file at once, and are in memory for each upload.
-const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes that are read from a file at once, and are in memory for each upload; fewer if a limit is low.
+const CHUNK_BYTES: u64 = 256 << 10;
 
 /// Who waits for a file, and what ends when he lets go of it.
 pub(super) type Waiter = (oneshot::Sender<Result<Opened, OpenError>>, oneshot::Sender<()>);
@@ -62,6 +62,8 @@ pub(super) struct Tools {
     pub(super) me: Nick,
     /// See [`super::Config::peers`].
     pub(super) peers: Option<Door>,
+    /// See [`super::Config::limit`].
+    pub(super) limit: Option<Limit>,
     pub(super) uploaded: Arc<AtomicU64>,
     /// See [`super::Config::words`].
     pub(super) words: Duration,
@@ -195,10 +197,15 @@ impl Tools {
     /// Sends what lies between two bytes of a file, or as much of it as there still is.
     async fn send_file(&self, stream: &mut TcpStream, file: Arc<File>, from: u64, to: u64) {
         let mut at = from;
+        let limit = self.limit.as_ref();
+        let most = limit.map_or(CHUNK_BYTES, |limit| limit.piece(CHUNK_BYTES));
         while at < to {
-            let (file, len) = (Arc::clone(&file), CHUNK_BYTES.min((to - at) as usize));
+            let (file, len) = (Arc::clone(&file), most.min(to - at) as usize);
             let read = tokio::task::spawn_blocking(move || read_at(&file, at, len)).await;
             let Ok(Ok(chunk)) = read else { return };
+            if let Some(limit) = limit {
+                limit.pass(chunk.len() as u64).await;
+            }
             if chunk.is_empty() || write(stream, &chunk).await.is_err() {
                 return;
             }

@@ -11,7 +11,7 @@ mod task;
 mod wanted;
 
 use super::Error;
-use crate::net::{Clock, Dialer, Door, Listener, os_rng};
+use crate::net::{Clock, Dialer, Door, Limit, Listener, os_rng};
 use crate::share::Library;
 use gaggle_core::overlay::napster::{
     BROWSE_MAX, BrowseEnd, Failure, HITS_MAX, Hit, Password, Refused, SearchEnd,
@@ -59,6 +59,8 @@ pub struct Config {
     pub speed: u8,
     /// Files that we give at once; who asks for more hears that the queue is full.
     pub places: u32,
+    /// Of what all files that we give send together, and whoever else holds it.
+    pub limit: Option<Limit>,
     /// Whether others may see the list of all our files.
     pub browsable: bool,
     /// Searches that we send a minute; further ones wait.
@@ -208,6 +210,7 @@ impl Config {
             dialer: Dialer { bind, ..Dialer::default() },
             speed: 0,
             places: 5,
+            limit: None,
             browsable: true,
             searches_per_min: 10,
             pings: PINGS,

@@ -138,6 +138,7 @@ impl Task {
         });
         let (uploaded, me) = (Arc::new(AtomicU64::new(0)), config.nick.clone());
         let (words, dialer, peers) = (config.words, config.dialer.clone(), config.peers.clone());
+        let limit = config.limit.clone();
         Self {
             config,
             machine,
@@ -145,7 +146,7 @@ impl Task {
             rng,
             listener,
             view,
-            tools: Tools { asks, clock, dialer, library, me, peers, uploaded, words },
+            tools: Tools { asks, clock, dialer, library, me, peers, limit, uploaded, words },
             asked,
             link: None,
             server: (0, None),

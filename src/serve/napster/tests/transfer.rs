@@ -2,9 +2,11 @@
 
 use super::client::Server;
 use super::*;
+use crate::net::Limit;
 use crate::serve::napster::client::{Link, Listed, Way};
 use gaggle_core::overlay::napster::BrowseEnd;
 use gaggle_core::proto::napster::Text;
+use gaggle_core::units::BytesPerSec;
 
 /// A client that is in and shares `song.mp3` with these bytes, and its words to the directory.
 async fn sharing(bytes: &[u8], walled: bool) -> (Folder, Server, Client, Wire) {
@@ -68,6 +70,28 @@ async fn files_are_given_to_who_was_told_to_come() {
     assert!(said.contains(&"220 ".to_owned()) && said.contains(&"221 ".to_owned()), "{said:?}");
     let status = until(client.watch(), "figures", |status| status.uploads == 0).await;
     assert_eq!(status.uploaded, 700_010);
+}
+
+#[tokio::test]
+async fn files_are_given_as_fast_as_the_limit_lets() {
+    let bytes = content(300_000);
+    let folder = Folder::new(&[("song.mp3", &bytes)]);
+    let library = Some(folder.looked(1, false, Duration::from_secs(3600)).await);
+    let server = Server::new().await;
+    let config = ClientConfig {
+        limit: Some(Limit::new(BytesPerSec(400_000), Clock::start())),
+        ..ClientConfig::new(vec![server.addr().to_string()], nick("me"), Some(here()))
+    };
+    let client = Client::start(config, library, Clock::start()).unwrap();
+    let mut wire = server.lets_in(&client, "me").await;
+    assert!(wire.next().await.starts_with("100 \"song.mp3\""));
+    wire.say("607 down \"song.mp3\" 7").await;
+    wire.hears(&["608 down \"song.mp3\""]).await;
+    let began = tokio::time::Instant::now();
+    let got = get(&client, &[b"GET", b"down \"song.mp3\" 0"]).await;
+    assert!(got == [&b"300000"[..], &bytes].concat());
+    // A tenth of a second is saved up.
+    assert!(began.elapsed() > Duration::from_millis(600), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Row 45 of the attacks and the limits of the sheets: slow, many, endless.
 
 use super::*;
+use crate::net::Limit;
 use gaggle_core::units::BytesPerSec;
 
 fn soon(config: &mut Config) {
@@ -134,7 +135,9 @@ async fn a_file_that_shrinks_ends_the_transfer() {
 async fn a_limit_of_the_rate_holds_for_all_together() {
     let len = 150_000;
     let desk = Desk::new(&[("a", &content(len))]).await;
-    let host = desk.gnutella(|config| config.rate = Some(BytesPerSec(400_000))).await;
+    let host = desk
+        .gnutella(|config| config.limit = Some(Limit::new(BytesPerSec(400_000), Clock::start())))
+        .await;
     let ask = format!("GET /uri-res/N2R?{} HTTP/1.1\r\n\r\n", desk.sha1("a"));
     let began = tokio::time::Instant::now();
     let (one, two) = tokio::join!(host.ask(&ask), host.ask(&ask));
