@@ -303,6 +303,8 @@ fn who_keeps_to_this_network_asks_no_public_node_that_a_neighbour_names() {
     let script = r#"
         ip addr add 10.9.9.1/32 dev lo && ip addr add 198.18.0.1/32 dev lo || exit 99
         "$0" dht node -q --listen 198.18.0.1:7001 --bootstrap none --state-dir far & far=$!
+        # Who finds nobody to begin with tries again much later.
+        for _ in $(seq 50); do "$0" dht ping -q 198.18.0.1:7001 --listen 198.18.0.1:0 > ping && break; done
         "$0" dht node -q --listen 0.0.0.0:7002 --bootstrap 198.18.0.1:7001 --state-dir near & near=$!
         for _ in $(seq 50); do
             "$0" dht status --listen 10.9.9.1:0 --bootstrap 10.9.9.1:7002 | grep -q 'nodes  2' && break
