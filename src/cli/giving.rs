@@ -167,7 +167,8 @@ impl Giving {
             }
         };
         meter.finish();
-        let status = self.download.snapshot().status;
+        Box::pin(self.download.stop()).await; // or all of its steps would take room from the start
+        let status = changes.borrow().status; // its last
         let copies = status.uploaded as f64 / self.total.max(1) as f64;
         let (sent, whole) = (Size(status.uploaded), status.completed_peers);
         env.note(format_args!(
@@ -175,7 +176,6 @@ impl Giving {
             self.name,
             if whole == 1 { "" } else { "s" }
         ));
-        Box::pin(self.download.stop()).await; // or all of its steps would take room from the start
         end
     }
 
