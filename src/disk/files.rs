@@ -19,7 +19,7 @@ const SYNC_ALL_FROM: usize = 64;
 /// Slices of one `pwritev`, the kernel's limit.
 const SLICES_MAX: usize = 1024;
 
-/// Locks for the files that are written to: more than threads write at a time on most machines. Files that share one wait
+/// Locks for the files that are written to: more than most machines have threads that write. Files that share a lock wait
 /// for each other.
 const WRITERS: usize = 8;
 
