@@ -18,13 +18,14 @@ const AHEAD_MAX: usize = 16 * 1024 + 13;
 const ROOM_SUM: usize = 1 << 20;
 /// What each of them may have even so: with less, most of the time goes to the system.
 const SHARE_MIN: usize = 64 * 1024;
-/// Bytes of used buffers that are watched for reuse: what may be on its way to the disk. When there are more, the
-/// oldest is left to its slices.
-const USED_MAX: usize = 4 << 20;
+/// Bytes of used buffers that are watched for reuse: what may be on its way to the disk, and more than the picker lets
+/// be in hand of the largest pieces. When there are more, the oldest is left to its slices.
+const USED_MAX: usize = 40 << 20;
 /// Smaller ones are not worth it.
 const USED_MIN: usize = 32 * 1024;
-/// Used buffers that are looked at for one that is free. The oldest come first, and mostly are.
-const LOOKS: usize = 8;
+/// Used buffers that are looked at for one that is free. The oldest come first, and mostly are; those that are not come
+/// last the next time.
+const LOOKS: usize = 32;
 
 /// Used buffers of all connections. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -48,11 +49,15 @@ impl Buffers {
             let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
             for _ in 0..used.buffers.len().min(LOOKS) {
                 let Some((mut old, size)) = used.buffers.pop_front() else { break };
-                if size >= capacity && old.try_reclaim(capacity) {
-                    used.bytes -= size;
+                if !old.try_reclaim(size) {
+                    used.buffers.push_back((old, size));
+                    continue;
+                }
+                used.bytes -= size;
+                if size >= capacity {
                     return (old, size);
                 }
-                used.buffers.push_back((old, size));
+                // Reads have outgrown it: it is freed.
             }
         }
         (BytesMut::with_capacity(capacity), capacity)
@@ -145,7 +150,11 @@ impl ReadBuffer {
     fn set_room(&mut self, room: usize) {
         match (self.room > READ_MIN, room > READ_MIN) {
             (false, true) => _ = self.others.busy.fetch_add(1, Relaxed),
-            (true, false) => _ = self.others.busy.fetch_sub(1, Relaxed),
+            (true, false) => {
+                if self.others.busy.fetch_sub(1, Relaxed) == 1 {
+                    self.others.rest(); // it was the last one, and nobody needs them soon
+                }
+            }
             _ => {}
         }
         self.room = room;
@@ -220,6 +229,32 @@ mod tests {
         drop(first);
         let found = (0..4).any(|_| fill(&mut theirs).as_ptr() == at);
         assert!(found, "another connection has it now");
+    }
+
+    #[test]
+    fn one_that_is_free_is_found_behind_those_that_are_not_and_too_small_ones_are_freed() {
+        let others = Buffers::default();
+        let mut buffer = busy(&others);
+        let pinned: Vec<_> = (0..LOOKS).map(|_| fill(&mut buffer)).collect();
+        let free = fill(&mut buffer).as_ptr(); // the slice is gone
+        let found = (0..3).any(|_| fill(&mut buffer).as_ptr() == free);
+        assert!(found, "the second look goes on where the first ended");
+        let before = buffer.held();
+        drop(pinned);
+        others.take(2 * USED_MIN + AHEAD_MAX);
+        assert!(buffer.held() < before / 2, "larger ones are wanted now");
+    }
+
+    #[test]
+    fn the_last_one_that_is_busy_leaves_nothing_behind() {
+        let others = Buffers::default();
+        let [mut ours, mut theirs] = [(), ()].map(|()| busy(&others));
+        drop([(); 3].map(|()| fill(&mut ours)));
+        let calm = |buffer: &mut ReadBuffer| (0..8).for_each(|_| buffer.learn(1, READ_MIN));
+        calm(&mut ours);
+        assert!(ours.held() > ours.size, "the other one is busy");
+        calm(&mut theirs);
+        assert_eq!(ours.held(), ours.size);
     }
 
     #[test]
