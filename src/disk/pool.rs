@@ -2,7 +2,8 @@
 //!
 //! Syncs have a thread of their own because fdatasync can take seconds, and pieces must go on being written
 //! meanwhile. The queue is bounded by its users: a torrent refuses work past its own limit, see `storage`. Pieces that
-//! wait at one moment are hashed together, which takes less than half the time; none waits for company.
+//! wait at one moment are hashed together, which takes less than half the time; where they come fast, the first ones wait
+//! a little for the others.
 
 use super::claim::cores;
 use super::descriptors::Descriptors;
@@ -34,6 +35,8 @@ pub(super) enum Job {
 pub(super) struct Whole {
     /// Its bytes, in order.
     pub(super) blocks: Vec<Bytes>,
+    /// When it waits no longer for others to be hashed with; set by the queue.
+    pub(super) ripe: Instant,
     /// Called with them and their SHA-1.
     pub(super) then: Box<dyn FnOnce(Vec<Bytes>, [u8; 20]) + Send>,
 }
@@ -53,6 +56,11 @@ impl Job {
     }
 }
 
+/// Pieces of which none waits for another. Two take little more time than one; if more waited, then large pieces would
+/// use up what may be in memory, and the sender would pause.
+const COMPANY: usize = 2;
+/// For how long a piece may wait for company, by its length: six times as long as it takes to hash alone.
+const PATIENCE_PER_KIB: Duration = Duration::from_micros(3);
 /// Fewest worker threads: one may wait for a slow disk while another serves the page cache.
 const WORKERS_MIN: usize = 2;
 
@@ -90,7 +98,17 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// When a piece came last.
+    last_piece: Option<Instant>,
     stopping: bool,
+}
+
+/// What there is to do for a worker.
+enum Next {
+    Run(Job),
+    /// Nothing, unless more comes, for so long.
+    Later(Duration),
+    Nothing,
 }
 
 #[derive(Default)]
@@ -101,9 +119,41 @@ struct Keeping {
 }
 
 impl Queue {
-    /// The job that waits longest. If that is a piece, then other pieces come with it.
-    fn next(&mut self) -> Option<Job> {
-        let mut job = self.jobs.pop_front()?;
+    /// A piece that comes soon after another waits for the next one, which should be as near. Others do not wait.
+    fn push(&mut self, now: Instant, mut job: Job) {
+        if let Job::Pieces(pieces) = &mut job {
+            for piece in pieces {
+                let len: usize = piece.blocks.iter().map(Bytes::len).sum();
+                let patience = PATIENCE_PER_KIB * (len >> 10) as u32;
+                let soon = self.last_piece.is_some_and(|last| now.since(last) < patience);
+                piece.ripe = if soon { now + patience } else { now };
+                self.last_piece = Some(now);
+            }
+        }
+        self.jobs.push_back(job);
+    }
+
+    /// For how long the pieces here wait for company.
+    fn wait(&self, now: Instant) -> Duration {
+        let pieces = self.jobs.iter().filter_map(|job| match job {
+            Job::Pieces(pieces) => Some(pieces),
+            Job::Other(_) => None,
+        });
+        match &pieces.flatten().take(COMPANY).collect::<Vec<_>>()[..] {
+            [alone] if !self.stopping => alone.ripe.since(now),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// The job that waits longest; a piece that waits for company lets others pass. If it is a piece, then other pieces
+    /// come with it.
+    fn next(&mut self, now: Instant) -> Next {
+        let wait = self.wait(now);
+        let goes = |job: &Job| wait.is_zero() || matches!(job, Job::Other(_));
+        let Some(first) = self.jobs.iter().position(goes) else {
+            return if wait.is_zero() { Next::Nothing } else { Next::Later(wait) };
+        };
+        let mut job = self.jobs.remove(first).expect("it was found there");
         if let Job::Pieces(pieces) = &mut job {
             let mut at = 0;
             while pieces.len() < hash::LANES && at < self.jobs.len() {
@@ -116,7 +166,7 @@ impl Queue {
                 }
             }
         }
-        Some(job)
+        Next::Run(job)
     }
 }
 
@@ -193,7 +243,7 @@ impl Shared {
             drop(queue);
             return job.run();
         }
-        queue.jobs.push_back(job);
+        queue.push(self.now(), job);
         self.work.notify_one();
     }
 
@@ -219,10 +269,16 @@ impl Shared {
         loop {
             let mut queue = held(&self.queue);
             let job = loop {
-                match queue.next() {
-                    Some(job) => break job,
-                    None if queue.stopping => return,
-                    None => queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                match queue.next(self.now()) {
+                    Next::Run(job) => break job,
+                    Next::Later(wait) => {
+                        let woken = self.work.wait_timeout(queue, wait);
+                        queue = woken.unwrap_or_else(PoisonError::into_inner).0;
+                    }
+                    Next::Nothing if queue.stopping => return,
+                    Next::Nothing => {
+                        queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    }
                 }
             };
             drop(queue);
@@ -274,19 +330,26 @@ mod tests {
         for (at, kind) in "ppoppopp".char_indices() {
             let said = said.clone();
             let say = move |what: String| said.send(what).expect("somebody listens");
-            queue.jobs.push_back(match kind {
-                'p' => Job::Pieces(vec![Whole {
-                    blocks: vec![Bytes::from(vec![at as u8; 100 * at]), Bytes::from_static(b"end")],
-                    then: Box::new(move |blocks, got| {
-                        assert_eq!(got, hash::sha1(blocks.iter().map(|block| &block[..])));
-                        say(format!("piece {at}"));
-                    }),
-                }]),
-                _ => Job::Other(Box::new(move || say(format!("other {at}")))),
-            });
+            queue.push(
+                Instant::ZERO,
+                match kind {
+                    'p' => Job::Pieces(vec![Whole {
+                        blocks: vec![
+                            Bytes::from(vec![at as u8; 100 * at]),
+                            Bytes::from_static(b"end"),
+                        ],
+                        ripe: Instant::ZERO,
+                        then: Box::new(move |blocks, got| {
+                            assert_eq!(got, hash::sha1(blocks.iter().map(|block| &block[..])));
+                            say(format!("piece {at}"));
+                        }),
+                    }]),
+                    _ => Job::Other(Box::new(move || say(format!("other {at}")))),
+                },
+            );
         }
         let mut jobs = 0;
-        while let Some(job) = queue.next() {
+        while let Next::Run(job) = queue.next(Instant::ZERO) {
             job.run();
             said.send("next".to_owned()).expect("somebody listens");
             jobs += 1;
@@ -296,5 +359,39 @@ mod tests {
         let want =
             "piece 0,piece 1,piece 3,piece 4,next,other 2,next,other 5,next,piece 6,piece 7,next";
         assert_eq!(order.join(","), want);
+    }
+
+    /// A piece of 1 MiB may wait for 3 ms.
+    #[test]
+    fn a_piece_waits_for_the_next_one_where_they_come_fast_and_lets_others_pass() {
+        let ms = |ms: u64| Instant::ZERO + Duration::from_millis(ms);
+        let piece = || {
+            let blocks = vec![Bytes::from(vec![0; 1 << 20])];
+            Job::Pieces(vec![Whole { blocks, ripe: ms(0), then: Box::new(|_, _| {}) }])
+        };
+        let other = || Job::Other(Box::new(|| {}));
+        let next = |queue: &mut Queue, now| match queue.next(ms(now)) {
+            Next::Run(Job::Pieces(pieces)) => format!("{} together", pieces.len()),
+            Next::Run(Job::Other(_)) => "other".to_owned(),
+            Next::Later(wait) => format!("wait {wait:?}"),
+            Next::Nothing => "nothing".to_owned(),
+        };
+        let mut queue = Queue::default();
+        queue.push(ms(10), piece());
+        assert_eq!(next(&mut queue, 10), "1 together", "nobody knows of another");
+        queue.push(ms(12), piece());
+        queue.push(ms(12), other());
+        assert_eq!(next(&mut queue, 12), "other");
+        assert_eq!(next(&mut queue, 13), "wait 2.072ms");
+        queue.push(ms(14), piece());
+        assert_eq!(next(&mut queue, 14), "2 together");
+        queue.push(ms(15), piece());
+        assert_eq!(next(&mut queue, 19), "1 together", "it has waited long enough");
+        queue.push(ms(30), piece());
+        assert_eq!(next(&mut queue, 30), "1 together", "the one before came long ago");
+        queue.push(ms(31), piece());
+        queue.stopping = true;
+        assert_eq!(next(&mut queue, 31), "1 together", "no more will come");
+        assert_eq!(next(&mut queue, 31), "nothing");
     }
 }

@@ -209,7 +209,8 @@ impl Storage {
             drop(blocks);
             inner.finish(|load| load.store_bytes -= bytes, DiskEvent::Done(done));
         };
-        self.inner.pool.submit(Job::Pieces(vec![Whole { blocks, then: Box::new(then) }]));
+        let piece = Whole { blocks, ripe: Instant::ZERO, then: Box::new(then) };
+        self.inner.pool.submit(Job::Pieces(vec![piece]));
         Ok(())
     }
 
