@@ -150,11 +150,8 @@ impl ReadBuffer {
     fn set_room(&mut self, room: usize) {
         match (self.room > READ_MIN, room > READ_MIN) {
             (false, true) => _ = self.others.busy.fetch_add(1, Relaxed),
-            (true, false) => {
-                if self.others.busy.fetch_sub(1, Relaxed) == 1 {
-                    self.others.rest(); // it was the last one, and nobody needs them soon
-                }
-            }
+            // If it was the last one, nobody needs them soon.
+            (true, false) if self.others.busy.fetch_sub(1, Relaxed) == 1 => self.others.rest(),
             _ => {}
         }
         self.room = room;

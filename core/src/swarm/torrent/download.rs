@@ -61,12 +61,10 @@ impl Torrent {
         self.now = now;
         self.down_meter.add(now, u64::from(len));
         let block = Block { piece: PieceIndex(index), begin, len };
-        let outstanding = connection.asked.len();
-        let asked = connection.asked.remove(&block).is_some();
-        if asked {
+        if let Some(asked) = connection.asked.remove(&block) {
             connection.last_block = now;
             connection.rejected = 0;
-            connection.pipeline.arrived(now, len, outstanding.saturating_sub(1));
+            connection.pipeline.arrived(now, asked, len, connection.asked.len());
             self.unsnub(peer);
         }
         let Some(fate) = self.take_in(now, peer, block) else {
