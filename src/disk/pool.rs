@@ -2,8 +2,8 @@
 //!
 //! Syncs have a thread of their own because fdatasync can take seconds, and pieces must go on being written
 //! meanwhile. The queue is bounded by its users: a torrent refuses work past its own limit, see `storage`. Pieces that
-//! wait at one moment are hashed together, which takes less than half the time; where they come fast, the first ones wait
-//! a little for the others.
+//! wait at one moment are hashed together, which takes less than half the time; where large ones come fast, one waits a
+//! little for the next.
 
 use super::claim::cores;
 use super::descriptors::Descriptors;
@@ -35,8 +35,6 @@ pub(super) enum Job {
 pub(super) struct Whole {
     /// Its bytes, in order.
     pub(super) blocks: Vec<Bytes>,
-    /// When it waits no longer for others to be hashed with; set by the queue.
-    pub(super) ripe: Instant,
     /// Called with them and their SHA-1.
     pub(super) then: Box<dyn FnOnce(Vec<Bytes>, [u8; 20]) + Send>,
 }
@@ -59,7 +57,9 @@ impl Job {
 /// Pieces of which none waits for another. Two take little more time than one; if more waited, then large pieces would
 /// use up what may be in memory, and the sender would pause.
 const COMPANY: usize = 2;
-/// For how long a piece may wait for company, by its length: six times as long as it takes to hash alone.
+/// Largest piece that waits for another: eight of them may be in hand.
+const COMPANY_LEN_MAX: usize = 4 << 20;
+/// For how long a piece may wait for company, by its length: about six times as long as it takes to hash alone.
 const PATIENCE_PER_KIB: Duration = Duration::from_micros(3);
 /// Fewest worker threads: one may wait for a slow disk while another serves the page cache.
 const WORKERS_MIN: usize = 2;
@@ -98,8 +98,12 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// How many of them are pieces.
+    pieces: usize,
     /// When a piece came last.
     last_piece: Option<Instant>,
+    /// Until when the last one waits, if it is alone.
+    ripe: Instant,
     stopping: bool,
 }
 
@@ -120,38 +124,29 @@ struct Keeping {
 
 impl Queue {
     /// A piece that comes soon after another waits for the next one, which should be as near. Others do not wait.
-    fn push(&mut self, now: Instant, mut job: Job) {
-        if let Job::Pieces(pieces) = &mut job {
-            for piece in pieces {
-                let len: usize = piece.blocks.iter().map(Bytes::len).sum();
-                let patience = PATIENCE_PER_KIB * (len >> 10) as u32;
-                let soon = self.last_piece.is_some_and(|last| now.since(last) < patience);
-                piece.ripe = if soon { now + patience } else { now };
-                self.last_piece = Some(now);
-            }
+    fn push(&mut self, now: Instant, job: Job) {
+        if let Job::Pieces(pieces) = &job {
+            let len: usize = pieces.iter().flat_map(|piece| &piece.blocks).map(Bytes::len).sum();
+            let patience = match len {
+                0..=COMPANY_LEN_MAX if hash::interleaves() => PATIENCE_PER_KIB * (len >> 10) as u32,
+                _ => Duration::ZERO,
+            };
+            let soon = self.last_piece.is_some_and(|last| now.since(last) < patience);
+            self.ripe = if soon { now + patience } else { now };
+            self.last_piece = Some(now);
+            self.pieces += pieces.len();
         }
         self.jobs.push_back(job);
-    }
-
-    /// For how long the pieces here wait for company.
-    fn wait(&self, now: Instant) -> Duration {
-        let pieces = self.jobs.iter().filter_map(|job| match job {
-            Job::Pieces(pieces) => Some(pieces),
-            Job::Other(_) => None,
-        });
-        match &pieces.flatten().take(COMPANY).collect::<Vec<_>>()[..] {
-            [alone] if !self.stopping => alone.ripe.since(now),
-            _ => Duration::ZERO,
-        }
     }
 
     /// The job that waits longest; a piece that waits for company lets others pass. If it is a piece, then other pieces
     /// come with it.
     fn next(&mut self, now: Instant) -> Next {
-        let wait = self.wait(now);
-        let goes = |job: &Job| wait.is_zero() || matches!(job, Job::Other(_));
+        // Who is alone is the one that came last: pieces leave in their order.
+        let waits = (1..COMPANY).contains(&self.pieces) && now < self.ripe && !self.stopping;
+        let goes = |job: &Job| !waits || matches!(job, Job::Other(_));
         let Some(first) = self.jobs.iter().position(goes) else {
-            return if wait.is_zero() { Next::Nothing } else { Next::Later(wait) };
+            return if waits { Next::Later(self.ripe.since(now)) } else { Next::Nothing };
         };
         let mut job = self.jobs.remove(first).expect("it was found there");
         if let Job::Pieces(pieces) = &mut job {
@@ -165,6 +160,7 @@ impl Queue {
                     Job::Other(_) => at += 1,
                 }
             }
+            self.pieces -= pieces.len();
         }
         Next::Run(job)
     }
@@ -268,19 +264,30 @@ impl Shared {
     fn work(&self) {
         loop {
             let mut queue = held(&self.queue);
+            let (mut now, mut watches) = (self.now(), false);
             let job = loop {
-                match queue.next(self.now()) {
+                match queue.next(now) {
                     Next::Run(job) => break job,
                     Next::Later(wait) => {
+                        watches = true;
                         let woken = self.work.wait_timeout(queue, wait);
-                        queue = woken.unwrap_or_else(PoisonError::into_inner).0;
+                        let (again, timer) = woken.unwrap_or_else(PoisonError::into_inner);
+                        queue = again;
+                        // What was waited for is over, even if somebody has stopped that clock.
+                        let waited = if timer.timed_out() { now + wait } else { now };
+                        now = self.now().max(waited);
                     }
                     Next::Nothing if queue.stopping => return,
                     Next::Nothing => {
                         queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                        now = self.now();
                     }
                 }
             };
+            // It may have been woken for one job while it watched over another.
+            if watches && !queue.jobs.is_empty() {
+                self.work.notify_one();
+            }
             drop(queue);
             job.run();
         }
@@ -338,7 +345,6 @@ mod tests {
                             Bytes::from(vec![at as u8; 100 * at]),
                             Bytes::from_static(b"end"),
                         ],
-                        ripe: Instant::ZERO,
                         then: Box::new(move |blocks, got| {
                             assert_eq!(got, hash::sha1(blocks.iter().map(|block| &block[..])));
                             say(format!("piece {at}"));
@@ -367,7 +373,7 @@ mod tests {
         let ms = |ms: u64| Instant::ZERO + Duration::from_millis(ms);
         let piece = || {
             let blocks = vec![Bytes::from(vec![0; 1 << 20])];
-            Job::Pieces(vec![Whole { blocks, ripe: ms(0), then: Box::new(|_, _| {}) }])
+            Job::Pieces(vec![Whole { blocks, then: Box::new(|_, _| {}) }])
         };
         let other = || Job::Other(Box::new(|| {}));
         let next = |queue: &mut Queue, now| match queue.next(ms(now)) {
@@ -393,5 +399,26 @@ mod tests {
         queue.stopping = true;
         assert_eq!(next(&mut queue, 31), "1 together", "no more will come");
         assert_eq!(next(&mut queue, 31), "nothing");
+    }
+
+    /// The clock of this pool stands still: a piece that waits is watched over for as long as it should wait.
+    #[test]
+    fn a_piece_that_waits_is_not_forgotten_while_its_watch_does_something_else() {
+        let pool = Pool::start(Some(2), Arc::new(|| Instant::ZERO)).expect("threads start");
+        let (said, heard) = mpsc::sync_channel(2);
+        let piece = |what: &'static str| {
+            let (said, blocks) = (said.clone(), vec![Bytes::from(vec![0; 1 << 20])]);
+            let then = move |_, _| said.send(what).expect("somebody listens");
+            pool.shared().submit(Job::Pieces(vec![Whole { blocks, then: Box::new(then) }]));
+        };
+        let next = || heard.recv_timeout(Duration::from_secs(20));
+        piece("first");
+        assert_eq!(next(), Ok("first"));
+        piece("second"); // it waits: the clock says that it comes at once after the first
+        let (go, gone) = mpsc::sync_channel::<()>(0);
+        pool.shared().submit(Job::Other(Box::new(move || _ = gone.recv())));
+        assert_eq!(next(), Ok("second"), "the other worker is left");
+        drop(go);
+        pool.stop();
     }
 }

@@ -209,8 +209,7 @@ impl Storage {
             drop(blocks);
             inner.finish(|load| load.store_bytes -= bytes, DiskEvent::Done(done));
         };
-        let piece = Whole { blocks, ripe: Instant::ZERO, then: Box::new(then) };
-        self.inner.pool.submit(Job::Pieces(vec![piece]));
+        self.inner.pool.submit(Job::Pieces(vec![Whole { blocks, then: Box::new(then) }]));
         Ok(())
     }
 

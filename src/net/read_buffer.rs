@@ -18,8 +18,8 @@ const AHEAD_MAX: usize = 16 * 1024 + 13;
 const ROOM_SUM: usize = 1 << 20;
 /// What each of them may have even so: with less, most of the time goes to the system.
 const SHARE_MIN: usize = 64 * 1024;
-/// Bytes of used buffers that are watched for reuse: what may be on its way to the disk, and more than the picker lets
-/// be in hand of the largest pieces. When there are more, the oldest is left to its slices.
+/// Bytes of used buffers that are watched for reuse: what may be on its way to the disk, and a little more than the picker
+/// lets be in hand of large pieces where paths are short. When there are more, the oldest is left to its slices.
 const USED_MAX: usize = 40 << 20;
 /// Smaller ones are not worth it.
 const USED_MIN: usize = 32 * 1024;
@@ -31,7 +31,7 @@ const LOOKS: usize = 32;
 #[derive(Clone, Debug, Default)]
 pub struct Buffers {
     used: Arc<Mutex<Used>>,
-    /// Connections with more than the least room.
+    /// Connections that read so much at a time that their buffers are used again.
     busy: Arc<AtomicUsize>,
 }
 
@@ -64,7 +64,7 @@ impl Buffers {
     }
 
     fn give_back(&self, old: BytesMut, size: usize) {
-        if size < USED_MIN {
+        if size < USED_MIN || self.busy.load(Relaxed) == 0 {
             return;
         }
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,8 +83,11 @@ impl Buffers {
         (1 << each.max(1).ilog2()).max(SHARE_MIN)
     }
 
-    /// Leaves all of them to their slices.
-    fn rest(&self) {
+    /// One connection less is busy. If it was the last one, nobody needs the buffers soon: all are left to their slices.
+    fn calm(&self) {
+        if self.busy.fetch_sub(1, Relaxed) > 1 {
+            return;
+        }
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Used::default();
     }
 }
@@ -148,22 +151,17 @@ impl ReadBuffer {
     }
 
     fn set_room(&mut self, room: usize) {
-        match (self.room > READ_MIN, room > READ_MIN) {
+        match (self.room >= USED_MIN, room >= USED_MIN) {
             (false, true) => _ = self.others.busy.fetch_add(1, Relaxed),
-            // If it was the last one, nobody needs them soon.
-            (true, false) if self.others.busy.fetch_sub(1, Relaxed) == 1 => self.others.rest(),
+            (true, false) => self.others.calm(),
             _ => {}
         }
         self.room = room;
     }
 
-    /// Nothing came for a while: gives back all memory but for the bytes that are there. Connections that are busy
-    /// make themselves new buffers.
+    /// Nothing came for a while: gives back all memory but for the bytes that are there.
     pub(super) fn rest(&mut self) {
         self.set_room(READ_MIN);
-        if self.size > READ_MIN {
-            self.others.rest();
-        }
         if self.size > READ_MIN {
             self.current = BytesMut::from(&self.current[..]);
             self.size = self.current.capacity();
@@ -251,6 +249,7 @@ mod tests {
         calm(&mut ours);
         assert!(ours.held() > ours.size, "the other one is busy");
         calm(&mut theirs);
+        drop([(); 3].map(|()| fill(&mut ours)));
         assert_eq!(ours.held(), ours.size);
     }
 

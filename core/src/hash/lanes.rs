@@ -19,6 +19,14 @@ pub(super) type Block = [u8; 64];
 /// What a message has come to.
 pub(super) type State = [u32; 5];
 
+/// Whether messages that share a loop take less time than one after another.
+pub fn interleaves() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return x86::is_available();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// Feeds each state the blocks beside it, as many as the shortest list has. Returns how many that were.
 pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: [&[Block]; N]) -> usize {
     let count = blocks.iter().map(|blocks| blocks.len()).min().unwrap_or(0);

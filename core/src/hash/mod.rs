@@ -8,6 +8,7 @@ mod sha1;
 #[cfg(test)]
 mod tests;
 
+pub use self::lanes::interleaves;
 pub use self::sha1::{LANES, Sha1, pieces, update_each};
 use sha2::Digest as _;
 

@@ -13,9 +13,9 @@ use crate::swarm::rate::Meter;
 use crate::units::BytesPerSec;
 use std::time::Duration;
 
-/// Most requests outstanding toward one peer, 32 MiB: three times what 1 Gbit/s delivers in 90 ms (libtorrent: 500). A
-/// peer's `reqq` may lower it.
-pub const MAX_DEPTH: usize = 2048;
+/// Most requests outstanding toward one peer, 31 MiB: three times what 1 Gbit/s delivers in 80 ms (libtorrent: 500). A
+/// peer's `reqq` may lower it; it is what we say that we keep ourselves.
+pub const MAX_DEPTH: usize = 2000;
 /// Fewest, except when the peer is snubbed: the next block is under way while one is answered (libtorrent: 2).
 pub const MIN_DEPTH: usize = 2;
 /// Requests of the first batch after an unchoke: 256 KiB, about what the first round trip of TCP can carry.
@@ -362,8 +362,8 @@ mod tests {
 
     #[test]
     fn what_a_path_holds_is_known_and_a_choke_forgets_it() {
-        let mut pipe = Pipeline::new(Instant::ZERO, 2000);
-        let mut now = Instant::ZERO;
+        let mut now = Instant::ZERO + ms(10_000);
+        let mut pipe = Pipeline::new(now, 2000);
         let batch = |pipe: &mut Pipeline, now: &mut Instant, wait, blocks| {
             let asked = *now;
             pipe.sent(asked, blocks);
@@ -380,9 +380,23 @@ mod tests {
         batch(&mut pipe, &mut now, ms(100), 400);
         pipe.sent(now, 16);
         assert_eq!(pipe.on_the_way(now), bytes(pipe.depth()));
-        // One block at once: the wait was for something else.
-        pipe.arrived(now, now, BLOCK_LEN, 15);
-        assert!(pipe.on_the_way(now) <= bytes(15));
+        // What waits longer than four times the path does so for another reason.
+        now += ms(100);
+        pipe.arrived(now, Instant::from_micros(now.as_micros() - 100_000), BLOCK_LEN, 80);
+        for left in (16..80).rev() {
+            now += ms(1);
+            let asked = Instant::from_micros(now.as_micros() - 3_200_000);
+            pipe.arrived(now, asked, BLOCK_LEN, left);
+        }
+        let (held, all) = (pipe.on_the_way(now), bytes(pipe.depth()));
+        assert!((all / 10..all / 7).contains(&held), "400 of 3200 ms, but {held} of {all}");
+        // One block at once: the path is not that long, whatever it looks like afterwards.
+        pipe.unchoked(now);
+        batch(&mut pipe, &mut now, ms(1), 1);
+        batch(&mut pipe, &mut now, ms(100), 4000);
+        pipe.sent(now, 16);
+        assert!(pipe.depth() > 100);
+        assert_eq!(pipe.on_the_way(now), bytes(16));
         pipe.choked(now);
         assert_eq!(pipe.on_the_way(now), 0);
     }

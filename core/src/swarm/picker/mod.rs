@@ -203,7 +203,7 @@ impl Picker {
         self.policy = policy;
     }
 
-    /// Says how many of the bytes that are asked for are on long paths rather than about to be here.
+    /// Says how many bytes are on long paths, or may be, rather than about to be here.
     pub fn set_on_the_way(&mut self, bytes: u64) {
         self.on_the_way = bytes.min(ON_THE_WAY_MAX);
     }

@@ -449,6 +449,7 @@ impl Torrent {
             if let Some(connection) = self.peers.get_mut(&other)
                 && connection.asked.remove(&block).is_some()
             {
+                connection.pipeline.gave_up(connection.asked.len());
                 self.send(now, other, Message::Cancel(request_of(block)));
                 self.fill_requests(now, other);
             } else if let Some(content) = &mut self.content
