@@ -31,7 +31,7 @@ const LOOKS: usize = 32;
 #[derive(Clone, Debug, Default)]
 pub struct Buffers {
     used: Arc<Mutex<Used>>,
-    /// Connections that read so much at a time that their buffers are used again.
+    /// Connections that are busy, see [`ReadBuffer`].
     busy: Arc<AtomicUsize>,
 }
 
@@ -100,6 +100,8 @@ pub struct ReadBuffer {
     others: Buffers,
     /// Room for the next read: doubles when reads fill it, halves when they leave most of it.
     room: usize,
+    /// Reads so much at a time that its buffers are used again, or did a moment ago.
+    busy: bool,
     read_max: usize,
 }
 
@@ -107,7 +109,7 @@ impl ReadBuffer {
     /// Starts with bytes that were read already. Reads bring at most `read_max` bytes, or 4 KiB.
     pub fn new(leftover: BytesMut, read_max: usize, others: Buffers) -> Self {
         let (size, read_max) = (leftover.capacity(), read_max.max(READ_MIN));
-        Self { current: leftover, size, others, room: READ_MIN, read_max }
+        Self { current: leftover, size, others, room: READ_MIN, busy: false, read_max }
     }
 
     /// Bytes that came and are not decoded.
@@ -151,10 +153,13 @@ impl ReadBuffer {
     }
 
     fn set_room(&mut self, room: usize) {
-        match (self.room >= USED_MIN, room >= USED_MIN) {
-            (false, true) => _ = self.others.busy.fetch_add(1, Relaxed),
-            (true, false) => self.others.calm(),
-            _ => {}
+        // A pause of one round trip must not cost the buffers: calm is who reads next to nothing.
+        if !self.busy && room >= USED_MIN {
+            self.others.busy.fetch_add(1, Relaxed);
+            self.busy = true;
+        } else if self.busy && room <= READ_MIN {
+            self.others.calm();
+            self.busy = false;
         }
         self.room = room;
     }
