@@ -102,6 +102,8 @@ struct Queue {
     pieces: usize,
     /// When a piece came last.
     last_piece: Option<Instant>,
+    /// Whether pieces wait for one another; not where the CPU hashes two no faster than one after the other.
+    patient: bool,
     /// Until when the last one waits, if it is alone.
     ripe: Instant,
     stopping: bool,
@@ -128,7 +130,7 @@ impl Queue {
         if let Job::Pieces(pieces) = &job {
             let len: usize = pieces.iter().flat_map(|piece| &piece.blocks).map(Bytes::len).sum();
             let patience = match len {
-                0..=COMPANY_LEN_MAX if hash::interleaves() => PATIENCE_PER_KIB * (len >> 10) as u32,
+                0..=COMPANY_LEN_MAX if self.patient => PATIENCE_PER_KIB * (len >> 10) as u32,
                 _ => Duration::ZERO,
             };
             let soon = self.last_piece.is_some_and(|last| now.since(last) < patience);
@@ -174,7 +176,7 @@ impl Pool {
             buffers: Recycled::default(),
             locks: Mutex::default(),
             clock,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { patient: hash::interleaves(), ..Queue::default() }),
             work: Condvar::new(),
             kept: Mutex::default(),
             poke: Condvar::new(),
@@ -382,7 +384,7 @@ mod tests {
             Next::Later(wait) => format!("wait {wait:?}"),
             Next::Nothing => "nothing".to_owned(),
         };
-        let mut queue = Queue::default();
+        let mut queue = Queue { patient: true, ..Queue::default() };
         queue.push(ms(10), piece());
         assert_eq!(next(&mut queue, 10), "1 together", "nobody knows of another");
         queue.push(ms(12), piece());
@@ -395,10 +397,19 @@ mod tests {
         assert_eq!(next(&mut queue, 19), "1 together", "it has waited long enough");
         queue.push(ms(30), piece());
         assert_eq!(next(&mut queue, 30), "1 together", "the one before came long ago");
+        let large = vec![Bytes::from(vec![0; COMPANY_LEN_MAX + 1])];
+        let large = Whole { blocks: large, then: Box::new(|_, _| {}) };
+        queue.push(ms(31), Job::Pieces(vec![large]));
+        assert_eq!(next(&mut queue, 31), "1 together", "two would fill the memory");
         queue.push(ms(31), piece());
         queue.stopping = true;
         assert_eq!(next(&mut queue, 31), "1 together", "no more will come");
         assert_eq!(next(&mut queue, 31), "nothing");
+        queue = Queue::default();
+        (31..33).for_each(|at| queue.push(ms(at), piece()));
+        assert_eq!(next(&mut queue, 33), "2 together");
+        queue.push(ms(34), piece());
+        assert_eq!(next(&mut queue, 34), "1 together", "nothing would be won by waiting");
     }
 
     /// The clock of this pool stands still: a piece that waits is watched over for as long as it should wait.
