@@ -286,7 +286,7 @@ impl Shared {
                     }
                 }
             };
-            // It may have been woken for one job while it watched over another.
+            // It may have been woken for one job while it watched over another: nobody promises which worker is woken.
             if watches && !queue.jobs.is_empty() {
                 self.work.notify_one();
             }
@@ -412,9 +412,8 @@ mod tests {
         assert_eq!(next(&mut queue, 34), "1 together", "nothing would be won by waiting");
     }
 
-    /// The clock of this pool stands still: a piece that waits is watched over for as long as it should wait.
     #[test]
-    fn a_piece_that_waits_is_not_forgotten_while_its_watch_does_something_else() {
+    fn a_piece_that_waits_does_not_wait_for_ever_even_if_the_clock_stands_still() {
         let pool = Pool::start(Some(2), Arc::new(|| Instant::ZERO)).expect("threads start");
         let (said, heard) = mpsc::sync_channel(2);
         let piece = |what: &'static str| {
