@@ -34,6 +34,8 @@ pub(crate) fn run() -> anyhow::Result<Checked> {
 /// Cheap judgements first.
 fn steps(tools: &provide::Tools) -> Vec<Step> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    // Of the workspace, as the tests are: what is built for fewer packages has fewer features, and is built again.
+    let tidy = ["test", "--workspace", "--quiet", "--test", "tidy", "--", "--nocapture"];
     let tests = if tools.has("cargo-nextest") {
         // tidy has a step of its own, for what it prints.
         Step::cargo("tests", &["nextest", "run", "--workspace", "-E", "not binary(=tidy)"])
@@ -44,7 +46,7 @@ fn steps(tools: &provide::Tools) -> Vec<Step> {
         Step::cargo("format", &["fmt", "--all", "--", "--check"]),
         Step::cargo("licences, bans, sources", &["deny", "check", "licenses", "bans", "sources"]),
         Step::cargo("lints", &clippy),
-        Step::cargo("tidy", &["test", "--quiet", "--test", "tidy", "--", "--nocapture"]),
+        Step::cargo("tidy", &tidy),
         tests,
         Step::cargo("tests in docs", &["test", "--workspace", "--doc", "--quiet"]),
         Step::cargo("docs", &["doc", "--workspace", "--no-deps", "--quiet"])
