@@ -6,6 +6,7 @@
 
 use crate::step::{Outcome, Step, repository};
 use crate::{bench, check, provide};
+use std::process::Command;
 use std::time::Duration;
 
 /// Seconds that each fuzz target runs.
@@ -185,7 +186,7 @@ fn fuzz(target: &str) -> Step {
          echo \"FIGURE codecs {target} {FUZZ_S} s clean\""
     );
     // A nightly option on the stable compiler: the sanitizer is all that cargo-fuzz needs of it.
-    Step::new(&format!("fuzz {target}"), "bash", &["-c", &script])
+    Step::new(&format!("fuzz {target}"), Command::new("bash"), &["-c", &script])
         .env("RUSTC_BOOTSTRAP", "1")
         .with_figures()
 }

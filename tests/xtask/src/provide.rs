@@ -95,8 +95,7 @@ pub(crate) fn rivals(folder: &Path) -> anyhow::Result<()> {
     if !folder.join("bin/rqbit").is_file() {
         println!("installing rqbit {RQBIT} (some minutes)");
         let features = ["--no-default-features", "--features", "rust-tls,prometheus"];
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let mut install = Command::new(cargo);
+        let mut install = crate::step::cargo();
         install.args(["install", "rqbit", "--version", RQBIT]).args(features);
         run(install.arg("--root").arg(folder))?;
     }
@@ -160,8 +159,7 @@ pub(crate) fn tools(wanted: &[&'static str]) -> anyhow::Result<Tools> {
                 continue;
             }
             println!("installing {tool} (some minutes)");
-            let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-            let status = Command::new(cargo).args(["install", "--locked", tool]).status()?;
+            let status = crate::step::cargo().args(["install", "--locked", tool]).status()?;
             ensure!(status.success(), "cargo install --locked {tool} failed");
         }
         have.push(*tool);

@@ -24,15 +24,13 @@ pub(crate) struct Outcome {
 
 impl Step {
     /// Runs at the top of the repository.
-    pub(crate) fn new(name: &str, program: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new(program);
+    pub(crate) fn new(name: &str, mut command: Command, arguments: &[&str]) -> Self {
         command.args(arguments).current_dir(repository());
         Self { name: name.to_owned(), command, reads_figures: false }
     }
 
     pub(crate) fn cargo(name: &str, arguments: &[&str]) -> Self {
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        Self::new(name, &cargo, arguments)
+        Self::new(name, cargo(), arguments)
     }
 
     pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
@@ -110,6 +108,17 @@ pub(crate) fn summary(outcomes: &[Outcome]) -> bool {
     let total: Duration = outcomes.iter().map(|outcome| outcome.took).sum();
     println!("{:<28} {:>8.1}", "total", total.as_secs_f64());
     outcomes.iter().all(|outcome| outcome.ok)
+}
+
+/// The cargo that runs us, without what it told us of our own package: for some build scripts (ring's) that is a change,
+/// and all that stands on them would be built again.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)) {
+        cargo.env_remove(name);
+    }
+    cargo
 }
 
 /// The top folder of the repository.

@@ -11,7 +11,6 @@ use harness::gaggle::Gaggle;
 use harness::libtorrent::Libtorrent;
 use harness::namespace;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 #[derive(Subcommand)]
 pub(crate) enum Bench {
@@ -98,8 +97,7 @@ pub(crate) fn rivals_folder() -> PathBuf {
 }
 
 fn build_release() -> anyhow::Result<()> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let status = Command::new(cargo)
+    let status = crate::step::cargo()
         .args(["build", "--release", "--package", "gaggle"])
         .current_dir(crate::step::repository())
         .status()
