@@ -5,7 +5,7 @@ argv[1]: JSON. Modes seed and leech say {"type":"up"}, begin when a line `go` co
 Mode items takes part in the DHT, says {"type":"go"} when it knows somebody there, and then carries out each line of stdin:
 JSON with "do", "n" (which is repeated), "text", "target", "secret", "public", "salt"; bytes in hex digits. It says {"type":"item"} of each.
 """
-import json, os, select, sys, time
+import json, os, select, socket, sys, time
 import libtorrent as lt
 
 config = json.loads(sys.argv[1])
@@ -79,8 +79,24 @@ def add(running):
     return handle
 
 
+class Bell:
+    """Rings when there are alerts. wait_for_alert hands out one that the session may move at that moment: a rare SIGSEGV."""
+
+    def __init__(self, running):
+        self.ours, self.theirs = socket.socketpair()
+        running.set_alert_fd(self.theirs.fileno())
+
+    def wait(self, also=()):
+        """Until it rings, one of the others can be read (these are returned), or 100 ms have gone."""
+        ready, _, _ = select.select([self.ours, *also], [], [], 0.1)
+        if self.ours in ready:
+            self.ours.recv(4096)
+        return [other for other in also if other in ready]
+
+
 def run():
     running = session()
+    bell = Bell(running)
     say("up", version=lt.version)
     if sys.stdin.readline().strip() != "go":
         return
@@ -88,10 +104,8 @@ def run():
     say("go")
     while True:
         # stdin closes when whoever started us is gone.
-        ready, _, _ = select.select([sys.stdin], [], [], 0)
-        if ready and not sys.stdin.readline():
+        if bell.wait([sys.stdin]) and not sys.stdin.readline():
             return
-        running.wait_for_alert(100)
         finished = False
         for alert in running.pop_alerts():
             finished = finished or isinstance(alert, lt.torrent_finished_alert)
@@ -120,6 +134,7 @@ def run():
 
 def items():
     running = session()
+    bell = Bell(running)
     say("up", version=lt.version)
     # Bootstrap nodes get no place in its table, so that it is told of them as of others.
     for node in config["dht"]:
@@ -140,13 +155,13 @@ def items():
             running.dht_get_mutable_item(public, salt)
         else:
             running.dht_get_immutable_item(lt.sha1_hash(bytes.fromhex(order["target"])))
-        say("item", n=order["n"], **answer(running))
+        say("item", n=order["n"], **answer(running, bell))
 
 
-def answer(running):
+def answer(running, bell):
     """What became of the last order."""
     while True:
-        running.wait_for_alert(100)
+        bell.wait()
         for alert in running.pop_alerts():
             if isinstance(alert, lt.dht_put_alert):
                 return dict(stored=alert.num_success, target=str(alert.target))
