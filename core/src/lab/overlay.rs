@@ -128,8 +128,18 @@ impl Overlay {
     /// Adds a node that starts now; its number counts from 0.
     pub fn spawn(&mut self, config: Config) -> usize {
         let rng = self.rng.fork();
+        let ids = self.new_ids(config.families);
+        self.start(rng, ids, config)
+    }
+
+    /// The same with these ids, which need not fit its addresses.
+    pub fn spawn_as(&mut self, ids: [NodeId; 2], config: Config) -> usize {
+        let rng = self.rng.fork();
+        self.start(rng, ids, config)
+    }
+
+    fn start(&mut self, rng: Rng, ids: [NodeId; 2], config: Config) -> usize {
         let families = config.families;
-        let ids = self.new_ids(families);
         let snapshot = Snapshot {
             id_v4: families.v4.then_some(ids[0]),
             id_v6: families.v6.then_some(ids[1]),

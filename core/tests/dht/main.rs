@@ -8,6 +8,7 @@ mod churn;
 mod families;
 mod items;
 mod lookups;
+mod renamed;
 #[path = "../scale/mod.rs"]
 mod scale;
 mod serving;

@@ -177,6 +177,7 @@ impl Dht {
             bootstrap: Vec::new(),
             version: Some(VERSION),
             upkeep: config.takes_part,
+            bound: [false, true].map(|v6| udp.addr(v6).map(|addr| addr.ip())),
             ..kademlia::Config::default()
         };
         let mut node = kademlia::Node::new(clock.now(), machine, &snapshot, rng);

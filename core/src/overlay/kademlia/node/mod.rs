@@ -13,6 +13,7 @@ mod tests;
 mod upkeep;
 
 use super::address::plausible;
+use super::id::id_for;
 use super::items::Items;
 use super::limits::{Limits, Pacer, ReplyBudget, Sources};
 use super::lookup::{Goal, Lookup, LookupId, LookupPolicy};
@@ -26,6 +27,7 @@ use crate::external::{External, Sighting};
 use crate::id::{InfoHash, NodeId};
 use crate::proto::krpc::{ClientTag, Contact, ErrorCode, Filter, Item, Message, Put, Salt};
 use crate::rng::Rng;
+use crate::scope::Scope;
 use ask::{Open, Purpose};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -76,6 +78,9 @@ pub struct Config {
     /// Whether the id follows the address that others see us at.
     //= BEP 42
     pub bind_id: bool,
+    /// Where our sockets of IPv4 and of IPv6 are bound. A first id fits that address if it is good for everybody:
+    /// others will see us there, and an id that changes later is known to some by the old one for a while.
+    pub bound: [Option<IpAddr>; 2],
 }
 
 impl Default for Config {
@@ -91,6 +96,7 @@ impl Default for Config {
             version: None,
             upkeep: true,
             bind_id: true,
+            bound: [None; 2],
         }
     }
 }
@@ -243,7 +249,11 @@ impl Node {
         let active = [config.families.v4, config.families.v6];
         let ids = [snapshot.id_v4, snapshot.id_v6];
         let sides = std::array::from_fn(|i| {
-            let id = ids[i].unwrap_or_else(|| NodeId::random(&mut rng));
+            let global = |ip: &IpAddr| config.bind_id && Scope::of(*ip) == Some(Scope::Global);
+            let id = ids[i].unwrap_or_else(|| match config.bound[i].filter(global) {
+                Some(ip) => id_for(ip, &mut rng),
+                None => NodeId::random(&mut rng),
+            });
             Side {
                 active: active[i],
                 table: Table::new(id, config.table_width),

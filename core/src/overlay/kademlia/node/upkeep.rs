@@ -20,7 +20,7 @@ const REFRESH_EVERY: Duration = Duration::from_secs(15 * 60);
 pub(super) const PROBE_WAIT_MIN: Duration = Duration::from_secs(5);
 /// ...and while everybody is there.
 const PROBE_WAIT_MAX: Duration = Duration::from_secs(20);
-/// Between two probes while places are free and somebody waits for one.
+/// Between two probes while places are free and somebody waits for one, or somebody may have another id now.
 const PROBE_WAIT_HUNGRY: Duration = Duration::from_millis(200);
 
 impl Node {
@@ -144,7 +144,7 @@ impl Node {
             }
         }
         self.ask_suggested(now);
-        let hungry = self.sides.iter().any(|side| side.active && side.table.hungry());
+        let hungry = self.sides.iter().any(|side| side.active && side.table.hungry(now));
         let hungry = hungry || !self.suggested.is_empty();
         self.probe_at = now + if hungry { PROBE_WAIT_HUNGRY } else { self.probe_wait };
     }

@@ -9,6 +9,9 @@ use std::time::Duration;
 /// A node is good for this long after the last sign of life.
 //= BEP 5 §routing table
 const GOOD_FOR_S: u32 = 15 * 60;
+/// Whoever may have another name is asked no sooner than this after the question before. A table of ordinary width is
+/// asked through in that time, so that forged senders keep nobody else from being asked.
+const DOUBT_AGE_S: u32 = 2 * 60;
 /// Failures in a row that make a node bad: it is asked once more before it is given up.
 //= BEP 5 §routing table
 pub(super) const BAD_AT: u8 = 2;
@@ -42,13 +45,29 @@ impl Secs {
     }
 }
 
-/// A node of a table. The address is kept as 16 bytes of either family.
+/// An address in few bytes that are quickly compared: 16 for either family.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Endpoint {
+    ip: [u8; 16],
+    port: u16,
+    v6: bool,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(addr: SocketAddr) -> Self {
+        let ip = match addr.ip() {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        };
+        Self { ip, port: addr.port(), v6: addr.is_ipv6() }
+    }
+}
+
+/// A node of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) id: NodeId,
-    ip: [u8; 16],
-    v6: bool,
-    port: u16,
+    pub(super) at: Endpoint,
     rtt_ms: u16,
     /// Questions in a row that it has not answered.
     pub(super) fails: u8,
@@ -56,6 +75,8 @@ pub(super) struct Entry {
     pub(super) confirmed: bool,
     /// The id fits the address.
     pub(super) fits: bool,
+    /// Somebody has asked from its address under another id since it was asked itself.
+    pub(super) doubted: bool,
     /// Last sign of life: an answer, or a query once it had answered.
     pub(super) heard: Secs,
     /// Last question of ours.
@@ -65,31 +86,30 @@ pub(super) struct Entry {
 impl Entry {
     /// Somebody we were told of.
     pub(super) fn hearsay(contact: Contact) -> Self {
-        let ip = match contact.addr.ip() {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-            IpAddr::V6(v6) => v6.octets(),
-        };
         Self {
             id: contact.id,
-            ip,
-            v6: contact.addr.is_ipv6(),
-            port: contact.addr.port(),
+            at: Endpoint::from(contact.addr),
             rtt_ms: u16::MAX,
             fails: 0,
             confirmed: false,
             fits: super::super::id_fits(&contact.id, contact.addr.ip()),
+            doubted: false,
             heard: Secs::NEVER,
             asked: Secs::NEVER,
         }
     }
 
     pub(super) fn ip(&self) -> IpAddr {
-        let [.., a, b, c, d] = self.ip;
-        if self.v6 { Ipv6Addr::from(self.ip).into() } else { Ipv4Addr::new(a, b, c, d).into() }
+        let [.., a, b, c, d] = self.at.ip;
+        if self.at.v6 {
+            Ipv6Addr::from(self.at.ip).into()
+        } else {
+            Ipv4Addr::new(a, b, c, d).into()
+        }
     }
 
     pub(super) fn addr(&self) -> SocketAddr {
-        SocketAddr::new(self.ip(), self.port)
+        SocketAddr::new(self.ip(), self.at.port)
     }
 
     pub(super) fn contact(&self) -> Contact {
@@ -97,11 +117,7 @@ impl Entry {
     }
 
     pub(super) fn same_ip(&self, other: &Self) -> bool {
-        self.v6 == other.v6 && self.ip == other.ip
-    }
-
-    pub(super) fn same_endpoint(&self, other: &Self) -> bool {
-        self.same_ip(other) && self.port == other.port
+        self.at.v6 == other.at.v6 && self.at.ip == other.at.ip
     }
 
     /// Notes an answer.
@@ -115,6 +131,17 @@ impl Entry {
         self.fails = 0;
         self.confirmed = true;
         self.heard = now;
+    }
+
+    /// Whether it is to be asked soon if it still has this name.
+    pub(super) const fn in_doubt(&self, now: Secs) -> bool {
+        self.doubted && self.fails == 0 && now.since(self.asked) >= DOUBT_AGE_S
+    }
+
+    /// Notes that a question is on its way.
+    pub(super) const fn ask(&mut self, now: Secs) {
+        self.asked = now;
+        self.doubted = false;
     }
 
     /// Whether others may be told of it.

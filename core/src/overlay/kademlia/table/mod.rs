@@ -15,8 +15,9 @@ use crate::overlay::kademlia::K;
 use crate::overlay::kademlia::address::subnet;
 use crate::proto::krpc::Contact;
 use crate::rng::Rng;
-use entry::{BAD_AT, Entry, Secs};
+use entry::{BAD_AT, Endpoint, Entry, Secs};
 use room::Bucket;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use entry::Standing;
@@ -37,6 +38,10 @@ const FORGET_AT: u8 = 5;
 const PROBE_AGE_S: u32 = 5 * 60;
 /// Nobody who has not answered is asked again sooner than this; doubled for each further failure.
 const RETRY_S: u32 = 15;
+
+/// Addresses of strangers looked for in a second, each among all that we know: who is asked by more strangers has better
+/// to do.
+const LOOKS_A_SECOND: u16 = 1000;
 
 /// What to ask to see whether a node is there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,12 +81,19 @@ pub struct Table {
     width: usize,
     /// The last one holds everybody who shares that many bits or more.
     buckets: Vec<Bucket>,
+    /// How often the address of a stranger was looked for in this second.
+    looks: (Secs, u16),
 }
 
 impl Table {
     /// Of a node that knows nobody. `width` is that of [`places`]; it is at most [`WIDTH_MAX`].
     pub fn new(own: NodeId, width: usize) -> Self {
-        Self { own, width: width.min(WIDTH_MAX), buckets: vec![Bucket::default()] }
+        Self {
+            own,
+            width: width.min(WIDTH_MAX),
+            buckets: vec![Bucket::default()],
+            looks: (Secs::NEVER, 0),
+        }
     }
 
     /// The id that distances are counted from.
@@ -106,6 +118,7 @@ impl Table {
     /// Returns what [`Self::trusts`] says of its sender.
     pub fn queried_by(&mut self, now: Instant, contact: Contact) -> bool {
         let Some(entry) = self.find(&contact.id) else {
+            self.doubt(Secs::of(now), contact.addr);
             self.heard_of(contact);
             return false;
         };
@@ -131,7 +144,7 @@ impl Table {
         let now = Secs::of(now);
         let mut entry = Entry::hearsay(contact);
         if let Some(known) = self.find(&contact.id) {
-            if known.same_endpoint(&entry) {
+            if known.at == entry.at {
                 known.answered(now, rtt);
                 self.settle(&contact.id);
                 return true;
@@ -158,7 +171,7 @@ impl Table {
     /// Notes that a question is on its way.
     pub fn asked(&mut self, now: Instant, contact: &Contact) {
         if let Some(entry) = self.find(&contact.id) {
-            entry.asked = Secs::of(now);
+            entry.ask(Secs::of(now));
         }
     }
 
@@ -204,10 +217,12 @@ impl Table {
             let age = |entry: &Entry| now.since(entry.asked.max(entry.heard));
             self.live().max_by_key(|entry| age(entry)).filter(|entry| age(entry) >= PROBE_AGE_S)
         };
-        let entry = sparse.or_else(|| failing().or_else(oldest).copied())?;
+        let doubted =
+            || self.live().filter(|entry| entry.in_doubt(now)).min_by_key(|entry| entry.asked);
+        let entry = sparse.or_else(|| failing().or_else(doubted).or_else(oldest).copied())?;
         let contact = entry.contact();
         if let Some(entry) = self.find(&contact.id) {
-            entry.asked = now;
+            entry.ask(now);
         }
         let at = self.index(&contact.id);
         let bucket = &self.buckets[at];
@@ -217,11 +232,13 @@ impl Table {
         Some(Probe::Find(contact, self.random_in(at, rng)))
     }
 
-    /// Whether somebody waits who could have a place if he answered.
-    pub fn hungry(&self) -> bool {
-        let fresh = |entry: &Entry| entry.asked == Secs::NEVER;
-        let waits = |bucket: &Bucket| bucket.spare.iter().any(fresh);
-        (0..self.buckets.len()).any(|at| self.has_room(at) && waits(&self.buckets[at]))
+    /// Whether somebody is to be asked soon: one waits who could have a place if he answered, or it is in doubt whether one
+    /// who has a place still has his name.
+    pub fn hungry(&self, now: Instant) -> bool {
+        let now = Secs::of(now);
+        let waits = |bucket: &Bucket| bucket.spare.iter().any(|entry| entry.asked == Secs::NEVER);
+        self.live().any(|entry| entry.in_doubt(now))
+            || (0..self.buckets.len()).any(|at| self.has_room(at) && waits(&self.buckets[at]))
     }
 
     /// Whether a newcomer who answers gets a place: there is one, or the bucket is the one that is split for it.
@@ -327,7 +344,7 @@ impl Table {
     /// Somebody answers with another name than before: neither name is believed, and his neighbours in the
     /// bucket, who may be his as well, are asked again first.
     fn evict_renamed(&mut self, entry: &Entry) -> bool {
-        let renamed = |old: &Entry| old.same_endpoint(entry) && old.id != entry.id;
+        let renamed = |old: &Entry| old.at == entry.at && old.id != entry.id;
         let Some(at) = self.buckets.iter().position(|bucket| bucket.all().any(renamed)) else {
             return false;
         };
@@ -339,6 +356,23 @@ impl Table {
             old.heard = Secs::NEVER;
         });
         true
+    }
+
+    /// Somebody asks from here under another name than the one that we know. Until the old one is gone we go on telling
+    /// others of it, so it is asked soon; but it keeps its place until it answers, for a sender can be forged.
+    fn doubt(&mut self, now: Secs, addr: SocketAddr) {
+        if self.looks.0 != now {
+            self.looks = (now, 0);
+        }
+        if self.looks.1 >= LOOKS_A_SECOND {
+            return;
+        }
+        self.looks.1 += 1;
+        let at = Endpoint::from(addr);
+        let mut live = self.buckets.iter_mut().flat_map(|bucket| &mut bucket.live);
+        if let Some(known) = live.find(|known| known.at == at) {
+            known.doubted = true;
+        }
     }
 
     /// Gives a node that has answered a place, or lets it wait for one.

@@ -160,7 +160,60 @@ fn who_changes_his_name_is_forgotten_and_his_neighbours_are_asked_first() {
     assert!(!table.answered(at(10), liar, RTT));
     assert_eq!(table.len(), 19);
     assert!(table.closest(&OWN, 100).iter().all(|contact| contact.addr != liar.addr));
-    assert!(table.probe(at(11), &mut Rng::seeded(1)).is_some());
+    let mut rng = Rng::seeded(1);
+    for _ in 0..19 {
+        assert!(find(table.probe(at(11), &mut rng)).is_some_and(|who| who.addr != liar.addr));
+    }
+    assert_eq!(table.probe(at(11), &mut rng), None);
+}
+
+fn find(probe: Option<Probe>) -> Option<Contact> {
+    match probe? {
+        Probe::Find(who, _) | Probe::Ping(who) => Some(who),
+    }
+}
+
+#[test]
+fn a_query_under_another_name_has_the_old_one_asked_soon_and_takes_no_place() {
+    let mut table = full_of(0, 20);
+    let mut rng = Rng::seeded(1);
+    let renamed = Contact { id: node(3, 50).id, ..node(0, 3) };
+    table.asked(at(5), &node(0, 3));
+    assert!(!table.queried_by(at(10), renamed));
+    assert_eq!((table.len(), table.census(at(10)).spare), (20, 0), "it may be forged");
+    assert_eq!(table.census(at(10)).good, 20);
+    assert!(table.closest(&OWN, 100).contains(&node(0, 3)));
+    assert!(!table.hungry(at(124)), "it was asked not long ago");
+    assert_eq!(table.probe(at(124), &mut rng), None);
+    assert!(table.hungry(at(125)));
+    assert_eq!(find(table.probe(at(125), &mut rng)), Some(node(0, 3)));
+    assert!(!table.hungry(at(126)) && table.probe(at(126), &mut rng).is_none());
+
+    assert!(!table.answered(at(126), renamed, RTT), "not with the first answer");
+    assert!(!table.closest(&OWN, 100).iter().any(|known| known.addr == renamed.addr));
+    table.queried_by(at(127), renamed);
+    assert_eq!(find(table.probe(at(127), &mut rng)), Some(renamed));
+    assert!(table.answered(at(128), renamed, RTT) && table.closest(&OWN, 1) == [renamed]);
+}
+
+#[test]
+fn forged_names_make_us_forget_nobody_and_ask_nobody_often() {
+    let mut table = full_of(0, 100);
+    let mut rng = Rng::seeded(1);
+    let mut asked = std::collections::BTreeMap::<SocketAddr, u32>::new();
+    for s in 1..=1200 {
+        for nth in 0..100 {
+            let forged = Contact { id: NodeId::random(&mut rng), ..node(0, nth) };
+            table.queried_by(at(s), forged);
+        }
+        for _ in 0..5 {
+            let Some(who) = find(table.probe(at(s), &mut rng)) else { break };
+            *asked.entry(who.addr).or_default() += 1;
+            table.answered(at(s), who, RTT);
+        }
+    }
+    assert_eq!(table.len(), 100);
+    assert!(asked.len() == 100 && asked.values().all(|&times| times <= 10), "{asked:?}");
 }
 
 #[test]
@@ -169,13 +222,13 @@ fn probes_go_to_the_silent_and_not_too_often() {
     let mut rng = Rng::seeded(1);
     assert_eq!(table.probe(at(10), &mut rng), None, "all heard just now");
     table.heard_of(node(0, 9));
-    assert!(table.hungry());
+    assert!(table.hungry(at(10)));
     let Some(Probe::Find(who, target)) = table.probe(at(10), &mut rng) else {
         panic!("room is free")
     };
     assert_eq!(who, node(0, 9));
     assert_eq!(target.shared_bits(&OWN).min(1), target.shared_bits(&OWN), "any id: one bucket");
-    assert!(!table.hungry() && table.probe(at(11), &mut rng).is_none());
+    assert!(!table.hungry(at(11)) && table.probe(at(11), &mut rng).is_none());
     table.failed(&node(0, 9));
     assert_eq!(table.census(at(12)).spare, 0);
     table.failed(&node(0, 1));

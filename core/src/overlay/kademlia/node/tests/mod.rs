@@ -2,6 +2,7 @@ mod bounds;
 mod items;
 
 use super::*;
+use crate::overlay::kademlia::id_fits;
 use crate::proto::krpc::{Ask, Body, ErrorCode, Query, Reply, Token, TransactionId, Want};
 
 const SWARM: InfoHash = InfoHash([9; 20]);
@@ -320,8 +321,27 @@ fn the_id_follows_the_address_that_others_agree_on() {
         });
     }
     let told = std::iter::from_fn(|| node.poll_event()).any(|e| e == Event::External(seen.ip()));
-    assert!(told && crate::overlay::kademlia::id_fits(&node.id(false), seen.ip()));
+    assert!(told && id_fits(&node.id(false), seen.ip()));
     assert_eq!(node.status(at(2)).v4.unwrap().nodes.good, 30, "nobody is forgotten over it");
+}
+
+#[test]
+fn a_socket_of_a_global_address_has_an_id_that_fits_it_from_the_start() {
+    let [v4, v6] = ["198.18.5.5:1", "[2001:db8::5]:1"].map(|text| addr(text).ip());
+    let bound = [Some(v4), Some(v6)];
+    let node = |config: Config, saved| {
+        let snapshot = Snapshot { id_v4: saved, ..Snapshot::default() };
+        Node::new(at(0), config, &snapshot, Rng::seeded(1))
+    };
+    let fitting = node(Config { bound, ..both() }, None);
+    assert!(id_fits(&fitting.id(false), v4) && id_fits(&fitting.id(true), v6));
+    let saved = node(Config { bound, ..both() }, Some(id(1)));
+    assert_eq!(saved.id(false), id(1), "others may have said that it is seen elsewhere");
+    let free = node(Config { bound, bind_id: false, ..both() }, None);
+    let any = ["0.0.0.0:1", "[::]:1"].map(|text| Some(addr(text).ip()));
+    for node in [free, node(Config { bound: any, ..both() }, None)] {
+        assert!(!id_fits(&node.id(false), v4) && !id_fits(&node.id(true), v6));
+    }
 }
 
 #[test]
@@ -336,7 +356,7 @@ fn trackers_peers_and_the_router_have_a_voice_about_our_address() {
         node.handle_sighting(at(1), Sighting { by: [60, n, 1, 1].into(), us });
     }
     let told = std::iter::from_fn(|| node.poll_event()).any(|e| e == Event::External(us));
-    assert!(told && crate::overlay::kademlia::id_fits(&node.id(false), us));
+    assert!(told && id_fits(&node.id(false), us));
 }
 
 #[test]
