@@ -270,7 +270,7 @@ class Bench:
         content = Content(self.base(False), size(a.size))
         out = os.path.join(self.base(False), "out")
         running = []
-        with link.Link(a.round_trip_ms, a.mbit, a.loss_percent, a.seconds + 60) as wire:
+        with link.Link(a.round_trip_ms, a.mbit, a.loss_percent, a.seconds + 60, a.run) as wire:
             try:
                 own = ["--congestion", a.congestion] if a.client == "gaggle" and clients.chooses_congestion() else []
                 if not own:
@@ -375,7 +375,8 @@ def main():
     bench.warm_up(measurements)
     for number in range(options.runs):
         for name, a in measurements if number % 2 == 0 else measurements[::-1]:
-            record = {"name": name, "run": number + 1}
+            a.run = number + 1
+            record = {"name": name, "run": a.run}
             try:
                 record.update(getattr(bench, a.verb)(a))
             except (Failed, OSError, subprocess.CalledProcessError) as error:

@@ -9,11 +9,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Link:
-    """A seed's side, a leech's side, and `tunem.py` between them for so many seconds."""
+    """A seed's side, a leech's side, and `tunem.py` between them for so many seconds.
 
-    def __init__(self, round_trip_ms, mbit, loss_percent, seconds):
+    `number` chooses which packets are lost: the nth of one link is lost in all of the same number. So the clients of one run
+    meet the same losses, and those of the next run others; with one pattern for all, the packets that a client begins with
+    would decide at which of them its first burst ends, and with it the rate of all its runs.
+    """
+
+    def __init__(self, round_trip_ms, mbit, loss_percent, seconds, number):
         self.round_trip_ms, self.mbit, self.loss_percent = round_trip_ms, mbit, loss_percent
-        self.seconds, self.children = seconds, []
+        self.seconds, self.number, self.children = seconds, number, []
 
     def __enter__(self):
         try:
@@ -34,7 +39,8 @@ class Link:
             self.sides.append(child.pid)
         argv = [sys.executable, os.path.join(HERE, "tunem.py"), "--sides", "%d,%d" % tuple(self.sides),
                 "--addresses", "%s,%s" % (FIRST_IP, SECOND_IP), "--delay-ms", str(self.round_trip_ms / 2),
-                "--loss", str(self.loss_percent / 100), "--rate-mbit", str(self.mbit), "--seconds", str(self.seconds)]
+                "--loss", str(self.loss_percent / 100), "--rate-mbit", str(self.mbit), "--seconds", str(self.seconds),
+                "--seed", str(self.number)]
         tunem = subprocess.Popen(argv, stdout=subprocess.PIPE)
         self.children.append(tunem)
         if tunem.stdout.readline() != b"up\n":
