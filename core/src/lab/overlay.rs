@@ -132,7 +132,7 @@ impl Overlay {
         self.start(rng, ids, config)
     }
 
-    /// The same with these ids, which need not fit its addresses.
+    /// The same with these ids, which need not fit its addresses. The world goes by them also when the node has taken others.
     pub fn spawn_as(&mut self, ids: [NodeId; 2], config: Config) -> usize {
         let rng = self.rng.fork();
         self.start(rng, ids, config)

@@ -170,7 +170,8 @@ impl Table {
 
     /// Notes that a question is on its way.
     pub fn asked(&mut self, now: Instant, contact: &Contact) {
-        if let Some(entry) = self.find(&contact.id) {
+        let at = Endpoint::from(contact.addr);
+        if let Some(entry) = self.find(&contact.id).filter(|entry| entry.at == at) {
             entry.ask(Secs::of(now));
         }
     }

@@ -197,6 +197,21 @@ fn a_query_under_another_name_has_the_old_one_asked_soon_and_takes_no_place() {
 }
 
 #[test]
+fn a_crowd_of_strangers_costs_a_thousand_looks_a_second() {
+    let mut table = full_of(0, 20);
+    let renamed = Contact { id: node(3, 50).id, ..node(0, 3) };
+    for nth in 0..LOOKS_A_SECOND {
+        table.queried_by(at(10), with_id_of(node(1, nth), "60.0.0.1:7"));
+    }
+    table.queried_by(at(10), renamed);
+    assert!(!table.hungry(at(10)), "there was better to do");
+    table.queried_by(at(11), renamed);
+    assert!(table.hungry(at(11)));
+    table.asked(at(12), &with_id_of(node(0, 3), "9.9.9.9:9"));
+    assert!(table.hungry(at(12)), "somebody else was asked");
+}
+
+#[test]
 fn forged_names_make_us_forget_nobody_and_ask_nobody_often() {
     let mut table = full_of(0, 100);
     let mut rng = Rng::seeded(1);
@@ -213,7 +228,10 @@ fn forged_names_make_us_forget_nobody_and_ask_nobody_often() {
         }
     }
     assert_eq!(table.len(), 100);
-    assert!(asked.len() == 100 && asked.values().all(|&times| times <= 10), "{asked:?}");
+    assert!(
+        asked.len() == 100 && asked.values().all(|times| (8..=10).contains(times)),
+        "{asked:?}"
+    );
 }
 
 #[test]
