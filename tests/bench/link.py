@@ -11,9 +11,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 class Link:
     """A seed's side, a leech's side, and `tunem.py` between them for so many seconds.
 
-    `number` chooses which packets are lost: the nth of one link is lost in all of the same number. So the clients of one run
-    meet the same losses, and those of the next run others; with one pattern for all, the packets that a client begins with
-    would decide at which of them its first burst ends, and with it the rate of all its runs.
+    `number` chooses which packets are lost, counted over both directions. So the clients of one run meet the same losses as far
+    as they send the same packets, and those of the next run others; with one pattern for all, the packets that a client begins
+    with would decide at which of them its first burst ends, and with it the rate of all its runs.
     """
 
     def __init__(self, round_trip_ms, mbit, loss_percent, seconds, number):
